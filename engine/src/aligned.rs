@@ -1,0 +1,288 @@
+//! Block-aligned memory: what O_DIRECT asks of a buffer, without a copy between network, disk and
+//! reader.
+//!
+//! An [`AlignedBuf`] owns a range of an aligned allocation and is written through `&mut`. Its front
+//! can be frozen ([`AlignedBuf::split_to_bytes`]): the frozen part becomes an immutable, reference
+//! counted [`Bytes`] that may travel to other threads, while the rest stays writable. The ranges never
+//! overlap, so no reader ever sees a byte that can still change. A [`Pool`] hands out allocations of
+//! one size, keeps a bounded number for reuse, and counts what is alive.
+//!
+//! This module holds `unsafe` because Rust has no safe way to allocate with an alignment and to split
+//! one allocation into an immutable and a mutable half.
+
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use crossbeam::queue::ArrayQueue;
+
+/// Alignment and unit of every disk transfer, in bytes.
+pub const BLOCK: usize = 4096;
+
+/// Rounds `n` up to a whole number of blocks.
+pub const fn round_up(n: usize) -> usize {
+    n.next_multiple_of(BLOCK)
+}
+
+/// Rounds `n` down to a whole number of blocks.
+pub const fn round_down(n: u64) -> u64 {
+    n - n % BLOCK as u64
+}
+
+/// A raw aligned allocation; freed (or never, while pooled) by its owner.
+struct Memory {
+    ptr: NonNull<u8>,
+    layout: Layout,
+}
+
+// SAFETY: `Memory` is a plain allocation without thread affinity; access is governed by its owners.
+unsafe impl Send for Memory {}
+// SAFETY: as above: a shared `Memory` by itself gives no access to the bytes.
+unsafe impl Sync for Memory {}
+
+impl Memory {
+    fn new(bytes: usize) -> Self {
+        assert!(bytes > 0 && bytes.is_multiple_of(BLOCK), "size must be a whole number of blocks");
+        let layout = Layout::from_size_align(bytes, BLOCK).expect("block alignment is a power of two");
+        // SAFETY: the layout has a non-zero size (asserted above).
+        let raw = unsafe { alloc(layout) };
+        let Some(ptr) = NonNull::new(raw) else { handle_alloc_error(layout) };
+        Self { ptr, layout }
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        // SAFETY: `ptr` came from `alloc` with this very layout and is freed only here.
+        unsafe { dealloc(self.ptr.as_ptr(), self.layout) }
+    }
+}
+
+/// An allocation shared by the frozen parts and the writable rest of one buffer.
+struct Region {
+    memory: Option<Memory>,
+    home: Option<Arc<PoolShared>>,
+}
+
+impl Region {
+    fn base(&self) -> *mut u8 {
+        self.memory.as_ref().expect("memory is present until drop").ptr.as_ptr()
+    }
+}
+
+impl Drop for Region {
+    fn drop(&mut self) {
+        if let (Some(home), Some(memory)) = (&self.home, self.memory.take()) {
+            home.alive.fetch_sub(1, Ordering::AcqRel);
+            // A full free list drops the memory instead: that is what bounds the pool.
+            let _surplus = home.free.push(memory);
+        }
+    }
+}
+
+/// A writable, block-aligned range of memory.
+pub struct AlignedBuf {
+    region: Arc<Region>,
+    start: usize,
+    end: usize,
+    init: usize,
+}
+
+// SAFETY: the range start..end belongs to this value alone, so it may move between threads.
+unsafe impl Send for AlignedBuf {}
+
+impl AlignedBuf {
+    /// Allocates at least `bytes` bytes, zeroed, rounded up to whole blocks.
+    pub fn zeroed(bytes: usize) -> Self {
+        let mut buf = Self::uninit(bytes);
+        buf.fill_zero(0, buf.capacity());
+        buf
+    }
+
+    /// Allocates at least `bytes` bytes whose content counts as not yet written.
+    pub fn uninit(bytes: usize) -> Self {
+        let memory = Memory::new(round_up(bytes.max(1)));
+        let end = memory.layout.size();
+        Self { region: Arc::new(Region { memory: Some(memory), home: None }), start: 0, end, init: 0 }
+    }
+
+    /// Bytes that can be held.
+    pub fn capacity(&self) -> usize {
+        self.end - self.start
+    }
+
+    /// Bytes at the front that have been written at least once and may be read.
+    pub fn init_len(&self) -> usize {
+        self.init
+    }
+
+    /// Start of the range, for the kernel to read or write.
+    pub fn as_ptr(&self) -> *const u8 {
+        // SAFETY: start is within the allocation by construction.
+        unsafe { self.region.base().add(self.start) }
+    }
+
+    /// Start of the range, for the kernel to fill.
+    pub fn as_mut_ptr(&mut self) -> *mut u8 {
+        // SAFETY: start is within the allocation by construction.
+        unsafe { self.region.base().add(self.start) }
+    }
+
+    /// Declares the first `len` bytes as written (by the kernel).
+    ///
+    /// # Safety
+    /// They must have been written.
+    pub unsafe fn set_init(&mut self, len: usize) {
+        assert!(len <= self.capacity(), "initialised length exceeds the buffer");
+        self.init = self.init.max(len);
+    }
+
+    /// Writes `src` at `at`, which must not lie beyond what is written so far.
+    pub fn put(&mut self, at: usize, src: &[u8]) {
+        assert!(at <= self.init, "a gap would leave unwritten memory readable");
+        let end = at.checked_add(src.len()).expect("length overflows");
+        assert!(end <= self.capacity(), "write beyond the buffer");
+        // SAFETY: the destination lies in our exclusive range (asserted); `src` is a live slice and
+        // cannot overlap a range that only `self` may touch.
+        unsafe { std::ptr::copy_nonoverlapping(src.as_ptr(), self.as_mut_ptr().add(at), src.len()) }
+        self.init = self.init.max(end);
+    }
+
+    /// Writes zeros over `at..to`.
+    pub fn fill_zero(&mut self, at: usize, to: usize) {
+        assert!(at <= self.init && at <= to && to <= self.capacity(), "range outside the buffer");
+        // SAFETY: the range lies in our exclusive range (asserted).
+        unsafe { std::ptr::write_bytes(self.as_mut_ptr().add(at), 0, to - at) }
+        self.init = self.init.max(to);
+    }
+
+    /// The written front, for reading.
+    pub fn as_slice(&self) -> &[u8] {
+        // SAFETY: the first `init` bytes are initialised and belong to this value alone.
+        unsafe { std::slice::from_raw_parts(self.as_ptr(), self.init) }
+    }
+
+    /// The written front, for changing in place.
+    pub fn as_mut_slice(&mut self) -> &mut [u8] {
+        let init = self.init;
+        // SAFETY: as in `as_slice`, and `&mut self` makes the access exclusive.
+        unsafe { std::slice::from_raw_parts_mut(self.as_mut_ptr(), init) }
+    }
+
+    /// Freezes the first `len` written bytes (a whole number of blocks, so that the rest stays
+    /// aligned) and keeps the rest for writing.
+    pub fn split_to_bytes(&mut self, len: usize) -> Bytes {
+        assert!(len <= self.init, "only written bytes can be frozen");
+        assert!(len.is_multiple_of(BLOCK), "split off the block grid");
+        let frozen = Frozen { region: Arc::clone(&self.region), start: self.start, len };
+        self.start += len;
+        self.init -= len;
+        Bytes::from_owner(frozen)
+    }
+
+    /// Freezes the written front; gives the rest back with it.
+    pub fn into_bytes(self) -> Bytes {
+        let len = self.init;
+        Bytes::from_owner(Frozen { region: self.region, start: self.start, len })
+    }
+}
+
+/// An immutable part of a region; keeps the region alive.
+struct Frozen {
+    region: Arc<Region>,
+    start: usize,
+    len: usize,
+}
+
+// SAFETY: no `AlignedBuf` covers this range any more, so nobody writes it.
+unsafe impl Send for Frozen {}
+// SAFETY: as above, and shared reads of initialised bytes are sound.
+unsafe impl Sync for Frozen {}
+
+impl AsRef<[u8]> for Frozen {
+    fn as_ref(&self) -> &[u8] {
+        // SAFETY: the range was initialised when it was frozen and is never written again while the
+        // region lives, which `self.region` ensures.
+        unsafe { std::slice::from_raw_parts(self.region.base().add(self.start), self.len) }
+    }
+}
+
+struct PoolShared {
+    free: ArrayQueue<Memory>,
+    alive: AtomicUsize,
+}
+
+/// Allocations of one size for reuse; cheap to clone.
+#[derive(Clone)]
+pub struct Pool {
+    shared: Arc<PoolShared>,
+    bytes: usize,
+}
+
+impl Pool {
+    /// A pool of buffers of `bytes` bytes (whole blocks) that keeps at most `keep` free ones.
+    pub fn new(bytes: usize, keep: usize) -> Self {
+        let shared = PoolShared { free: ArrayQueue::new(keep.max(1)), alive: AtomicUsize::new(0) };
+        Self { shared: Arc::new(shared), bytes: round_up(bytes) }
+    }
+
+    /// A buffer: a free one, or else a new one. Its content counts as not yet written.
+    pub fn take(&self) -> AlignedBuf {
+        let memory = self.shared.free.pop().unwrap_or_else(|| Memory::new(self.bytes));
+        self.shared.alive.fetch_add(1, Ordering::AcqRel);
+        let region = Region { memory: Some(memory), home: Some(Arc::clone(&self.shared)) };
+        AlignedBuf { region: Arc::new(region), start: 0, end: self.bytes, init: 0 }
+    }
+
+    /// Buffers handed out and not yet given back, whether written or only held by readers.
+    pub fn alive(&self) -> usize {
+        self.shared.alive.load(Ordering::Acquire)
+    }
+
+    /// Size of one buffer in bytes.
+    pub fn buffer_bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frozen_front_and_writable_rest_do_not_touch() {
+        let mut buf = AlignedBuf::uninit(3 * BLOCK);
+        buf.put(0, &[1; BLOCK]);
+        let front = buf.split_to_bytes(BLOCK);
+        buf.put(0, &[2; BLOCK]);
+        assert!(front.iter().all(|&b| b == 1));
+        assert!(buf.as_slice().iter().all(|&b| b == 2));
+        assert_eq!(buf.as_ptr() as usize % BLOCK, 0);
+        assert_eq!(buf.capacity(), 2 * BLOCK);
+    }
+
+    #[test]
+    fn pool_reuses_memory_only_when_the_last_reader_is_gone() {
+        let pool = Pool::new(BLOCK, 4);
+        let mut buf = pool.take();
+        buf.put(0, &[7; BLOCK]);
+        let address = buf.as_ptr() as usize;
+        let reader = buf.split_to_bytes(BLOCK);
+        drop(buf);
+        assert_eq!(pool.alive(), 1);
+        assert_ne!(pool.take().as_ptr() as usize, address);
+        drop(reader);
+        assert_eq!(pool.alive(), 0);
+        // The queue is first in, first out: the other buffer comes back before ours.
+        let (a, b) = (pool.take(), pool.take());
+        assert!([a.as_ptr() as usize, b.as_ptr() as usize].contains(&address));
+    }
+
+    #[test]
+    #[should_panic(expected = "a gap would leave unwritten memory readable")]
+    fn a_gap_is_refused() {
+        AlignedBuf::uninit(BLOCK).put(1, &[1]);
+    }
+}

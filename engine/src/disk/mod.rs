@@ -1,0 +1,114 @@
+//! The seam: all disk access of the engine goes through [`Disk`] and [`DiskFile`].
+//!
+//! Two backends exist: [`uring`] (io_uring, O_DIRECT) and [`sim`] (seeded, simulated, faulty). The
+//! rules that both keep, and that the engine relies on:
+//!
+//! * Paths are relative to the data directory and use `/`.
+//! * Every transfer is made of whole [`BLOCK`](crate::aligned::BLOCK)s at block-aligned positions.
+//! * A write is durable only after a later [`DiskFile::sync`] of the same file, *begun after the write
+//!   completed*, succeeds. Writes may reach the medium in any order before that.
+//! * A new file, a rename or a removal is durable only after [`Disk::sync_dir`] of its directory.
+//! * A write or read may be short. [`write_all_at`] and [`read_exact_at`] deal with that.
+//! * Nothing here is retried. The caller decides what a failure means; for the log it is final.
+
+pub mod sim;
+pub mod uring;
+
+use std::future::Future;
+use std::io;
+
+use bytes::Bytes;
+
+use crate::aligned::{AlignedBuf, BLOCK};
+
+/// A data directory.
+pub trait Disk: Clone + 'static {
+    /// An open file of this disk.
+    type File: DiskFile;
+
+    /// Opens an existing file for reading and writing. `NotFound` if there is none.
+    fn open(&self, path: &str) -> impl Future<Output = io::Result<Self::File>>;
+
+    /// Creates a file of `len` bytes that reads as zeros, its space reserved. `AlreadyExists` if there
+    /// is one; `StorageFull` (and no file left behind) if the space is not to be had.
+    fn create(&self, path: &str, len: u64) -> impl Future<Output = io::Result<Self::File>>;
+
+    /// Names of the entries of a directory, in no particular order. `NotFound` if it does not exist.
+    fn list(&self, dir: &str) -> impl Future<Output = io::Result<Vec<String>>>;
+
+    /// Creates a directory; succeeds if it exists already.
+    fn create_dir(&self, dir: &str) -> impl Future<Output = io::Result<()>>;
+
+    /// Atomically gives a file another name, replacing what had it.
+    fn rename(&self, from: &str, to: &str) -> impl Future<Output = io::Result<()>>;
+
+    /// Removes a file.
+    fn remove(&self, path: &str) -> impl Future<Output = io::Result<()>>;
+
+    /// Makes the entries of a directory durable.
+    fn sync_dir(&self, dir: &str) -> impl Future<Output = io::Result<()>>;
+}
+
+/// An open file. Cloning gives another handle of the same file.
+pub trait DiskFile: Clone + 'static {
+    /// Length in bytes.
+    fn size(&self) -> impl Future<Output = io::Result<u64>>;
+
+    /// Reads up to the buffer's capacity at `pos`; returns the bytes read (0 at the end of the file)
+    /// and the buffer, whose written front covers them.
+    fn read_at(&self, buf: AlignedBuf, pos: u64) -> impl Future<Output = (io::Result<usize>, AlignedBuf)>;
+
+    /// Writes `bytes` at `pos`, or a front part of it; returns the number of bytes written.
+    fn write_at(&self, bytes: Bytes, pos: u64) -> impl Future<Output = io::Result<usize>>;
+
+    /// Makes every write that has completed so far durable (fdatasync).
+    fn sync(&self) -> impl Future<Output = io::Result<()>>;
+
+    /// Cuts or extends the file to `len` bytes; durable after the next [`DiskFile::sync`].
+    fn set_len(&self, len: u64) -> impl Future<Output = io::Result<()>>;
+}
+
+/// Writes all of `bytes` at `pos`. A short write is continued where it ended on a block boundary and
+/// is an error otherwise: it is never mistaken for success.
+pub async fn write_all_at<F: DiskFile>(file: &F, mut bytes: Bytes, mut pos: u64) -> io::Result<()> {
+    assert!(pos.is_multiple_of(BLOCK as u64) && bytes.len().is_multiple_of(BLOCK), "unaligned write");
+    while !bytes.is_empty() {
+        let n = file.write_at(bytes.clone(), pos).await?;
+        if n == 0 || n % BLOCK != 0 || n > bytes.len() {
+            return Err(io::Error::new(
+                io::ErrorKind::WriteZero,
+                format!("short write: {n} of {} bytes at {pos}", bytes.len()),
+            ));
+        }
+        bytes = bytes.split_off(n);
+        pos += n as u64;
+    }
+    Ok(())
+}
+
+/// Reads exactly `len` bytes (whole blocks) at `pos`.
+pub async fn read_exact_at<F: DiskFile>(file: &F, pos: u64, len: usize) -> io::Result<Bytes> {
+    assert!(pos.is_multiple_of(BLOCK as u64) && len.is_multiple_of(BLOCK), "unaligned read");
+    let (result, buf) = file.read_at(AlignedBuf::uninit(len), pos).await;
+    let n = result?;
+    if n >= len {
+        return Ok(buf.into_bytes().slice(..len));
+    }
+    // Rare: a short read. Read the rest block by block and join.
+    let mut joined = AlignedBuf::uninit(len);
+    joined.put(0, &buf.as_slice()[..n - n % BLOCK]);
+    while joined.init_len() < len {
+        let at = joined.init_len();
+        let (result, part) = file.read_at(AlignedBuf::uninit(len - at), pos + at as u64).await;
+        let n = result?;
+        let whole = n.min(len - at) / BLOCK * BLOCK;
+        if whole == 0 {
+            return Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                format!("file ends at {} of the {len} bytes wanted at {pos}", at + n),
+            ));
+        }
+        joined.put(at, &part.as_slice()[..whole]);
+    }
+    Ok(joined.into_bytes())
+}

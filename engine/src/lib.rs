@@ -1,0 +1,3 @@
+//! Keylane's engine.
+pub mod aligned;
+pub mod disk;
