@@ -182,6 +182,20 @@ impl AlignedBuf {
         Bytes::from_owner(frozen)
     }
 
+    /// Cuts the buffer in two: the first `at` bytes (whole blocks) are returned, `self` keeps the rest.
+    pub fn split_front(&mut self, at: usize) -> Self {
+        assert!(at <= self.capacity() && at.is_multiple_of(BLOCK), "split off the block grid");
+        let front = Self {
+            region: Arc::clone(&self.region),
+            start: self.start,
+            end: self.start + at,
+            init: self.init.min(at),
+        };
+        self.start += at;
+        self.init = self.init.saturating_sub(at);
+        front
+    }
+
     /// Freezes the written front; gives the rest back with it.
     pub fn into_bytes(self) -> Bytes {
         let len = self.init;

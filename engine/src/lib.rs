@@ -1,3 +1,21 @@
-//! Keylane's engine.
+//! The engine of Keylane: a partitioned, durable log for one machine. It knows no network protocol.
+//!
+//! Start reading at [`shard`]: append, group commit, read. Below it lie [`log`] (the bytes on disk) and
+//! [`disk`] (the seam through which every byte passes). [`data_dir`] opens a directory, [`catalog`]
+//! keeps its topics.
+
 pub mod aligned;
+mod bytes_at;
+pub mod catalog;
+pub mod data_dir;
 pub mod disk;
+mod error;
+mod ids;
+pub mod log;
+pub mod partition;
+pub mod producer_state;
+pub mod record_batch;
+pub mod shard;
+
+pub use error::{AppendError, Failure, OpenError, ReadError};
+pub use ids::{CommitSeq, Generation, LogId, Offset, ShardId};

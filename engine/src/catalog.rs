@@ -1,0 +1,273 @@
+//! The catalog: which topics there are, which logs their partitions have and in which shard, and which
+//! producer ids were given out.
+//!
+//! Promises: a change is durable before it is answered; log ids are never reused; a failed change
+//! leaves the catalog as it was. It is one small file that is replaced as a whole.
+
+use std::collections::{BTreeMap, HashSet};
+use std::io;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::aligned::round_up;
+use crate::bytes_at::u32_le;
+use crate::disk::{Disk, DiskFile, read_exact_at};
+use crate::error::OpenError;
+use crate::ids::{LogId, ShardId};
+use crate::log::files;
+
+const FILE: &str = "catalog";
+const MAGIC: &[u8; 8] = b"KLcatalg";
+const HEADER_BYTES: usize = 20;
+const VERSION: u32 = 1;
+/// Producer ids are reserved in blocks, so that giving one out seldom writes.
+const PRODUCER_ID_BLOCK: i64 = 1000;
+
+/// A topic.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Topic {
+    /// Its name.
+    pub name: String,
+    /// Its id, for as long as it exists.
+    pub id: uuid::Uuid,
+    /// Its partitions, by number.
+    pub partitions: Vec<Placement>,
+    /// Settings that differ from the defaults.
+    #[serde(default)]
+    pub configs: BTreeMap<String, String>,
+}
+
+/// Where a partition lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Placement {
+    /// Its log.
+    pub log: LogId,
+    /// Number of its shard.
+    pub shard: u16,
+}
+
+impl Placement {
+    /// Its shard.
+    pub fn shard_id(self) -> ShardId {
+        ShardId(self.shard)
+    }
+}
+
+/// A topic to be created.
+#[derive(Debug, Clone)]
+pub struct NewTopic {
+    /// Its name.
+    pub name: String,
+    /// How many partitions.
+    pub partitions: usize,
+    /// Settings.
+    pub configs: BTreeMap<String, String>,
+}
+
+/// Why a change was refused. The catalog is as it was.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CatalogError {
+    /// The name is taken.
+    #[error("topic {0} exists already")]
+    Exists(String),
+    /// There is none.
+    #[error("there is no topic {0}")]
+    Unknown(String),
+    /// No more log ids.
+    #[error("all 4,294,967,295 partition logs of this directory have been used")]
+    Exhausted,
+    /// The disk refused.
+    #[error("writing the catalog: {0}")]
+    Io(#[source] Arc<io::Error>),
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+struct Content {
+    next_log: u32,
+    next_producer_id: i64,
+    topics: BTreeMap<String, Arc<Topic>>,
+}
+
+/// The catalog of a data directory.
+pub struct Catalog<D: Disk> {
+    disk: D,
+    shards: u16,
+    content: Content,
+    loads: Vec<usize>,
+    producer_ids: std::ops::Range<i64>,
+    failed: Option<Arc<io::Error>>,
+}
+
+impl<D: Disk> Catalog<D> {
+    /// Loads the catalog; an empty one if there is none yet.
+    pub async fn open(disk: D, shards: u16) -> Result<Self, OpenError> {
+        let content = match disk.open(FILE).await {
+            Ok(file) => {
+                let io = || OpenError::io(format!("reading {FILE}"));
+                let size = file.size().await.map_err(io())? as usize;
+                if size == 0 || size != round_up(size) {
+                    return Err(OpenError::damaged(FILE, 0, format!("it has {size} bytes")));
+                }
+                decode(&read_exact_at(&file, 0, size).await.map_err(io())?)?
+            }
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Content::default(),
+            Err(e) => return Err(OpenError::io(format!("opening {FILE}"))(e)),
+        };
+        let mut loads = vec![0; usize::from(shards)];
+        for placement in content.topics.values().flat_map(|t| &t.partitions) {
+            match loads.get_mut(usize::from(placement.shard)) {
+                Some(load) => *load += 1,
+                None => {
+                    return Err(OpenError::Catalog { shard: placement.shard_id(), log: placement.log });
+                }
+            }
+        }
+        Ok(Self { disk, shards, content, loads, producer_ids: 0..0, failed: None })
+    }
+
+    /// All topics, by name.
+    pub fn topics(&self) -> impl Iterator<Item = &Arc<Topic>> {
+        self.content.topics.values()
+    }
+
+    /// One topic.
+    pub fn topic(&self, name: &str) -> Option<&Arc<Topic>> {
+        self.content.topics.get(name)
+    }
+
+    /// Logs that live in a shard.
+    pub fn logs_of(&self, shard: ShardId) -> HashSet<LogId> {
+        let all = self.content.topics.values().flat_map(|t| &t.partitions);
+        all.filter(|p| p.shard_id() == shard).map(|p| p.log).collect()
+    }
+
+    /// Creates topics, durably; all or none. Partitions go to the shards that have fewest.
+    pub async fn create(&mut self, new: Vec<NewTopic>) -> Result<Vec<Arc<Topic>>, CatalogError> {
+        let mut content = self.content.clone();
+        let mut loads = self.loads.clone();
+        let mut made = Vec::with_capacity(new.len());
+        for topic in new {
+            if content.topics.contains_key(&topic.name) {
+                return Err(CatalogError::Exists(topic.name));
+            }
+            let mut partitions = Vec::with_capacity(topic.partitions);
+            for _ in 0..topic.partitions {
+                let shard = (0..self.shards).min_by_key(|s| loads[usize::from(*s)]).unwrap_or(0);
+                loads[usize::from(shard)] += 1;
+                partitions.push(Placement { log: LogId(content.next_log), shard });
+                content.next_log = content.next_log.checked_add(1).ok_or(CatalogError::Exhausted)?;
+            }
+            let topic =
+                Topic { name: topic.name, id: uuid::Uuid::new_v4(), partitions, configs: topic.configs };
+            let topic = Arc::new(topic);
+            content.topics.insert(topic.name.clone(), Arc::clone(&topic));
+            made.push(topic);
+        }
+        self.store(content).await?;
+        self.loads = loads;
+        Ok(made)
+    }
+
+    /// Deletes a topic, durably. Its partitions may be detached from their shards afterwards.
+    pub async fn delete(&mut self, name: &str) -> Result<Arc<Topic>, CatalogError> {
+        let mut content = self.content.clone();
+        let topic = content.topics.remove(name).ok_or_else(|| CatalogError::Unknown(name.to_owned()))?;
+        self.store(content).await?;
+        for placement in &topic.partitions {
+            self.loads[usize::from(placement.shard)] -= 1;
+        }
+        Ok(topic)
+    }
+
+    /// A producer id that was never given out before.
+    pub async fn next_producer_id(&mut self) -> Result<i64, CatalogError> {
+        if self.producer_ids.is_empty() {
+            let mut content = self.content.clone();
+            let from = content.next_producer_id;
+            content.next_producer_id += PRODUCER_ID_BLOCK;
+            self.store(content).await?;
+            self.producer_ids = from..from + PRODUCER_ID_BLOCK;
+        }
+        let id = self.producer_ids.start;
+        self.producer_ids.start += 1;
+        Ok(id)
+    }
+
+    async fn store(&mut self, content: Content) -> Result<(), CatalogError> {
+        if let Some(cause) = &self.failed {
+            return Err(CatalogError::Io(Arc::clone(cause)));
+        }
+        match files::replace(&self.disk, "", FILE, encode(&content)).await {
+            Ok(()) => {
+                self.content = content;
+                Ok(())
+            }
+            Err(cause) => {
+                let full = matches!(cause.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+                let cause = Arc::new(cause);
+                if !full {
+                    // What the disk holds is uncertain now: a restart finds out.
+                    self.failed = Some(Arc::clone(&cause));
+                }
+                Err(CatalogError::Io(cause))
+            }
+        }
+    }
+}
+
+fn encode(content: &Content) -> bytes::Bytes {
+    let json = serde_json::to_vec(content).expect("the catalog has only string keys");
+    let mut out = MAGIC.to_vec();
+    out.extend_from_slice(&VERSION.to_le_bytes());
+    out.extend_from_slice(&(json.len() as u32).to_le_bytes());
+    let crc = crc32c::crc32c_append(crc32c::crc32c(&out), &json);
+    out.extend_from_slice(&crc.to_le_bytes());
+    out.extend_from_slice(&json);
+    files::padded(&out)
+}
+
+fn decode(bytes: &[u8]) -> Result<Content, OpenError> {
+    let damaged = |what: &str| OpenError::damaged(FILE, 0, what);
+    if bytes.get(..8) != Some(MAGIC.as_slice()) {
+        return Err(damaged("it does not begin as a catalog does"));
+    }
+    let len = u32_le(bytes, 12).unwrap_or(0) as usize;
+    let json =
+        bytes.get(HEADER_BYTES..).and_then(|b| b.get(..len)).ok_or_else(|| damaged("it is cut off"))?;
+    let crc = crc32c::crc32c_append(crc32c::crc32c(&bytes[..16]), json);
+    if Some(crc) != u32_le(bytes, 16) {
+        return Err(damaged("its checksum is wrong"));
+    }
+    let version = u32_le(bytes, 8).unwrap_or(0);
+    if version > VERSION {
+        return Err(OpenError::Newer { file: FILE.to_owned(), found: version, known: VERSION });
+    }
+    serde_json::from_slice(json).map_err(|e| damaged(&e.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_catalog_reads_back_and_every_flipped_byte_is_found() {
+        let mut content = Content { next_log: 9, next_producer_id: 1000, ..Content::default() };
+        let topic = Topic {
+            name: "t".to_owned(),
+            id: uuid::Uuid::new_v4(),
+            partitions: vec![Placement { log: LogId(8), shard: 1 }],
+            configs: BTreeMap::new(),
+        };
+        content.topics.insert("t".to_owned(), Arc::new(topic));
+        let good = encode(&content).to_vec();
+        assert_eq!(decode(&good).unwrap().topics, content.topics);
+        let len = HEADER_BYTES + u32_le(&good, 12).unwrap() as usize;
+        for at in 0..len {
+            let mut bad = good.clone();
+            bad[at] ^= 4;
+            assert!(decode(&bad).is_err(), "byte {at}");
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! Names for numbers, so that one cannot be passed for another.
+
+use std::fmt;
+
+/// Position of a record in its partition: dense, from 0, never reused.
+pub type Offset = u64;
+
+/// Position of a commit in its shard's history: dense, from 1, never reused by a durable commit.
+pub type CommitSeq = u64;
+
+/// A shard of a data directory: one commit log and the partitions that write into it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct ShardId(pub u16);
+
+/// A partition's log for the whole life of a data directory. Never reused, so that records of a deleted
+/// topic can never be taken for those of a new one.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, serde::Serialize, serde::Deserialize)]
+pub struct LogId(pub u32);
+
+/// Generation of a commit segment: each segment that was ever written in a shard has its own.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct Generation(pub u64);
+
+impl Generation {
+    /// The one after.
+    pub fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+impl fmt::Display for ShardId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+impl fmt::Display for LogId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+impl fmt::Display for Generation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}

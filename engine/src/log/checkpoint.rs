@@ -1,0 +1,223 @@
+//! The checkpoint of a shard: what all sealed segments together amount to, so that a start reads this
+//! and scans only what was committed since.
+//!
+//! Written as a whole after each sealing, by replacement. It can be derived from the segments; when it
+//! is missing or damaged everything is scanned instead.
+
+use std::io;
+
+use bytes::Bytes;
+
+use crate::aligned::{BLOCK, round_up};
+use crate::bytes_at::{u32_le, u64_le};
+use crate::disk::{Disk, DiskFile, read_exact_at};
+use crate::ids::{CommitSeq, Generation, LogId, Offset, ShardId};
+use crate::producer_state::{Accepted, Producer};
+
+use super::files;
+use super::format::FORMAT_VERSION;
+use super::index::Sealed;
+
+const MAGIC: u64 = u64::from_le_bytes(*b"KLcheckp");
+const HEADER_BYTES: usize = 56;
+
+/// State of one partition at the end of the sealed segments.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogState {
+    /// Which.
+    pub log: LogId,
+    /// Log start offset.
+    pub start: Offset,
+    /// Log end offset.
+    pub next: Offset,
+    /// Idempotent producers.
+    pub producers: Vec<(i64, Producer)>,
+}
+
+/// A checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Checkpoint {
+    /// Everything up to this generation is sealed; 0: nothing.
+    pub through: u64,
+    /// Sequence of the first commit after them.
+    pub next_seq: CommitSeq,
+    /// The sealed segments that exist, by generation.
+    pub segments: Vec<Sealed>,
+    /// The partitions.
+    pub logs: Vec<LogState>,
+}
+
+impl Checkpoint {
+    /// As file content.
+    pub fn encode(&self, shard: ShardId) -> Bytes {
+        let mut body = Vec::new();
+        for segment in &self.segments {
+            put_all(
+                &mut body,
+                &[segment.generation.0, segment.first_seq, segment.next_seq, segment.data_end],
+            );
+        }
+        for log in &self.logs {
+            body.extend_from_slice(&log.log.0.to_le_bytes());
+            body.extend_from_slice(&(log.producers.len() as u32).to_le_bytes());
+            put_all(&mut body, &[log.start, log.next]);
+            for (id, producer) in &log.producers {
+                body.extend_from_slice(&id.to_le_bytes());
+                body.extend_from_slice(&u32::from(producer.epoch as u16).to_le_bytes());
+                body.extend_from_slice(&(producer.recent.len() as u32).to_le_bytes());
+                for batch in &producer.recent {
+                    body.extend_from_slice(&batch.first.to_le_bytes());
+                    body.extend_from_slice(&batch.last.to_le_bytes());
+                    body.extend_from_slice(&batch.base_offset.to_le_bytes());
+                }
+            }
+        }
+        let mut out = Vec::with_capacity(HEADER_BYTES + body.len());
+        out.extend_from_slice(&MAGIC.to_le_bytes());
+        out.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
+        out.extend_from_slice(&u32::from(shard.0).to_le_bytes());
+        put_all(&mut out, &[self.through, self.next_seq, body.len() as u64]);
+        out.extend_from_slice(&(self.segments.len() as u32).to_le_bytes());
+        out.extend_from_slice(&(self.logs.len() as u32).to_le_bytes());
+        out.extend_from_slice(&[0; 4]);
+        let crc = crc32c::crc32c_append(crc32c::crc32c(&out), &body);
+        out.extend_from_slice(&crc.to_le_bytes());
+        assert_eq!(out.len(), HEADER_BYTES, "checkpoint header size");
+        out.extend_from_slice(&body);
+        files::padded(&out)
+    }
+
+    /// From file content; `None` if it is no whole checkpoint of this shard.
+    pub fn decode(shard: ShardId, bytes: &[u8]) -> Option<Self> {
+        if u64_le(bytes, 0)? != MAGIC || u32_le(bytes, 8)? != FORMAT_VERSION {
+            return None;
+        }
+        let body = bytes.get(HEADER_BYTES..)?.get(..usize::try_from(u64_le(bytes, 32)?).ok()?)?;
+        let crc = crc32c::crc32c_append(crc32c::crc32c(bytes.get(..HEADER_BYTES - 4)?), body);
+        if crc != u32_le(bytes, HEADER_BYTES - 4)? || u32_le(bytes, 12)? != u32::from(shard.0) {
+            return None;
+        }
+        let mut cursor = Cursor { bytes: body, at: 0 };
+        let mut out = Self { through: u64_le(bytes, 16)?, next_seq: u64_le(bytes, 24)?, ..Self::default() };
+        for _ in 0..u32_le(bytes, 40)? {
+            out.segments.push(Sealed {
+                generation: Generation(cursor.u64()?),
+                first_seq: cursor.u64()?,
+                next_seq: cursor.u64()?,
+                data_end: cursor.u64()?,
+            });
+        }
+        for _ in 0..u32_le(bytes, 44)? {
+            out.logs.push(cursor.log()?);
+        }
+        Some(out)
+    }
+
+    /// Reads the checkpoint of a shard. `None`: there is none, or it is damaged.
+    pub async fn load<D: Disk>(disk: &D, dir: &str, shard: ShardId) -> io::Result<Option<Self>> {
+        let file = match disk.open(&files::checkpoint(dir)).await {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            other => other?,
+        };
+        let size = file.size().await? as usize;
+        if size < BLOCK || size != round_up(size) {
+            return Ok(None);
+        }
+        Ok(Self::decode(shard, &read_exact_at(&file, 0, size).await?))
+    }
+
+    /// Durably replaces the checkpoint of a shard.
+    pub async fn store<D: Disk>(&self, disk: &D, dir: &str, shard: ShardId) -> io::Result<()> {
+        files::replace(disk, dir, &files::checkpoint(dir), self.encode(shard)).await
+    }
+}
+
+fn put_all(out: &mut Vec<u8>, values: &[u64]) {
+    for value in values {
+        out.extend_from_slice(&value.to_le_bytes());
+    }
+}
+
+struct Cursor<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl Cursor<'_> {
+    fn u32(&mut self) -> Option<u32> {
+        self.at += 4;
+        u32_le(self.bytes, self.at - 4)
+    }
+
+    fn u64(&mut self) -> Option<u64> {
+        self.at += 8;
+        u64_le(self.bytes, self.at - 8)
+    }
+
+    fn log(&mut self) -> Option<LogState> {
+        let log = LogId(self.u32()?);
+        let count = self.u32()?;
+        let (start, next) = (self.u64()?, self.u64()?);
+        let mut producers = Vec::new();
+        for _ in 0..count {
+            let id = self.u64()? as i64;
+            let epoch = self.u32()? as u16 as i16;
+            let mut producer = Producer { epoch, ..Producer::default() };
+            for _ in 0..self.u32()? {
+                producer.recent.push_back(Accepted {
+                    first: self.u32()? as i32,
+                    last: self.u32()? as i32,
+                    base_offset: self.u64()?,
+                });
+            }
+            producers.push((id, producer));
+        }
+        Some(LogState { log, start, next, producers })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> Checkpoint {
+        let recent = [Accepted { first: 0, last: 4, base_offset: 10 }].into();
+        Checkpoint {
+            through: 3,
+            next_seq: 77,
+            segments: vec![Sealed {
+                generation: Generation(3),
+                first_seq: 1,
+                next_seq: 77,
+                data_end: 9 << 12,
+            }],
+            logs: vec![
+                LogState {
+                    log: LogId(5),
+                    start: 2,
+                    next: 15,
+                    producers: vec![(9, Producer { epoch: 1, recent })],
+                },
+                LogState { log: LogId(6), start: 0, next: 0, producers: vec![] },
+            ],
+        }
+    }
+
+    #[test]
+    fn it_reads_back_and_belongs_to_one_shard() {
+        let bytes = sample().encode(ShardId(1));
+        assert_eq!(Checkpoint::decode(ShardId(1), &bytes), Some(sample()));
+        assert_eq!(Checkpoint::decode(ShardId(2), &bytes), None);
+    }
+
+    #[test]
+    fn every_flipped_byte_that_means_something_is_found() {
+        let good = sample().encode(ShardId(1)).to_vec();
+        let meaning = HEADER_BYTES + u64_le(&good, 32).unwrap() as usize;
+        for at in 0..meaning {
+            let mut bad = good.clone();
+            bad[at] ^= 0x10;
+            assert_eq!(Checkpoint::decode(ShardId(1), &bad), None, "byte {at}");
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! Names of the files of a shard, and how a small file is replaced as a whole.
+
+use std::io;
+
+use bytes::Bytes;
+
+use crate::aligned::AlignedBuf;
+use crate::disk::{Disk, DiskFile, write_all_at};
+use crate::ids::{Generation, ShardId};
+
+/// Folder of a shard.
+pub fn shard_dir(shard: ShardId) -> String {
+    format!("shard-{:05}", shard.0)
+}
+
+/// A commit segment.
+pub fn segment(dir: &str, generation: Generation) -> String {
+    format!("{dir}/{:016}.log", generation.0)
+}
+
+/// The index of a sealed segment.
+pub fn index(dir: &str, generation: Generation) -> String {
+    format!("{dir}/{:016}.idx", generation.0)
+}
+
+/// The checkpoint of a shard.
+pub fn checkpoint(dir: &str) -> String {
+    format!("{dir}/checkpoint")
+}
+
+/// The generation in the name of a segment, if it is one.
+pub fn generation_of(name: &str) -> Option<Generation> {
+    let digits = name.strip_suffix(".log")?;
+    (digits.len() == 16).then(|| digits.parse().ok().map(Generation)).flatten()
+}
+
+/// Pads to whole blocks, for a write.
+pub fn padded(content: &[u8]) -> Bytes {
+    let mut buf = AlignedBuf::uninit(content.len());
+    buf.put(0, content);
+    buf.fill_zero(content.len(), buf.capacity());
+    buf.into_bytes()
+}
+
+/// Durably replaces a file: afterwards, and after any crash, it has either the old content or the new.
+pub async fn replace<D: Disk>(disk: &D, dir: &str, path: &str, content: Bytes) -> io::Result<()> {
+    let scratch = format!("{path}.new");
+    match disk.remove(&scratch).await {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+        _ => {}
+    }
+    let file = disk.create(&scratch, content.len() as u64).await?;
+    write_all_at(&file, content, 0).await?;
+    file.sync().await?;
+    disk.rename(&scratch, path).await?;
+    disk.sync_dir(dir).await
+}

@@ -1,0 +1,330 @@
+//! The index of a sealed segment: which batches it holds, by partition and offset.
+//!
+//! It can always be derived from the segment and is never believed over it: each batch that is found
+//! through it is checked against its own bytes. It is written once, when the segment is sealed, and read
+//! block by block; in memory a partition keeps one [`Run`] per sealed segment.
+//!
+//! Every block is `crc u32 | count u32 | items`; the CRC also covers shard, generation and block number.
+//! Block 0 is the header; then the table (one item per partition), then the entries, by partition and
+//! offset.
+
+use std::io;
+
+use bytes::Bytes;
+
+use crate::aligned::{AlignedBuf, BLOCK};
+use crate::bytes_at::{i64_le, u32_le, u64_le};
+use crate::disk::{DiskFile, read_exact_at};
+use crate::ids::{CommitSeq, Generation, LogId, Offset, ShardId};
+use crate::partition::Run;
+
+use super::format::FORMAT_VERSION;
+
+const MAGIC: u64 = u64::from_le_bytes(*b"KLindex1");
+const BLOCK_HEADER: usize = 8;
+const TABLE_ITEM: usize = 40;
+const ENTRY_ITEM: usize = 32;
+const TABLE_PER_BLOCK: usize = (BLOCK - BLOCK_HEADER) / TABLE_ITEM;
+/// Entries in one block of an index.
+pub const ENTRIES_PER_BLOCK: usize = (BLOCK - BLOCK_HEADER) / ENTRY_ITEM;
+
+/// One batch of a sealed segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IndexEntry {
+    /// Offset of its first record.
+    pub base_offset: Offset,
+    /// Byte position in the segment.
+    pub position: u32,
+    /// Its bytes.
+    pub len: u32,
+    /// Its records.
+    pub count: u32,
+    /// Largest timestamp, in milliseconds.
+    pub max_timestamp: i64,
+}
+
+/// What a segment is, as its index and the checkpoint state it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sealed {
+    /// Its generation.
+    pub generation: Generation,
+    /// Sequence of its first commit.
+    pub first_seq: CommitSeq,
+    /// Sequence after its last commit.
+    pub next_seq: CommitSeq,
+    /// Bytes up to the end of its last commit.
+    pub data_end: u64,
+}
+
+/// An index as read: the runs by partition, and where its entries begin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Index {
+    /// The segment.
+    pub sealed: Sealed,
+    /// Block of the first entry.
+    pub entries_block: u32,
+    /// One run per partition.
+    pub runs: Vec<(LogId, Run)>,
+}
+
+fn block_crc(shard: ShardId, generation: Generation, number: u32, content: &[u8]) -> u32 {
+    let mut crc = crc32c::crc32c(&u32::from(shard.0).to_le_bytes());
+    crc = crc32c::crc32c_append(crc, &generation.0.to_le_bytes());
+    crc = crc32c::crc32c_append(crc, &number.to_le_bytes());
+    crc32c::crc32c_append(crc, content)
+}
+
+/// Checks a block and returns the number of its items.
+fn check_block(shard: ShardId, generation: Generation, number: u32, block: &[u8]) -> Option<usize> {
+    let content = block.get(4..BLOCK)?;
+    (u32_le(block, 0)? == block_crc(shard, generation, number, content)).then_some(())?;
+    Some(u32_le(block, 4)? as usize)
+}
+
+struct Writer {
+    shard: ShardId,
+    generation: Generation,
+    out: AlignedBuf,
+    block: Vec<u8>,
+    items: u32,
+    number: u32,
+}
+
+impl Writer {
+    fn item(&mut self, item: &[u8]) {
+        if self.block.len() + item.len() > BLOCK {
+            self.finish_block();
+        }
+        self.block.extend_from_slice(item);
+        self.items += 1;
+    }
+
+    fn finish_block(&mut self) {
+        self.block.resize(BLOCK, 0);
+        self.block[4..8].copy_from_slice(&self.items.to_le_bytes());
+        let crc = block_crc(self.shard, self.generation, self.number, &self.block[4..]);
+        self.block[0..4].copy_from_slice(&crc.to_le_bytes());
+        self.out.put(self.number as usize * BLOCK, &self.block);
+        self.block.clear();
+        self.block.resize(BLOCK_HEADER, 0);
+        self.items = 0;
+        self.number += 1;
+    }
+}
+
+/// Builds the index of a segment from its batches, which are given by partition and, within one, by
+/// offset. Returns the file's content and the runs.
+pub fn build(shard: ShardId, sealed: Sealed, logs: &[(LogId, Vec<IndexEntry>)]) -> (Bytes, Index) {
+    let entries: usize = logs.iter().map(|(_, e)| e.len()).sum();
+    let table_blocks = logs.len().div_ceil(TABLE_PER_BLOCK);
+    let blocks = 1 + table_blocks + entries.div_ceil(ENTRIES_PER_BLOCK);
+    let entries_block = 1 + table_blocks as u32;
+    let mut writer = Writer {
+        shard,
+        generation: sealed.generation,
+        out: AlignedBuf::uninit(blocks * BLOCK),
+        block: vec![0; BLOCK_HEADER],
+        items: 0,
+        number: 0,
+    };
+    let mut header = Vec::with_capacity(64);
+    header.extend_from_slice(&MAGIC.to_le_bytes());
+    header.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
+    header.extend_from_slice(&entries_block.to_le_bytes());
+    header.extend_from_slice(&sealed.first_seq.to_le_bytes());
+    header.extend_from_slice(&sealed.next_seq.to_le_bytes());
+    header.extend_from_slice(&sealed.data_end.to_le_bytes());
+    header.extend_from_slice(&(logs.len() as u32).to_le_bytes());
+    header.extend_from_slice(&(entries as u32).to_le_bytes());
+    writer.item(&header);
+    writer.finish_block();
+    let mut runs = Vec::with_capacity(logs.len());
+    let mut first_entry = 0u32;
+    for (log, batches) in logs {
+        let run = run_of(sealed.generation, first_entry, batches);
+        first_entry += run.entries;
+        writer.item(&encode_run(*log, &run));
+        runs.push((*log, run));
+    }
+    if writer.items > 0 {
+        writer.finish_block();
+    }
+    for entry in logs.iter().flat_map(|(_, e)| e) {
+        writer.item(&encode_entry(entry));
+    }
+    if writer.items > 0 {
+        writer.finish_block();
+    }
+    assert_eq!(writer.number as usize, blocks, "index size");
+    (writer.out.into_bytes(), Index { sealed, entries_block, runs })
+}
+
+fn run_of(generation: Generation, first_entry: u32, batches: &[IndexEntry]) -> Run {
+    let (Some(first), Some(last)) = (batches.first(), batches.last()) else {
+        unreachable!("a partition without batches has no place in an index")
+    };
+    Run {
+        generation,
+        base_offset: first.base_offset,
+        next_offset: last.base_offset + u64::from(last.count),
+        max_timestamp: batches.iter().map(|b| b.max_timestamp).max().unwrap_or(-1),
+        first_entry,
+        entries: batches.len() as u32,
+    }
+}
+
+fn encode_run(log: LogId, run: &Run) -> [u8; TABLE_ITEM] {
+    let mut out = [0u8; TABLE_ITEM];
+    out[0..4].copy_from_slice(&log.0.to_le_bytes());
+    out[4..8].copy_from_slice(&run.first_entry.to_le_bytes());
+    out[8..12].copy_from_slice(&run.entries.to_le_bytes());
+    out[16..24].copy_from_slice(&run.base_offset.to_le_bytes());
+    out[24..32].copy_from_slice(&run.next_offset.to_le_bytes());
+    out[32..40].copy_from_slice(&run.max_timestamp.to_le_bytes());
+    out
+}
+
+fn encode_entry(entry: &IndexEntry) -> [u8; ENTRY_ITEM] {
+    let mut out = [0u8; ENTRY_ITEM];
+    out[0..8].copy_from_slice(&entry.base_offset.to_le_bytes());
+    out[8..12].copy_from_slice(&entry.position.to_le_bytes());
+    out[12..16].copy_from_slice(&entry.len.to_le_bytes());
+    out[16..20].copy_from_slice(&entry.count.to_le_bytes());
+    out[24..32].copy_from_slice(&entry.max_timestamp.to_le_bytes());
+    out
+}
+
+/// Reads header and table. `Ok(None)`: the file is no whole index of this segment; derive it anew.
+pub async fn load<F: DiskFile>(
+    file: &F,
+    shard: ShardId,
+    generation: Generation,
+) -> io::Result<Option<Index>> {
+    let size = file.size().await?;
+    if size < BLOCK as u64 {
+        return Ok(None);
+    }
+    let header = read_exact_at(file, 0, BLOCK).await?;
+    let Some((sealed, entries_block, logs)) = decode_header(shard, generation, &header) else {
+        return Ok(None);
+    };
+    let table_len = (entries_block as usize - 1) * BLOCK;
+    if size < (BLOCK + table_len) as u64 {
+        return Ok(None);
+    }
+    let mut runs = Vec::with_capacity(logs);
+    if table_len > 0 {
+        let table = read_exact_at(file, BLOCK as u64, table_len).await?;
+        for (i, block) in table.chunks_exact(BLOCK).enumerate() {
+            if decode_table_block(shard, generation, 1 + i as u32, block, &mut runs).is_none() {
+                return Ok(None);
+            }
+        }
+    }
+    Ok((runs.len() == logs).then_some(Index { sealed, entries_block, runs }))
+}
+
+fn decode_header(shard: ShardId, generation: Generation, block: &[u8]) -> Option<(Sealed, u32, usize)> {
+    check_block(shard, generation, 0, block)?;
+    if u64_le(block, 8)? != MAGIC || u32_le(block, 16)? != FORMAT_VERSION {
+        return None;
+    }
+    let entries_block = u32_le(block, 20)?;
+    let sealed = Sealed {
+        generation,
+        first_seq: u64_le(block, 24)?,
+        next_seq: u64_le(block, 32)?,
+        data_end: u64_le(block, 40)?,
+    };
+    let logs = u32_le(block, 48)? as usize;
+    (entries_block as usize == 1 + logs.div_ceil(TABLE_PER_BLOCK)).then_some((sealed, entries_block, logs))
+}
+
+fn decode_table_block(
+    shard: ShardId,
+    generation: Generation,
+    number: u32,
+    block: &[u8],
+    runs: &mut Vec<(LogId, Run)>,
+) -> Option<()> {
+    let count = check_block(shard, generation, number, block)?;
+    for item in block[BLOCK_HEADER..].chunks_exact(TABLE_ITEM).take(count) {
+        let run = Run {
+            generation,
+            first_entry: u32_le(item, 4)?,
+            entries: u32_le(item, 8)?,
+            base_offset: u64_le(item, 16)?,
+            next_offset: u64_le(item, 24)?,
+            max_timestamp: i64_le(item, 32)?,
+        };
+        runs.push((LogId(u32_le(item, 0)?), run));
+    }
+    Some(())
+}
+
+/// Decodes one block of entries. `None`: it is damaged.
+pub fn decode_entries(
+    shard: ShardId,
+    generation: Generation,
+    number: u32,
+    block: &[u8],
+) -> Option<Vec<IndexEntry>> {
+    let count = check_block(shard, generation, number, block)?;
+    let mut out = Vec::with_capacity(count.min(ENTRIES_PER_BLOCK));
+    for item in block[BLOCK_HEADER..].chunks_exact(ENTRY_ITEM).take(count) {
+        out.push(IndexEntry {
+            base_offset: u64_le(item, 0)?,
+            position: u32_le(item, 8)?,
+            len: u32_le(item, 12)?,
+            count: u32_le(item, 16)?,
+            max_timestamp: i64_le(item, 24)?,
+        });
+    }
+    Some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entries(n: u64) -> Vec<IndexEntry> {
+        (0..n)
+            .map(|i| IndexEntry {
+                base_offset: i * 3,
+                position: 4096,
+                len: 70,
+                count: 3,
+                max_timestamp: i as i64,
+            })
+            .collect()
+    }
+
+    #[test]
+    fn blocks_decode_to_what_was_built_and_only_in_their_place() {
+        let sealed = Sealed { generation: Generation(4), first_seq: 1, next_seq: 9, data_end: 8192 };
+        let logs = [(LogId(1), entries(300)), (LogId(2), entries(5))];
+        let (bytes, index) = build(ShardId(2), sealed, &logs);
+        let mut found = Vec::new();
+        for number in index.entries_block..(bytes.len() / BLOCK) as u32 {
+            let block = &bytes[number as usize * BLOCK..][..BLOCK];
+            found.extend(decode_entries(ShardId(2), Generation(4), number, block).unwrap());
+            assert!(decode_entries(ShardId(2), Generation(4), number + 1, block).is_none());
+            assert!(decode_entries(ShardId(2), Generation(5), number, block).is_none());
+            assert!(decode_entries(ShardId(1), Generation(4), number, block).is_none());
+        }
+        assert_eq!(found, [entries(300), entries(5)].concat());
+        assert_eq!((index.runs[0].1.next_offset, index.runs[1].1.first_entry), (900, 300));
+    }
+
+    #[test]
+    fn a_flipped_byte_in_the_header_is_found() {
+        let sealed = Sealed { generation: Generation(4), first_seq: 1, next_seq: 9, data_end: 8192 };
+        let (bytes, _) = build(ShardId(0), sealed, &[(LogId(1), entries(1))]);
+        assert!(decode_header(ShardId(0), Generation(4), &bytes[..BLOCK]).is_some());
+        for at in 0..BLOCK {
+            let mut bad = bytes[..BLOCK].to_vec();
+            bad[at] ^= 1;
+            assert!(decode_header(ShardId(0), Generation(4), &bad).is_none(), "byte {at}");
+        }
+    }
+}

@@ -1,0 +1,486 @@
+//! What a shard finds on its disk when it is opened.
+//!
+//! | what is found | what it means | what is done |
+//! |---|---|---|
+//! | a segment named by the checkpoint, with a good index | sealed | its data is not read |
+//! | the same, index missing or damaged | the index is derivable | the segment is scanned up to its recorded end, the index is written anew; any invalid commit before that end is damage |
+//! | a segment named by the checkpoint is missing | a durable file was lost | refused |
+//! | a segment not named, older than the checkpoint | was freed; the removal did not become durable | removed |
+//! | a segment newer than the checkpoint, commits valid from the start | unsealed | scanned and sealed |
+//! | an invalid commit, and no later commit or segment states that it was durable | torn tail: it was never acked | cut: the segment is sealed before it |
+//! | an invalid commit, and a later commit or segment states that it was durable | damage | refused, with the position |
+//! | a segment without a good header and without any commit | a crash while it was prepared | removed |
+//! | a segment without a good header, but with a commit | damage: the header is durable before the first commit | refused |
+//! | a segment with a header and no valid commit | prepared, or torn at its start | removed |
+//! | no checkpoint, or a damaged one | derivable | every segment is scanned |
+//!
+//! After a recovery nothing is ever appended to an old segment: writing goes on in a new generation, so
+//! that what is left of a torn tail can never be taken for something newer. A second recovery finds only
+//! sealed segments and changes nothing.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use bytes::Bytes;
+
+use crate::aligned::{BLOCK, round_down, round_up};
+use crate::disk::{Disk, DiskFile, read_exact_at};
+use crate::error::OpenError;
+use crate::ids::{CommitSeq, Generation, LogId, ShardId};
+use crate::partition::{Partition, Run};
+use crate::record_batch::RecordBatch;
+
+use super::checkpoint::{Checkpoint, LogState};
+use super::files;
+use super::format::{COMMIT_HEADER_BYTES, CommitHeader, Entry, Place, SegmentHeader, check_commit};
+use super::index::{self, IndexEntry, Sealed};
+
+const WINDOW_BYTES: usize = 2 << 20;
+
+/// Which shard is opened.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// The data directory's id.
+    pub directory: [u8; 16],
+    /// The shard.
+    pub shard: ShardId,
+}
+
+/// A sealed segment in memory.
+#[derive(Debug, Clone)]
+pub struct SealedSegment {
+    /// Sequences and end.
+    pub sealed: Sealed,
+    /// First block of the entries in its index.
+    pub entries_block: u32,
+    /// Partitions that have a run in it.
+    pub live: HashSet<LogId>,
+}
+
+/// A shard as recovered: everything sealed, nothing open.
+#[derive(Debug)]
+pub struct Recovered {
+    /// The partitions that the catalog names.
+    pub partitions: HashMap<LogId, Partition>,
+    /// The sealed segments.
+    pub segments: BTreeMap<Generation, SealedSegment>,
+    /// Sequence of the next commit.
+    pub next_seq: CommitSeq,
+    /// Generation of the next segment.
+    pub next_generation: Generation,
+    /// Bytes of log that had to be scanned.
+    pub scanned_bytes: u64,
+}
+
+/// Opens a shard's directory, creating it if there is none.
+pub async fn recover<D: Disk>(
+    disk: &D,
+    identity: &Identity,
+    live: &HashSet<LogId>,
+) -> Result<Recovered, OpenError> {
+    let dir = files::shard_dir(identity.shard);
+    disk.create_dir(&dir).await.map_err(OpenError::io(format!("creating {dir}")))?;
+    disk.sync_dir("").await.map_err(OpenError::io("flushing the data directory"))?;
+    disk.sync_dir(&dir).await.map_err(OpenError::io(format!("flushing {dir}")))?;
+    let names = disk.list(&dir).await.map_err(OpenError::io(format!("listing {dir}")))?;
+    let mut generations: Vec<_> = names.iter().filter_map(|n| files::generation_of(n)).collect();
+    generations.sort();
+    let has_checkpoint = names.iter().any(|n| n == "checkpoint");
+    let checkpoint = Checkpoint::load(disk, &dir, identity.shard)
+        .await
+        .map_err(OpenError::io(format!("reading {}", files::checkpoint(&dir))))?;
+    if !has_checkpoint && generations.first().is_some_and(|g| *g != Generation(1)) {
+        return Err(OpenError::damaged(
+            files::checkpoint(&dir),
+            0,
+            "checkpoint and first segment are both missing",
+        ));
+    }
+    if has_checkpoint && checkpoint.is_none() {
+        tracing::warn!(shard = identity.shard.0, "damaged checkpoint: scanning every segment instead");
+    }
+    let mut recovery =
+        Recovery { disk, identity, dir, live, out: Recovered::empty(), derived: checkpoint.is_none() };
+    let checkpoint = checkpoint.unwrap_or_default();
+    recovery.restore(&checkpoint, &generations).await?;
+    let mut removed = false;
+    for &generation in &generations {
+        if generation.0 <= checkpoint.through {
+            if !checkpoint.segments.iter().any(|s| s.generation == generation) {
+                recovery.remove(generation).await?;
+                removed = true;
+            }
+        } else if !recovery.scan_unsealed(generation).await? {
+            recovery.remove(generation).await?;
+            removed = true;
+        }
+        let next = generation.next();
+        recovery.out.next_generation = recovery.out.next_generation.max(next);
+    }
+    recovery.out.next_generation = recovery.out.next_generation.max(Generation(checkpoint.through + 1));
+    let through = recovery.out.next_generation.0 - 1;
+    let dead = recovery.free_dead_segments();
+    if through != checkpoint.through || removed || !dead.is_empty() || !has_checkpoint || recovery.derived {
+        let dir = &recovery.dir;
+        recovery
+            .out
+            .checkpoint(through)
+            .store(disk, dir, identity.shard)
+            .await
+            .map_err(OpenError::io(format!("writing {}", files::checkpoint(dir))))?;
+    }
+    for generation in dead {
+        recovery.remove(generation).await?;
+    }
+    Ok(recovery.out)
+}
+
+impl Recovered {
+    fn empty() -> Self {
+        Self {
+            partitions: HashMap::new(),
+            segments: BTreeMap::new(),
+            next_seq: 1,
+            next_generation: Generation(1),
+            scanned_bytes: 0,
+        }
+    }
+
+    fn checkpoint(&self, through: u64) -> Checkpoint {
+        let mut logs: Vec<_> = self
+            .partitions
+            .values()
+            .map(|p| LogState {
+                log: p.log,
+                start: p.start,
+                next: p.next,
+                producers: p.producers.snapshot(p.next),
+            })
+            .collect();
+        logs.sort_by_key(|l| l.log);
+        let segments = self.segments.values().map(|s| s.sealed).collect();
+        Checkpoint { through, next_seq: self.next_seq, segments, logs }
+    }
+}
+
+struct Recovery<'a, D: Disk> {
+    disk: &'a D,
+    identity: &'a Identity,
+    dir: String,
+    live: &'a HashSet<LogId>,
+    out: Recovered,
+    /// No checkpoint: offsets before the first batch that is found are taken for freed.
+    derived: bool,
+}
+
+/// What a scan of one segment found.
+struct Scan {
+    sealed: Sealed,
+    logs: BTreeMap<LogId, Vec<IndexEntry>>,
+}
+
+impl<D: Disk> Recovery<'_, D> {
+    /// Puts back what the checkpoint says, and the runs of the segments it names.
+    async fn restore(&mut self, checkpoint: &Checkpoint, present: &[Generation]) -> Result<(), OpenError> {
+        if checkpoint.next_seq > 0 {
+            self.out.next_seq = checkpoint.next_seq;
+        }
+        for state in checkpoint.logs.iter().filter(|s| self.live.contains(&s.log)) {
+            let mut partition = Partition::new(state.log);
+            partition.start = state.start;
+            partition.next = state.next;
+            partition.high_watermark = state.next;
+            partition.producers.restore(state.producers.clone());
+            self.out.partitions.insert(state.log, partition);
+        }
+        for sealed in &checkpoint.segments {
+            let path = files::segment(&self.dir, sealed.generation);
+            if present.binary_search(&sealed.generation).is_err() {
+                return Err(OpenError::damaged(
+                    path,
+                    0,
+                    "the checkpoint names this segment, but it is missing",
+                ));
+            }
+            match self.load_index(sealed).await? {
+                Some(index) => self.add_segment(index),
+                None => self.derive_index(sealed).await?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn load_index(&self, sealed: &Sealed) -> Result<Option<index::Index>, OpenError> {
+        let path = files::index(&self.dir, sealed.generation);
+        let file = match self.disk.open(&path).await {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            other => other.map_err(OpenError::io(format!("opening {path}")))?,
+        };
+        let index = index::load(&file, self.identity.shard, sealed.generation)
+            .await
+            .map_err(OpenError::io(format!("reading {path}")))?;
+        Ok(index.filter(|i| i.sealed == *sealed))
+    }
+
+    async fn derive_index(&mut self, sealed: &Sealed) -> Result<(), OpenError> {
+        let path = files::segment(&self.dir, sealed.generation);
+        tracing::warn!(segment = path, "index missing or damaged: deriving it from the segment");
+        let mut scanner = self.scanner(sealed.generation).await?;
+        let mut scan = Scan { sealed: Sealed { data_end: BLOCK as u64, ..*sealed }, logs: BTreeMap::new() };
+        scan.sealed.next_seq = sealed.first_seq;
+        while scan.sealed.next_seq < sealed.next_seq {
+            let (position, seq) = (scan.sealed.data_end, scan.sealed.next_seq);
+            let Some((header, bytes, entries)) = scanner.commit(position, seq).await? else {
+                return Err(OpenError::damaged(path, position, format!("commit {seq} is invalid")));
+            };
+            scan.add(&header, &entries);
+            drop(bytes);
+        }
+        self.out.scanned_bytes += scan.sealed.data_end;
+        self.seal(scan).await
+    }
+
+    fn add_segment(&mut self, index: index::Index) {
+        let mut live = HashSet::new();
+        for (log, run) in index.runs {
+            if let Some(partition) = self.out.partitions.get_mut(&log) {
+                add_run(partition, run);
+                live.insert(log);
+            }
+        }
+        let segment = SealedSegment { sealed: index.sealed, entries_block: index.entries_block, live };
+        self.out.segments.insert(index.sealed.generation, segment);
+    }
+
+    /// Scans a segment that the checkpoint does not cover. `false`: nothing in it was ever durable.
+    async fn scan_unsealed(&mut self, generation: Generation) -> Result<bool, OpenError> {
+        let path = files::segment(&self.dir, generation);
+        let mut scanner = self.scanner(generation).await?;
+        let expected = self.out.next_seq;
+        if scanner.header().await?.is_none() {
+            return match scanner.find_commit(BLOCK as u64, |_| true).await? {
+                None => Ok(false),
+                Some(at) => {
+                    Err(OpenError::damaged(path, 0, format!("no segment header, but a commit at {at}")))
+                }
+            };
+        }
+        let first_of_all = self.derived && self.out.segments.is_empty();
+        let first_seq =
+            if first_of_all { scanner.seq_at(BLOCK as u64).await?.unwrap_or(expected) } else { expected };
+        let sealed = Sealed { generation, first_seq, next_seq: first_seq, data_end: BLOCK as u64 };
+        let mut scan = Scan { sealed, logs: BTreeMap::new() };
+        loop {
+            let (position, seq) = (scan.sealed.data_end, scan.sealed.next_seq);
+            let Some((header, bytes, entries)) = scanner.commit(position, seq).await? else { break };
+            for entry in &entries {
+                self.replay(entry, &bytes[entry.at as usize..][..entry.len as usize], &path, position)?;
+            }
+            scan.add(&header, &entries);
+        }
+        let (position, seq) = (scan.sealed.data_end, scan.sealed.next_seq);
+        if let Some(at) = scanner.find_commit(position, |h| h.durable_below > seq).await? {
+            let what = format!("commit {seq} is invalid, but the commit at {at} says that it was durable");
+            return Err(OpenError::damaged(path, position, what));
+        }
+        self.out.scanned_bytes += position;
+        self.out.next_seq = seq;
+        if seq == first_seq {
+            return Ok(false);
+        }
+        self.seal(scan).await?;
+        Ok(true)
+    }
+
+    /// Applies one batch of a scanned commit to its partition.
+    fn replay(&mut self, entry: &Entry, raw: &[u8], path: &str, position: u64) -> Result<(), OpenError> {
+        if !self.live.contains(&entry.log) {
+            return Ok(());
+        }
+        let derived = self.derived;
+        let partition = self.out.partitions.entry(entry.log).or_insert_with(|| {
+            let mut fresh = Partition::new(entry.log);
+            if derived {
+                (fresh.start, fresh.next) = (entry.base_offset, entry.base_offset);
+            }
+            fresh
+        });
+        if entry.base_offset != partition.next {
+            let what = format!(
+                "log {} continues at offset {} where {} comes next",
+                entry.log, entry.base_offset, partition.next
+            );
+            return Err(OpenError::damaged(path, position, what));
+        }
+        if let Some(batch) = RecordBatch::peek(raw) {
+            partition.producers.record(&batch, entry.base_offset, entry.base_offset);
+        }
+        partition.next += u64::from(entry.count);
+        partition.high_watermark = partition.next;
+        Ok(())
+    }
+
+    /// Writes the index of a scanned segment and adds its runs.
+    async fn seal(&mut self, scan: Scan) -> Result<(), OpenError> {
+        let logs: Vec<_> = scan.logs.into_iter().filter(|(log, _)| self.live.contains(log)).collect();
+        let (content, index) = index::build(self.identity.shard, scan.sealed, &logs);
+        let path = files::index(&self.dir, scan.sealed.generation);
+        files::replace(self.disk, &self.dir, &path, content)
+            .await
+            .map_err(OpenError::io(format!("writing {path}")))?;
+        self.add_segment(index);
+        Ok(())
+    }
+
+    /// Forgets segments that hold nothing of a partition that exists.
+    fn free_dead_segments(&mut self) -> Vec<Generation> {
+        let dead: Vec<_> =
+            self.out.segments.values().filter(|s| s.live.is_empty()).map(|s| s.sealed.generation).collect();
+        for generation in &dead {
+            self.out.segments.remove(generation);
+        }
+        dead
+    }
+
+    async fn remove(&self, generation: Generation) -> Result<(), OpenError> {
+        for path in [files::segment(&self.dir, generation), files::index(&self.dir, generation)] {
+            match self.disk.remove(&path).await {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(OpenError::io(format!("removing {path}"))(e));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    async fn scanner(&self, generation: Generation) -> Result<Scanner<D::File>, OpenError> {
+        let path = files::segment(&self.dir, generation);
+        let file = self.disk.open(&path).await.map_err(OpenError::io(format!("opening {path}")))?;
+        // What a process that was killed wrote may still be in a cache only: make it durable before
+        // it is believed.
+        file.sync().await.map_err(OpenError::io(format!("flushing {path}")))?;
+        let size = file.size().await.map_err(OpenError::io(format!("reading the size of {path}")))?;
+        let identity = self.identity.clone();
+        Ok(Scanner {
+            file,
+            path,
+            identity,
+            generation,
+            end: round_down(size),
+            window: Bytes::new(),
+            start: 0,
+        })
+    }
+}
+
+fn add_run(partition: &mut Partition, run: Run) {
+    let at = partition.runs.partition_point(|r| r.base_offset < run.base_offset);
+    partition.runs.insert(at, run);
+}
+
+impl Scan {
+    fn add(&mut self, header: &CommitHeader, entries: &[Entry]) {
+        for entry in entries {
+            self.logs.entry(entry.log).or_default().push(IndexEntry {
+                base_offset: entry.base_offset,
+                position: (header.place.position + u64::from(entry.at)) as u32,
+                len: entry.len,
+                count: entry.count,
+                max_timestamp: entry.max_timestamp,
+            });
+        }
+        self.sealed.data_end += header.total_len() as u64;
+        self.sealed.next_seq += 1;
+    }
+}
+
+/// Reads a segment from front to back in large windows.
+struct Scanner<F> {
+    file: F,
+    path: String,
+    identity: Identity,
+    generation: Generation,
+    end: u64,
+    window: Bytes,
+    start: u64,
+}
+
+impl<F: DiskFile> Scanner<F> {
+    /// `len` bytes at `position`; `None` beyond the end of the file.
+    async fn bytes(&mut self, position: u64, len: usize) -> Result<Option<Bytes>, OpenError> {
+        if position.checked_add(len as u64).is_none_or(|end| end > self.end) {
+            return Ok(None);
+        }
+        let inside = position >= self.start && position + len as u64 <= self.start + self.window.len() as u64;
+        if !inside {
+            let want = round_up(len).max(WINDOW_BYTES) as u64;
+            let want = want.min(self.end - position) as usize;
+            let what = format!("reading {} at {position}", self.path);
+            self.window = read_exact_at(&self.file, position, want).await.map_err(OpenError::io(what))?;
+            self.start = position;
+        }
+        let at = (position - self.start) as usize;
+        Ok(Some(self.window.slice(at..at + len)))
+    }
+
+    async fn header(&mut self) -> Result<Option<SegmentHeader>, OpenError> {
+        let Some(block) = self.bytes(0, BLOCK).await? else { return Ok(None) };
+        Ok(SegmentHeader::decode(&block).filter(|h| {
+            h.directory == self.identity.directory
+                && h.shard == self.identity.shard
+                && h.generation == self.generation
+        }))
+    }
+
+    fn place(&self, position: u64) -> Place {
+        Place { shard: self.identity.shard, generation: self.generation, position }
+    }
+
+    /// The whole, valid commit `seq` at `position`, or `None`.
+    async fn commit(
+        &mut self,
+        position: u64,
+        seq: CommitSeq,
+    ) -> Result<Option<(CommitHeader, Bytes, Vec<Entry>)>, OpenError> {
+        let Some(head) = self.bytes(position, BLOCK).await? else { return Ok(None) };
+        let Some(header) = CommitHeader::decode(&head[..COMMIT_HEADER_BYTES], self.place(position)) else {
+            return Ok(None);
+        };
+        if header.seq != seq {
+            return Ok(None);
+        }
+        let Some(bytes) = self.bytes(position, header.total_len()).await? else { return Ok(None) };
+        match check_commit(&header, &bytes) {
+            Ok(entries) => Ok(Some((header, bytes, entries))),
+            Err(what) => {
+                tracing::warn!(segment = self.path, position, seq, %what, "invalid commit");
+                Ok(None)
+            }
+        }
+    }
+
+    /// Sequence in the commit header at `position`, if there is one.
+    async fn seq_at(&mut self, position: u64) -> Result<Option<CommitSeq>, OpenError> {
+        let head = self.bytes(position, BLOCK).await?;
+        Ok(head
+            .and_then(|h| CommitHeader::decode(&h[..COMMIT_HEADER_BYTES], self.place(position)))
+            .map(|h| h.seq))
+    }
+
+    /// Position of the first commit header at or after `from` that `wanted` accepts.
+    async fn find_commit(
+        &mut self,
+        from: u64,
+        wanted: impl Fn(&CommitHeader) -> bool,
+    ) -> Result<Option<u64>, OpenError> {
+        let mut position = from;
+        while let Some(head) = self.bytes(position, BLOCK).await? {
+            let header = CommitHeader::decode(&head[..COMMIT_HEADER_BYTES], self.place(position));
+            if header.is_some_and(|h| wanted(&h)) {
+                return Ok(Some(position));
+            }
+            position += BLOCK as u64;
+        }
+        Ok(None)
+    }
+}

@@ -1,0 +1,340 @@
+//! A view of one Kafka record batch, version 2 (magic 2): the unit that is appended, stored, and served
+//! byte for byte.
+//!
+//! [`RecordBatch::check`] promises that a batch that passes is whole: its length field matches its
+//! bytes, its CRC-32C is right, its record count and offsets agree, and, when it is not compressed, its
+//! records do too. The contents of compressed records are the producers' and consumers' affair.
+//!
+//! Layout (big endian; source: <https://kafka.apache.org/documentation/#recordbatch>):
+//!
+//! ```text
+//!  0 base offset         i64   patched at append: outside the CRC
+//!  8 batch length        i32   bytes that follow this field
+//! 12 leader epoch        i32   patched at append: outside the CRC
+//! 16 magic               i8    2
+//! 17 CRC-32C             u32   over all bytes from 21
+//! 21 attributes          i16   bits 0-2 codec, 3 timestamp type, 4 transactional, 5 control
+//! 23 last offset delta   i32
+//! 27 base timestamp      i64   milliseconds
+//! 35 maximum timestamp   i64   milliseconds
+//! 43 producer id         i64   -1: none
+//! 51 producer epoch      i16
+//! 53 base sequence       i32   -1: none
+//! 57 record count        i32
+//! 61 records
+//! ```
+
+use crate::bytes_at::{i16_be, i32_be, i64_be, u32_be, varint};
+use crate::ids::Offset;
+
+/// Bytes before the first record.
+pub const HEADER_BYTES: usize = 61;
+/// Bytes of base offset and length, which the length field does not count.
+pub const LENGTH_END: usize = 12;
+const CRC_START: usize = 21;
+
+/// Why a batch was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BatchError {
+    /// Fewer bytes than a header, or than the length field says, or more.
+    #[error("record batch of {have} bytes where its length field asks for {want}")]
+    Length {
+        /// Bytes there are.
+        have: usize,
+        /// Bytes there should be.
+        want: usize,
+    },
+    /// An old message format.
+    #[error("record batch has magic {0}; only version 2 is stored (clients since Kafka 0.11 send it)")]
+    Magic(i8),
+    /// The checksum does not match the bytes.
+    #[error("record batch CRC-32C is {found:#010x}, its header says {stated:#010x}")]
+    Crc {
+        /// Computed from the bytes.
+        found: u32,
+        /// Read from the header.
+        stated: u32,
+    },
+    /// The record count and the last offset delta do not agree, or the batch is empty.
+    #[error("record batch claims {count} records and a last offset delta of {last_delta}")]
+    Count {
+        /// The count field.
+        count: i32,
+        /// The last offset delta field.
+        last_delta: i32,
+    },
+    /// A record inside an uncompressed batch is malformed.
+    #[error("record {index} of the batch is malformed: {what}")]
+    Record {
+        /// Which one, from 0.
+        index: i32,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// Control batches are written by the log itself only.
+    #[error("a producer may not write control batches")]
+    Control,
+    /// An unknown codec in the attributes.
+    #[error("unknown compression codec {0}")]
+    Codec(i16),
+    /// A producer id without a sequence, or a negative one.
+    #[error("producer id {producer_id} with epoch {epoch} and base sequence {base_sequence}")]
+    Producer {
+        /// The producer id field.
+        producer_id: i64,
+        /// The producer epoch field.
+        epoch: i16,
+        /// The base sequence field.
+        base_sequence: i32,
+    },
+}
+
+/// A checked batch: a view of its bytes and the header fields the log needs.
+#[derive(Debug, Clone, Copy)]
+pub struct RecordBatch<'a> {
+    bytes: &'a [u8],
+    /// Records in the batch; at least 1.
+    pub count: u32,
+    /// Attribute bits.
+    pub attributes: i16,
+    /// Largest record timestamp, in milliseconds.
+    pub max_timestamp: i64,
+    /// Producer id, or -1.
+    pub producer_id: i64,
+    /// Producer epoch, or -1.
+    pub producer_epoch: i16,
+    /// Sequence of the first record, or -1.
+    pub base_sequence: i32,
+}
+
+impl<'a> RecordBatch<'a> {
+    /// Checks a batch that a producer sent. The errors say which field is wrong.
+    pub fn check(bytes: &'a [u8]) -> Result<Self, BatchError> {
+        let batch = Self::check_stored(bytes)?;
+        if batch.attributes & 0x20 != 0 {
+            return Err(BatchError::Control);
+        }
+        if batch.attributes & 7 > 4 {
+            return Err(BatchError::Codec(batch.attributes & 7));
+        }
+        if batch.producer_id >= 0 && (batch.producer_epoch < 0 || batch.base_sequence < 0) {
+            return Err(BatchError::Producer {
+                producer_id: batch.producer_id,
+                epoch: batch.producer_epoch,
+                base_sequence: batch.base_sequence,
+            });
+        }
+        if batch.attributes & 7 == 0 {
+            check_records(&bytes[HEADER_BYTES..], batch.count as i32)?;
+        }
+        Ok(batch)
+    }
+
+    /// Checks a batch that was read back from the log: everything but the records themselves, which the
+    /// CRC covers.
+    pub fn check_stored(bytes: &'a [u8]) -> Result<Self, BatchError> {
+        let have = bytes.len();
+        let short = BatchError::Length { have, want: HEADER_BYTES };
+        if have < HEADER_BYTES {
+            return Err(short);
+        }
+        let magic = bytes[16] as i8;
+        if magic != 2 {
+            return Err(BatchError::Magic(magic));
+        }
+        let want = (i32_be(bytes, 8).ok_or(short)?).max(0) as usize + LENGTH_END;
+        if want != have {
+            return Err(BatchError::Length { have, want });
+        }
+        let stated = u32_be(bytes, 17).ok_or(short)?;
+        let found = crc32c::crc32c(&bytes[CRC_START..]);
+        if stated != found {
+            return Err(BatchError::Crc { found, stated });
+        }
+        let last_delta = i32_be(bytes, 23).ok_or(short)?;
+        let count = i32_be(bytes, 57).ok_or(short)?;
+        if count < 1 || last_delta != count - 1 {
+            return Err(BatchError::Count { count, last_delta });
+        }
+        Self::peek(bytes).ok_or(short)
+    }
+
+    /// The header fields of a batch that has been checked before.
+    pub fn peek(bytes: &'a [u8]) -> Option<Self> {
+        Some(Self {
+            bytes,
+            count: u32_be(bytes, 57)?,
+            attributes: i16_be(bytes, 21)?,
+            max_timestamp: i64_be(bytes, 35)?,
+            producer_id: i64_be(bytes, 43)?,
+            producer_epoch: i16_be(bytes, 51)?,
+            base_sequence: i32_be(bytes, 53)?,
+        })
+    }
+
+    /// The bytes of the batch.
+    pub fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+}
+
+/// Base offset of a stored batch.
+pub fn base_offset(bytes: &[u8]) -> Option<Offset> {
+    i64_be(bytes, 0).and_then(|o| u64::try_from(o).ok())
+}
+
+/// Total length of the batch that begins here, from its length field.
+pub fn total_len(bytes: &[u8]) -> Option<usize> {
+    Some(usize::try_from(i32_be(bytes, 8)?).ok()? + LENGTH_END)
+}
+
+/// Leader epoch of a stored batch.
+pub fn leader_epoch(bytes: &[u8]) -> Option<i32> {
+    i32_be(bytes, 12)
+}
+
+/// Writes base offset and leader epoch into the header bytes of a batch.
+pub fn patch(header: &mut [u8], base_offset: Offset, leader_epoch: i32) {
+    header[0..8].copy_from_slice(&base_offset.to_be_bytes());
+    header[12..16].copy_from_slice(&leader_epoch.to_be_bytes());
+}
+
+/// Walks uncompressed records: lengths must add up to the bytes there are, offset deltas must be
+/// 0, 1, 2, ... Keys, values and headers are not looked at.
+fn check_records(mut rest: &[u8], count: i32) -> Result<(), BatchError> {
+    for index in 0..count {
+        let bad = |what| BatchError::Record { index, what };
+        let (len, took) = varint(rest).ok_or(bad("its length is no varint"))?;
+        let len = usize::try_from(len).map_err(|_| bad("its length is negative"))?;
+        let body = rest.get(took..).and_then(|r| r.get(..len)).ok_or(bad("it ends beyond the batch"))?;
+        let after = body.get(1..).ok_or(bad("it is empty"))?;
+        let (_, took_time) = varint(after).ok_or(bad("its timestamp is no varint"))?;
+        let (delta, _) = varint(&after[took_time..]).ok_or(bad("its offset is no varint"))?;
+        if delta != i64::from(index) {
+            return Err(bad("its offset delta is not its position"));
+        }
+        rest = &rest[took + len..];
+    }
+    if rest.is_empty() {
+        Ok(())
+    } else {
+        Err(BatchError::Record { index: count, what: "bytes follow the last one" })
+    }
+}
+
+/// Builds small batches for tests, examples and benchmarks; producers bring their own encoder.
+pub fn build(records: &[(&[u8], &[u8])], timestamp_ms: i64) -> Vec<u8> {
+    build_from(records, timestamp_ms, -1, -1, -1)
+}
+
+/// As [`build`], with the fields of an idempotent producer.
+pub fn build_from(
+    records: &[(&[u8], &[u8])],
+    timestamp_ms: i64,
+    producer_id: i64,
+    producer_epoch: i16,
+    base_sequence: i32,
+) -> Vec<u8> {
+    let count = i32::try_from(records.len()).expect("a batch holds fewer than 2^31 records");
+    let mut out = vec![0u8; HEADER_BYTES];
+    for (delta, (key, value)) in records.iter().enumerate() {
+        let mut body = vec![0u8, 0];
+        put_varint(&mut body, delta as i64);
+        for field in [key, value] {
+            put_varint(&mut body, field.len() as i64);
+            body.extend_from_slice(field);
+        }
+        put_varint(&mut body, 0);
+        put_varint(&mut out, body.len() as i64);
+        out.extend_from_slice(&body);
+    }
+    let len = (out.len() - LENGTH_END) as i32;
+    out[8..12].copy_from_slice(&len.to_be_bytes());
+    out[16] = 2;
+    out[23..27].copy_from_slice(&(count - 1).to_be_bytes());
+    out[27..35].copy_from_slice(&timestamp_ms.to_be_bytes());
+    out[35..43].copy_from_slice(&timestamp_ms.to_be_bytes());
+    out[43..51].copy_from_slice(&producer_id.to_be_bytes());
+    out[51..53].copy_from_slice(&producer_epoch.to_be_bytes());
+    out[53..57].copy_from_slice(&base_sequence.to_be_bytes());
+    out[57..61].copy_from_slice(&count.to_be_bytes());
+    let crc = crc32c::crc32c(&out[CRC_START..]);
+    out[17..21].copy_from_slice(&crc.to_be_bytes());
+    out
+}
+
+fn put_varint(out: &mut Vec<u8>, value: i64) {
+    let mut rest = ((value << 1) ^ (value >> 63)) as u64;
+    while rest >= 0x80 {
+        out.push(rest as u8 | 0x80);
+        rest >>= 7;
+    }
+    out.push(rest as u8);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resealed(mut bytes: Vec<u8>) -> Vec<u8> {
+        let crc = crc32c::crc32c(&bytes[CRC_START..]);
+        bytes[17..21].copy_from_slice(&crc.to_be_bytes());
+        bytes
+    }
+
+    #[test]
+    fn a_whole_batch_passes_and_patching_keeps_its_checksum() {
+        let mut bytes = build(&[(b"k", b"v"), (b"", b"w")], 17);
+        patch(&mut bytes, 42, 0);
+        let batch = RecordBatch::check(&bytes).unwrap();
+        assert_eq!((batch.count, batch.max_timestamp, base_offset(&bytes)), (2, 17, Some(42)));
+    }
+
+    #[test]
+    fn every_flipped_bit_inside_the_checksum_is_found() {
+        let good = build(&[(b"key", b"value")], 1);
+        for at in (8..12).chain(16..good.len()) {
+            for bit in 0..8 {
+                let mut bad = good.clone();
+                bad[at] ^= 1 << bit;
+                assert!(RecordBatch::check(&bad).is_err(), "byte {at} bit {bit}");
+            }
+        }
+    }
+
+    #[test]
+    fn counts_that_lie_are_refused_although_the_checksum_is_right() {
+        let good = build(&[(b"a", b"1"), (b"b", b"2")], 1);
+        let mut three = good.clone();
+        three[57..61].copy_from_slice(&3i32.to_be_bytes());
+        assert!(matches!(RecordBatch::check(&resealed(three.clone())), Err(BatchError::Count { .. })));
+        three[23..27].copy_from_slice(&2i32.to_be_bytes());
+        assert!(matches!(RecordBatch::check(&resealed(three)), Err(BatchError::Record { index: 2, .. })));
+        let mut one = good.clone();
+        one[57..61].copy_from_slice(&1i32.to_be_bytes());
+        one[23..27].copy_from_slice(&0i32.to_be_bytes());
+        assert!(matches!(RecordBatch::check(&resealed(one)), Err(BatchError::Record { index: 1, .. })));
+        let mut zero = good;
+        zero[57..61].copy_from_slice(&0i32.to_be_bytes());
+        zero[23..27].copy_from_slice(&(-1i32).to_be_bytes());
+        assert!(matches!(RecordBatch::check(&resealed(zero)), Err(BatchError::Count { .. })));
+    }
+
+    #[test]
+    fn truncated_extended_and_old_batches_are_refused() {
+        let good = build(&[(b"a", b"1")], 1);
+        for len in 0..good.len() {
+            assert!(RecordBatch::check(&good[..len]).is_err(), "length {len}");
+        }
+        let mut longer = good.clone();
+        longer.push(0);
+        assert!(matches!(RecordBatch::check(&longer), Err(BatchError::Length { .. })));
+        let mut old = good.clone();
+        old[16] = 1;
+        assert_eq!(RecordBatch::check(&old).unwrap_err(), BatchError::Magic(1));
+        let mut control = good;
+        control[22] |= 0x20;
+        assert_eq!(RecordBatch::check(&resealed(control)).unwrap_err(), BatchError::Control);
+    }
+}

@@ -1,0 +1,172 @@
+//! Appending: checks, offsets, and the copy into the open commit. No waiting, no allocation per batch
+//! beyond the amortised growth of lists.
+
+use std::future::poll_fn;
+use std::task::{Poll, Waker};
+
+use crate::aligned::AlignedBuf;
+use crate::disk::Disk;
+use crate::error::AppendError;
+use crate::ids::{CommitSeq, Offset};
+use crate::log::chunk::Slotted;
+use crate::log::format::{Entry, commit_len};
+use crate::partition::BatchRef;
+use crate::record_batch::RecordBatch;
+
+use super::roll::Next;
+use super::{CommitState, PartitionRef, Shard, State};
+
+/// An accepted batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Appended {
+    /// Offset of its first record.
+    pub base_offset: Offset,
+    /// The commit to wait for before anybody is told.
+    pub seq: CommitSeq,
+    /// It had been appended before (idempotent producer) and was not appended again.
+    pub duplicate: bool,
+}
+
+impl<D: Disk> Shard<D> {
+    /// Appends one record batch to a partition. It is durable when commit `seq` of the answer is.
+    pub fn append(&self, at: PartitionRef, bytes: &[u8]) -> Result<Appended, AppendError> {
+        self.inner.check_failed()?;
+        let batch = RecordBatch::check(bytes)?;
+        let options = &self.inner.options;
+        let max = options.batch_bytes_max().min(options.uncommitted_bytes_max);
+        if commit_len(bytes.len(), 1) > max {
+            return Err(AppendError::TooLarge {
+                bytes: bytes.len(),
+                max: max.saturating_sub(commit_len(0, 1)),
+            });
+        }
+        let mut state = self.inner.state.borrow_mut();
+        let state = &mut *state;
+        let partition = state.get_mut(at).ok_or(AppendError::UnknownPartition)?;
+        if let Some(base_offset) = partition.producers.check(&batch)? {
+            return Ok(Appended { base_offset, seq: partition.last_seq, duplicate: true });
+        }
+        self.make_room(state, bytes.len())?;
+        let seq = state.open.seq;
+        let first = state.open.is_empty();
+        let partition = state.partitions.get_mut(at.slot as usize).and_then(Option::as_mut);
+        let partition = partition.ok_or(AppendError::UnknownPartition)?;
+        let base_offset = partition.next;
+        let entry = Entry {
+            log: at.log,
+            len: bytes.len() as u32,
+            at: 0,
+            count: batch.count,
+            base_offset,
+            max_timestamp: batch.max_timestamp,
+        };
+        let position = state.open.push(bytes, Slotted { entry, slot: at.slot });
+        partition.tail.push_back(BatchRef {
+            base_offset,
+            seq,
+            max_timestamp: batch.max_timestamp,
+            at: position,
+            len: entry.len,
+            count: entry.count,
+        });
+        partition.next += u64::from(batch.count);
+        partition.last_seq = seq;
+        let durable_below = partition.high_watermark;
+        partition.producers.record(&batch, base_offset, durable_below);
+        if first {
+            self.inner.work.notify_one();
+        }
+        Ok(Appended { base_offset, seq, duplicate: false })
+    }
+
+    /// Makes sure that the open commit can take `len` bytes and that the disk can take the commit.
+    fn make_room(&self, state: &mut State<D::File>, len: usize) -> Result<(), AppendError> {
+        if state.stopping {
+            return Err(AppendError::Busy);
+        }
+        let uncommitted = state.uncommitted_bytes();
+        let grown = uncommitted - state.open.disk_len() + state.open.disk_len_with(len);
+        if uncommitted > 0 && grown > self.inner.options.uncommitted_bytes_max {
+            return Err(AppendError::Busy);
+        }
+        let waiting = state.closed_bytes + state.open.disk_len() + commit_len(len, 1);
+        if waiting as u64 > state.active.room() {
+            match &state.next {
+                Next::Ready { .. } => {}
+                Next::Full => return Err(AppendError::DiskFull),
+                Next::Wanted => return Err(AppendError::Busy),
+            }
+        }
+        if !state.open.fits(len) {
+            self.renew_open(state, len);
+        }
+        Ok(())
+    }
+
+    /// Closes the open commit, if it has anything, and begins one that fits `len` bytes.
+    fn renew_open(&self, state: &mut State<D::File>, len: usize) {
+        if !state.open.is_empty() {
+            let closed = state.open.close();
+            state.closed_bytes += closed.disk_len();
+            state.closed.push_back(closed);
+            self.inner.work.notify_one();
+        }
+        let need = commit_len(len, 1);
+        let pooled = need <= self.inner.pool.buffer_bytes();
+        state.open.renew(if pooled { self.inner.pool.take() } else { AlignedBuf::uninit(need) });
+    }
+
+    /// What became of a commit.
+    pub fn commit_state(&self, seq: CommitSeq) -> CommitState {
+        if seq < self.inner.durable_below.get() {
+            CommitState::Durable
+        } else if self.inner.failure.get().is_some() {
+            CommitState::Failed
+        } else {
+            CommitState::Pending
+        }
+    }
+
+    /// Has `waker` woken once when the state of a pending commit changes.
+    pub fn wake_on_commit(&self, seq: CommitSeq, waker: &Waker) {
+        let mut state = self.inner.state.borrow_mut();
+        let state = &mut *state;
+        let waiters = if seq == state.open.seq {
+            Some(&mut state.open.waiters)
+        } else if let Some(commit) = state.in_flight.iter_mut().find(|c| c.seq == seq) {
+            Some(&mut commit.waiters)
+        } else {
+            state.closed.iter_mut().find(|c| c.seq == seq).map(|c| &mut c.waiters)
+        };
+        match waiters {
+            Some(waiters) => waiters.push(waker.clone()),
+            None => waker.wake_by_ref(),
+        }
+    }
+
+    /// Waits until a commit is durable, or failed.
+    pub async fn committed(&self, seq: CommitSeq) -> CommitState {
+        poll_fn(|cx| match self.commit_state(seq) {
+            CommitState::Pending => {
+                self.wake_on_commit(seq, cx.waker());
+                Poll::Pending
+            }
+            state => Poll::Ready(state),
+        })
+        .await
+    }
+
+    /// Waits until something that made `append` say `Busy` has changed. Appending may still be `Busy`.
+    pub async fn space(&self) {
+        let mut first = true;
+        poll_fn(|cx| {
+            if !first || self.inner.failure.get().is_some() {
+                return Poll::Ready(());
+            }
+            first = false;
+            self.inner.state.borrow_mut().space.push(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+}

@@ -1,0 +1,167 @@
+//! Group commit: one write and one flush for everything that was appended meanwhile.
+//!
+//! A few workers each carry one commit at a time. There is no artificial delay: an idle log commits at
+//! once, and what arrives during a commit is the next one. Another commit is started beside one in
+//! flight only when enough bytes wait, so that small commits do not multiply flushes. Whatever order
+//! the disk completes them in, commits become visible in sequence.
+
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+
+use crate::disk::{Disk, DiskFile, write_all_at};
+use crate::ids::CommitSeq;
+use crate::log::format::Place;
+
+use super::{InFlight, Inner, State, roll};
+
+/// Smallest rest of a chunk that is worth starting another commit in.
+const REST_BYTES_MIN: usize = 64 << 10;
+
+enum Step<F> {
+    Write { file: F, bytes: Bytes, position: u64, seq: CommitSeq },
+    Roll,
+    Wait,
+    Stop,
+}
+
+/// Carries commits to the disk until the shard stops or fails.
+pub(super) async fn worker<D: Disk>(inner: Rc<Inner<D>>) {
+    loop {
+        let notified = inner.work.notified();
+        let step = inner.next_step();
+        match step {
+            Step::Wait => notified.await,
+            Step::Roll => {
+                roll::roll(&inner).await;
+                inner.state.borrow_mut().rolling = false;
+                inner.work.notify_waiters();
+            }
+            Step::Write { file, bytes, position, seq } => {
+                if let Err(e) = write_all_at(&file, bytes, position).await {
+                    inner.fail(&format!("writing commit {seq}"), e);
+                    continue;
+                }
+                if let Err(e) = file.sync().await {
+                    inner.fail(&format!("flushing commit {seq}"), e);
+                    continue;
+                }
+                inner.finish(seq);
+            }
+            Step::Stop => break,
+        }
+    }
+    inner.state.borrow_mut().running -= 1;
+    inner.work.notify_waiters();
+    inner.sealing.notify_one();
+}
+
+impl<D: Disk> Inner<D> {
+    fn next_step(&self) -> Step<D::File> {
+        let mut guard = self.state.borrow_mut();
+        let state = &mut *guard;
+        if self.failure.get().is_some() {
+            return Step::Stop;
+        }
+        if state.rolling {
+            return Step::Wait;
+        }
+        if state.closed.is_empty() && state.open.is_empty() {
+            return if state.stopping && state.in_flight.is_empty() { Step::Stop } else { Step::Wait };
+        }
+        let enough = !state.closed.is_empty() || state.open.disk_len() >= self.options.early_commit_bytes;
+        if !state.in_flight.is_empty() && !enough {
+            return Step::Wait;
+        }
+        let len = state.closed.front().map_or(state.open.disk_len(), |c| c.disk_len());
+        if len as u64 > state.active.room() {
+            if !state.in_flight.is_empty() {
+                return Step::Wait;
+            }
+            state.rolling = true;
+            return Step::Roll;
+        }
+        self.submit(state)
+    }
+
+    /// Gives the next commit its place and takes it out of the queue.
+    fn submit(&self, state: &mut State<D::File>) -> Step<D::File> {
+        let closed = match state.closed.pop_front() {
+            Some(closed) => {
+                state.closed_bytes -= closed.disk_len();
+                closed
+            }
+            None => {
+                let closed = state.open.close();
+                if state.open.room() < REST_BYTES_MIN.min(self.options.chunk_bytes / 4) {
+                    state.open.renew(self.pool.take());
+                }
+                closed
+            }
+        };
+        let (seq, disk_len) = (closed.seq, closed.disk_len());
+        let position = state.active.position;
+        state.active.position += disk_len as u64;
+        let generation = state.active.generation;
+        let place = Place { shard: self.identity.shard, generation, position };
+        let (bytes, entries, waiters) = closed.seal(place, self.durable_below.get());
+        state.tail.push(seq, bytes.clone());
+        assert_eq!(seq, state.places_first + state.places.len() as u64, "commits are placed in sequence");
+        state.places.push_back((generation, position));
+        state.in_flight_bytes += disk_len;
+        state.in_flight.push_back(InFlight { seq, disk_len, entries, waiters, done: false });
+        Step::Write { file: state.active.file.clone(), bytes, position, seq }
+    }
+
+    /// Notes that a commit is on the disk; makes visible what is now durable in sequence.
+    fn finish(&self, seq: CommitSeq) {
+        if self.failure.get().is_some() {
+            return;
+        }
+        let mut guard = self.state.borrow_mut();
+        let state = &mut *guard;
+        if let Some(commit) = state.in_flight.iter_mut().find(|c| c.seq == seq) {
+            commit.done = true;
+        }
+        let mut advanced = false;
+        while state.in_flight.front().is_some_and(|c| c.done) {
+            let Some(commit) = state.in_flight.pop_front() else { break };
+            advanced = true;
+            state.in_flight_bytes -= commit.disk_len;
+            self.durable_below.set(commit.seq + 1);
+            state.publish(&commit);
+            self.counters.commits.fetch_add(1, Ordering::Relaxed);
+            self.counters.commit_bytes.fetch_add(commit.disk_len as u64, Ordering::Relaxed);
+            self.counters.batches.fetch_add(commit.entries.len() as u64, Ordering::Relaxed);
+            for waker in commit.waiters {
+                waker.wake();
+            }
+        }
+        if advanced {
+            state.wake_space();
+            self.work.notify_one();
+        }
+    }
+}
+
+impl<F> State<F> {
+    /// Raises the high watermarks of the partitions in a durable commit.
+    fn publish(&mut self, commit: &InFlight) {
+        let generation = self.active.generation;
+        let mut entries = commit.entries.iter().peekable();
+        while let Some(slotted) = entries.next() {
+            // Neighbours of the same partition: the last one decides.
+            if entries.peek().is_some_and(|n| n.slot == slotted.slot && n.entry.log == slotted.entry.log) {
+                continue;
+            }
+            let partition = self.partitions.get_mut(slotted.slot as usize).and_then(Option::as_mut);
+            let Some(partition) = partition.filter(|p| p.log == slotted.entry.log) else { continue };
+            partition.advance(slotted.entry.base_offset + u64::from(slotted.entry.count));
+            if partition.touched != generation {
+                partition.touched = generation;
+                self.active.touched.push((slotted.slot, slotted.entry.log));
+            }
+        }
+    }
+}

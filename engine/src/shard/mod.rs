@@ -1,0 +1,463 @@
+//! A shard: one commit log and the partitions that write into it.
+//!
+//! Promises:
+//! * [`Shard::append`] stores nothing of a batch it refuses, and gives dense offsets to those it takes.
+//! * A batch is durable when its commit is ([`Shard::commit_state`]); commits become durable in order.
+//! * Readers see durable batches only.
+//! * A failed write or flush is final: see [`Failure`].
+//! * Memory is bounded by [`ShardOptions`]; at the limit `append` says [`AppendError::Busy`].
+//!
+//! A shard lives on one thread, inside a `LocalSet` (a `tokio-uring` runtime has one). Everything but
+//! reads from disk and closing is synchronous. Cloning gives another handle of the same shard.
+
+mod append;
+mod commit;
+mod read;
+mod roll;
+mod seal;
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Waker;
+
+use tokio::sync::Notify;
+
+use crate::aligned::{BLOCK, Pool, round_up};
+use crate::disk::Disk;
+use crate::error::{AppendError, Failure, OpenError, ReadError};
+use crate::ids::{CommitSeq, Generation, LogId, Offset, ShardId};
+use crate::log::checkpoint::Checkpoint;
+use crate::log::chunk::{ClosedCommit, OpenCommit, Slotted};
+use crate::log::files;
+use crate::log::recovery::{Identity, SealedSegment, recover};
+use crate::log::tail::Tail;
+use crate::partition::Partition;
+
+pub use append::Appended;
+pub use read::{Batches, Cached};
+
+/// Limits and sizes of one shard.
+#[derive(Debug, Clone)]
+pub struct ShardOptions {
+    /// Bytes of a commit segment; what a start has to scan at most is about two of them.
+    pub segment_bytes: u64,
+    /// Bytes of one memory chunk; a commit is at most this large unless a single batch is larger.
+    pub chunk_bytes: usize,
+    /// Bytes of recent commits kept for readers.
+    pub tail_cache_bytes: usize,
+    /// Bytes that may wait for the disk before `append` says `Busy`.
+    pub uncommitted_bytes_max: usize,
+    /// Commits on their way to the disk at once.
+    pub commits_in_flight: usize,
+    /// While a commit is in flight, another starts only when this many bytes wait.
+    pub early_commit_bytes: usize,
+    /// Write zeros over the next segment while the log is idle: a flush after an overwrite is cheaper
+    /// than one that allocates.
+    pub zero_fill: bool,
+}
+
+impl Default for ShardOptions {
+    fn default() -> Self {
+        Self {
+            segment_bytes: 128 << 20,
+            chunk_bytes: 2 << 20,
+            tail_cache_bytes: 64 << 20,
+            uncommitted_bytes_max: 16 << 20,
+            commits_in_flight: 4,
+            early_commit_bytes: 256 << 10,
+            zero_fill: true,
+        }
+    }
+}
+
+impl ShardOptions {
+    /// Largest batch that can be appended.
+    pub fn batch_bytes_max(&self) -> usize {
+        usize::try_from(self.segment_bytes / 4).unwrap_or(usize::MAX).min(1 << 30)
+    }
+
+    /// Rounds to whole blocks and brings the sizes into an order that can work.
+    fn fitted(mut self) -> Result<Self, OpenError> {
+        let bad = |what: &str| Err(OpenError::Options(what.to_owned()));
+        self.segment_bytes = self.segment_bytes.next_multiple_of(BLOCK as u64);
+        self.chunk_bytes = round_up(self.chunk_bytes);
+        if self.segment_bytes < 16 * BLOCK as u64 || self.segment_bytes > 2 << 30 {
+            return bad("segment_bytes must be between 64 KiB and 2 GiB");
+        }
+        let quarter = (self.segment_bytes / 4) as usize;
+        self.chunk_bytes = self.chunk_bytes.min(quarter / BLOCK * BLOCK);
+        self.uncommitted_bytes_max = self.uncommitted_bytes_max.min(quarter);
+        if self.commits_in_flight == 0 {
+            return bad("commits_in_flight must be at least 1");
+        }
+        Ok(self)
+    }
+}
+
+/// A partition of a shard. Stays valid while the partition exists; afterwards every use says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct PartitionRef {
+    slot: u32,
+    log: LogId,
+}
+
+impl PartitionRef {
+    /// The partition's log.
+    pub fn log(self) -> LogId {
+        self.log
+    }
+}
+
+/// What became of a commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CommitState {
+    /// On its way.
+    Pending,
+    /// On the disk.
+    Durable,
+    /// Never to be: the shard has failed.
+    Failed,
+}
+
+/// Offsets of a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Offsets {
+    /// First offset that can be read.
+    pub start: Offset,
+    /// First offset that is not durable yet: readers stop here.
+    pub high_watermark: Offset,
+    /// What the next record gets.
+    pub end: Offset,
+}
+
+/// Counters of a shard since it was opened. May be read from any thread.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Commits that became durable.
+    pub commits: AtomicU64,
+    /// Bytes of them, as written.
+    pub commit_bytes: AtomicU64,
+    /// Batches in them.
+    pub batches: AtomicU64,
+    /// Disk reads on behalf of readers (record data and index blocks).
+    pub disk_reads: AtomicU64,
+    /// Segments sealed.
+    pub sealed: AtomicU64,
+    /// Bytes scanned by the recovery.
+    pub scanned_bytes: AtomicU64,
+}
+
+impl Counters {
+    pub(crate) fn add(counter: &AtomicU64, by: u64) {
+        counter.fetch_add(by, Ordering::Relaxed);
+    }
+}
+
+/// A shard. See the module's header.
+pub struct Shard<D: Disk> {
+    inner: Rc<Inner<D>>,
+}
+
+impl<D: Disk> Clone for Shard<D> {
+    fn clone(&self) -> Self {
+        Self { inner: Rc::clone(&self.inner) }
+    }
+}
+
+struct Inner<D: Disk> {
+    disk: D,
+    identity: Identity,
+    dir: String,
+    options: ShardOptions,
+    pool: Pool,
+    state: RefCell<State<D::File>>,
+    cold: RefCell<read::ColdCache<D::File>>,
+    durable_below: Cell<CommitSeq>,
+    failure: OnceCell<Rc<Failure>>,
+    work: Notify,
+    prepare: Notify,
+    roll: Notify,
+    sealing: Notify,
+    counters: Arc<Counters>,
+}
+
+struct State<F> {
+    partitions: Vec<Option<Partition>>,
+    free_slots: Vec<u32>,
+    by_log: HashMap<LogId, u32>,
+    open: OpenCommit,
+    closed: VecDeque<ClosedCommit>,
+    closed_bytes: usize,
+    in_flight: VecDeque<InFlight>,
+    in_flight_bytes: usize,
+    tail: Tail,
+    places: VecDeque<(Generation, u64)>,
+    places_first: CommitSeq,
+    active: roll::Active<F>,
+    next: roll::Next<F>,
+    rolling: bool,
+    stopping: bool,
+    running: usize,
+    seal_jobs: VecDeque<seal::Job>,
+    unsealed: usize,
+    lingering: Vec<u32>,
+    segments: BTreeMap<Generation, SealedSegment>,
+    dead: Vec<Generation>,
+    spares: Vec<Generation>,
+    checkpoint: Rc<Checkpoint>,
+    space: Vec<Waker>,
+}
+
+/// A commit whose write and flush have begun.
+struct InFlight {
+    seq: CommitSeq,
+    disk_len: usize,
+    entries: Vec<Slotted>,
+    waiters: Vec<Waker>,
+    done: bool,
+}
+
+impl<D: Disk> Shard<D> {
+    /// Opens a shard: recovers what its disk holds, then begins a new segment. `live` are the logs that
+    /// the catalog places here; others are forgotten.
+    pub async fn open(
+        disk: D,
+        directory: [u8; 16],
+        shard: ShardId,
+        live: &HashSet<LogId>,
+        options: ShardOptions,
+    ) -> Result<Self, OpenError> {
+        let options = options.fitted()?;
+        let identity = Identity { directory, shard };
+        let recovered = recover(&disk, &identity, live).await?;
+        let dir = files::shard_dir(shard);
+        let first =
+            roll::create_segment(&disk, &identity, recovered.next_generation, options.segment_bytes, None)
+                .await
+                .map_err(OpenError::io(format!("creating a segment in {dir}")))?;
+        let next_seq = recovered.next_seq;
+        let keep = options.uncommitted_bytes_max / options.chunk_bytes + 4;
+        let pool = Pool::new(options.chunk_bytes, keep);
+        let mut state = State {
+            partitions: Vec::new(),
+            free_slots: Vec::new(),
+            by_log: HashMap::new(),
+            open: OpenCommit::new(next_seq, pool.take()),
+            closed: VecDeque::new(),
+            closed_bytes: 0,
+            in_flight: VecDeque::new(),
+            in_flight_bytes: 0,
+            tail: Tail::new(next_seq, options.tail_cache_bytes),
+            places: VecDeque::new(),
+            places_first: next_seq,
+            active: roll::Active::new(first, recovered.next_generation, next_seq),
+            next: roll::Next::Wanted,
+            rolling: false,
+            stopping: false,
+            running: options.commits_in_flight,
+            seal_jobs: VecDeque::new(),
+            unsealed: 0,
+            lingering: Vec::new(),
+            segments: recovered.segments,
+            dead: Vec::new(),
+            spares: Vec::new(),
+            checkpoint: Rc::new(Checkpoint::default()),
+            space: Vec::new(),
+        };
+        for (log, partition) in recovered.partitions {
+            state.insert(log, partition);
+        }
+        for &log in live {
+            if !state.by_log.contains_key(&log) {
+                state.insert(log, Partition::new(log));
+            }
+        }
+        state.checkpoint = Rc::new(state.snapshot(recovered.next_generation.0 - 1, next_seq));
+        let counters = Arc::new(Counters::default());
+        Counters::add(&counters.scanned_bytes, recovered.scanned_bytes);
+        let inner = Rc::new(Inner {
+            disk,
+            identity,
+            dir,
+            options,
+            pool,
+            state: RefCell::new(state),
+            cold: RefCell::default(),
+            durable_below: Cell::new(next_seq),
+            failure: OnceCell::new(),
+            work: Notify::new(),
+            prepare: Notify::new(),
+            roll: Notify::new(),
+            sealing: Notify::new(),
+            counters,
+        });
+        for _ in 0..inner.options.commits_in_flight {
+            tokio::task::spawn_local(commit::worker(Rc::clone(&inner)));
+        }
+        tokio::task::spawn_local(roll::preparer(Rc::clone(&inner)));
+        tokio::task::spawn_local(seal::sealer(Rc::clone(&inner)));
+        Ok(Self { inner })
+    }
+
+    /// Its id.
+    pub fn id(&self) -> ShardId {
+        self.inner.identity.shard
+    }
+
+    /// Its counters.
+    pub fn counters(&self) -> Arc<Counters> {
+        Arc::clone(&self.inner.counters)
+    }
+
+    /// Adds an empty partition, or finds the one there is. Its log must be in the catalog, durably.
+    pub fn attach(&self, log: LogId) -> PartitionRef {
+        let mut state = self.inner.state.borrow_mut();
+        let slot = match state.by_log.get(&log) {
+            Some(&slot) => slot,
+            None => state.insert(log, Partition::new(log)),
+        };
+        PartitionRef { slot, log }
+    }
+
+    /// Finds a partition.
+    pub fn partition(&self, log: LogId) -> Option<PartitionRef> {
+        let slot = *self.inner.state.borrow().by_log.get(&log)?;
+        Some(PartitionRef { slot, log })
+    }
+
+    /// Forgets a partition that is no longer in the catalog. Segments in which nothing else lives are
+    /// freed in the background.
+    pub fn detach(&self, log: LogId) {
+        let mut state = self.inner.state.borrow_mut();
+        let Some(slot) = state.by_log.remove(&log) else { return };
+        if let Some(mut partition) = state.partitions[slot as usize].take() {
+            partition.wake_watchers();
+        }
+        state.free_slots.push(slot);
+        let mut dead = Vec::new();
+        for segment in state.segments.values_mut() {
+            if segment.live.remove(&log) && segment.live.is_empty() {
+                dead.push(segment.sealed.generation);
+            }
+        }
+        for generation in dead {
+            state.segments.remove(&generation);
+            state.dead.push(generation);
+        }
+        self.inner.sealing.notify_one();
+    }
+
+    /// Offsets of a partition.
+    pub fn offsets(&self, at: PartitionRef) -> Result<Offsets, ReadError> {
+        let state = self.inner.state.borrow();
+        let partition = state.get(at).ok_or(ReadError::UnknownPartition)?;
+        Ok(Offsets { start: partition.start, high_watermark: partition.high_watermark, end: partition.next })
+    }
+
+    /// Says whether the high watermark is above `seen` (or the partition is gone); if not, `waker` is
+    /// woken once when that changes.
+    pub fn watch(&self, at: PartitionRef, seen: Offset, waker: &Waker) -> bool {
+        let mut state = self.inner.state.borrow_mut();
+        let Some(partition) = state.get_mut(at) else { return true };
+        if partition.high_watermark > seen {
+            return true;
+        }
+        partition.watchers.retain(|w| !w.will_wake(waker));
+        partition.watchers.push(waker.clone());
+        false
+    }
+
+    /// Why it has failed, if it has.
+    pub fn failure(&self) -> Option<Rc<Failure>> {
+        self.inner.failure.get().cloned()
+    }
+
+    /// Memory chunks alive, in bytes: uncommitted, cached, and held by readers.
+    pub fn memory_bytes(&self) -> usize {
+        self.inner.pool.alive() * self.inner.pool.buffer_bytes()
+    }
+
+    /// Commits what waits, seals the active segment and stops. Afterwards every append says `Failed` or
+    /// `Busy`, and the next open has nothing to scan.
+    pub async fn close(&self) -> Result<(), Rc<Failure>> {
+        self.inner.state.borrow_mut().stopping = true;
+        self.inner.work.notify_waiters();
+        self.inner.prepare.notify_one();
+        seal::close(&self.inner).await;
+        self.inner.failure.get().cloned().map_or(Ok(()), Err)
+    }
+}
+
+impl<F> State<F> {
+    fn insert(&mut self, log: LogId, partition: Partition) -> u32 {
+        let slot = match self.free_slots.pop() {
+            Some(slot) => slot,
+            None => {
+                self.partitions.push(None);
+                (self.partitions.len() - 1) as u32
+            }
+        };
+        self.partitions[slot as usize] = Some(partition);
+        self.by_log.insert(log, slot);
+        slot
+    }
+
+    fn get(&self, at: PartitionRef) -> Option<&Partition> {
+        self.partitions.get(at.slot as usize)?.as_ref().filter(|p| p.log == at.log)
+    }
+
+    fn get_mut(&mut self, at: PartitionRef) -> Option<&mut Partition> {
+        self.partitions.get_mut(at.slot as usize)?.as_mut().filter(|p| p.log == at.log)
+    }
+
+    /// Bytes that were appended and are not durable.
+    fn uncommitted_bytes(&self) -> usize {
+        self.closed_bytes + self.in_flight_bytes + self.open.disk_len()
+    }
+
+    fn wake_space(&mut self) {
+        for waker in self.space.drain(..) {
+            waker.wake();
+        }
+    }
+
+    /// Where a commit lies, if its segment is not sealed or it is still cached.
+    fn place(&self, seq: CommitSeq) -> Option<(Generation, u64)> {
+        self.places.get(usize::try_from(seq.checked_sub(self.places_first)?).ok()?).copied()
+    }
+}
+
+impl<D: Disk> Inner<D> {
+    /// Latches the first failure and wakes everybody who waits for something that will not come.
+    fn fail(&self, during: &str, cause: std::io::Error) {
+        let failure = Failure { shard: self.identity.shard, during: during.to_owned(), cause };
+        tracing::error!(%failure, "shard failed");
+        if self.failure.set(Rc::new(failure)).is_err() {
+            return;
+        }
+        let mut state = self.state.borrow_mut();
+        let state = &mut *state;
+        let in_flight = state.in_flight.iter_mut().map(|c| &mut c.waiters);
+        let closed = state.closed.iter_mut().map(|c| &mut c.waiters);
+        for waiters in in_flight.chain(closed).chain([&mut state.open.waiters]) {
+            for waker in waiters.drain(..) {
+                waker.wake();
+            }
+        }
+        state.wake_space();
+        self.work.notify_waiters();
+        self.roll.notify_waiters();
+        self.prepare.notify_one();
+        self.sealing.notify_one();
+    }
+
+    fn check_failed(&self) -> Result<(), AppendError> {
+        match self.failure.get() {
+            Some(failure) => Err(AppendError::Failed(Rc::clone(failure))),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! Sealing: a full segment gets its index and is covered by the checkpoint; freed segments are
+//! recycled or removed. In the background, one at a time, in order.
+
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::disk::{Disk, DiskFile};
+use crate::ids::{CommitSeq, Generation, LogId};
+use crate::log::checkpoint::{Checkpoint, LogState};
+use crate::log::files;
+use crate::log::index::{self, IndexEntry, Sealed};
+use crate::log::recovery::SealedSegment;
+use crate::partition::Partition;
+
+use super::roll::{Active, Next};
+use super::{Counters, Inner, State};
+
+const RETRY: Duration = Duration::from_millis(250);
+/// Freed segments kept for reuse.
+const SPARES_MAX: usize = 2;
+
+/// A segment to be sealed, and the partitions as they were at its end.
+#[derive(Clone)]
+pub(super) struct Job {
+    sealed: Sealed,
+    touched: Rc<Vec<(u32, LogId)>>,
+    checkpoint: Rc<Checkpoint>,
+}
+
+impl<F> State<F> {
+    /// The checkpoint that covers everything up to `through`, without its list of segments. Called when
+    /// nothing beyond is durable: then the high watermarks are the ends of the logs.
+    pub(super) fn snapshot(&self, through: u64, next_seq: CommitSeq) -> Checkpoint {
+        let state_of = |p: &Partition| LogState {
+            log: p.log,
+            start: p.start,
+            next: p.high_watermark,
+            producers: p.producers.snapshot(p.high_watermark),
+        };
+        let logs = self.partitions.iter().flatten().map(state_of).collect();
+        Checkpoint { through, next_seq, segments: Vec::new(), logs }
+    }
+
+    pub(super) fn queue_seal(&mut self, old: &Active<F>, next_seq: CommitSeq) {
+        let sealed =
+            Sealed { generation: old.generation, first_seq: old.first_seq, next_seq, data_end: old.position };
+        let checkpoint = Rc::new(self.snapshot(old.generation.0, next_seq));
+        self.seal_jobs.push_back(Job { sealed, touched: Rc::new(old.touched.clone()), checkpoint });
+        self.unsealed += 1;
+    }
+
+    /// The batches of a segment, by partition and offset.
+    fn batches_of(&self, job: &Job) -> Vec<(LogId, Vec<IndexEntry>)> {
+        let mut logs = Vec::with_capacity(job.touched.len());
+        for &(slot, log) in job.touched.iter() {
+            let partition = self.partitions.get(slot as usize).and_then(Option::as_ref);
+            let Some(partition) = partition.filter(|p| p.log == log) else { continue };
+            let from = partition.tail.partition_point(|b| b.seq < job.sealed.first_seq);
+            let to = partition.tail.partition_point(|b| b.seq < job.sealed.next_seq);
+            let mut entries = Vec::with_capacity(to - from);
+            for batch in partition.tail.range(from..to) {
+                let Some((_, position)) = self.place(batch.seq) else { continue };
+                entries.push(IndexEntry {
+                    base_offset: batch.base_offset,
+                    position: (position + u64::from(batch.at)) as u32,
+                    len: batch.len,
+                    count: batch.count,
+                    max_timestamp: batch.max_timestamp,
+                });
+            }
+            if !entries.is_empty() {
+                logs.push((log, entries));
+            }
+        }
+        logs.sort_by_key(|(log, _)| *log);
+        logs
+    }
+
+    /// Takes the runs of a sealed segment over and forgets what they replace.
+    fn adopt(&mut self, index: index::Index) {
+        let mut live = std::collections::HashSet::new();
+        for (log, run) in index.runs {
+            let Some(&slot) = self.by_log.get(&log) else { continue };
+            let Some(partition) = self.partitions[slot as usize].as_mut() else { continue };
+            partition.runs.push(run);
+            live.insert(log);
+            self.lingering.push(slot);
+        }
+        let generation = index.sealed.generation;
+        if live.is_empty() {
+            self.dead.push(generation);
+        } else {
+            let segment = SealedSegment { sealed: index.sealed, entries_block: index.entries_block, live };
+            self.segments.insert(generation, segment);
+        }
+        self.prune(index.sealed.next_seq);
+    }
+
+    /// Drops references to batches in sealed segments that are no longer cached.
+    fn prune(&mut self, sealed_below: CommitSeq) {
+        let cached_from = self.tail.first();
+        let droppable = sealed_below.min(cached_from);
+        let partitions = &mut self.partitions;
+        self.lingering.retain(|&slot| {
+            let Some(partition) = partitions[slot as usize].as_mut() else { return false };
+            while partition.tail.front().is_some_and(|b| b.seq < droppable) {
+                partition.tail.pop_front();
+            }
+            partition.tail.front().is_some_and(|b| b.seq < sealed_below)
+        });
+        self.lingering.sort_unstable();
+        self.lingering.dedup();
+        while self.places_first < droppable && self.places.pop_front().is_some() {
+            self.places_first += 1;
+        }
+    }
+}
+
+/// Seals segments as they fill up, until the shard stops or fails.
+pub(super) async fn sealer<D: Disk>(inner: Rc<Inner<D>>) {
+    loop {
+        if inner.failure.get().is_some() {
+            break;
+        }
+        let (job, dead, stop) = {
+            let state = inner.state.borrow();
+            let job = state.seal_jobs.front().cloned();
+            (job, !state.dead.is_empty(), state.stopping && state.running == 0)
+        };
+        let result = match (job, dead) {
+            (Some(job), _) => seal(&inner, &job).await,
+            (None, true) => free_dead(&inner).await,
+            (None, false) if stop => break,
+            (None, false) => {
+                inner.sealing.notified().await;
+                continue;
+            }
+        };
+        match result {
+            Ok(()) => inner.roll.notify_waiters(),
+            Err(e) if e.kind() == io::ErrorKind::StorageFull || e.kind() == io::ErrorKind::QuotaExceeded => {
+                tokio::time::sleep(RETRY).await;
+            }
+            Err(e) => inner.fail("sealing a segment", e),
+        }
+    }
+    inner.roll.notify_waiters();
+}
+
+async fn seal<D: Disk>(inner: &Rc<Inner<D>>, job: &Job) -> io::Result<()> {
+    let shard = inner.identity.shard;
+    let logs = inner.state.borrow().batches_of(job);
+    let (content, index) = index::build(shard, job.sealed, &logs);
+    let path = files::index(&inner.dir, job.sealed.generation);
+    files::replace(&inner.disk, &inner.dir, &path, content).await?;
+    let mut checkpoint = (*job.checkpoint).clone();
+    {
+        let state = inner.state.borrow();
+        checkpoint.segments = state.segments.values().map(|s| s.sealed).collect();
+    }
+    if job.sealed.next_seq > job.sealed.first_seq {
+        checkpoint.segments.push(job.sealed);
+    }
+    checkpoint.store(&inner.disk, &inner.dir, shard).await?;
+    let mut state = inner.state.borrow_mut();
+    state.checkpoint = Rc::new(checkpoint);
+    state.adopt(index);
+    state.seal_jobs.pop_front();
+    state.unsealed -= 1;
+    Counters::add(&inner.counters.sealed, 1);
+    Ok(())
+}
+
+/// Takes freed segments out of the checkpoint, then keeps them as spares or removes them.
+async fn free_dead<D: Disk>(inner: &Rc<Inner<D>>) -> io::Result<()> {
+    let dead = inner.state.borrow().dead.clone();
+    let mut checkpoint = (*inner.state.borrow().checkpoint).clone();
+    checkpoint.segments.retain(|s| !dead.contains(&s.generation));
+    checkpoint.store(&inner.disk, &inner.dir, inner.identity.shard).await?;
+    inner.state.borrow_mut().checkpoint = Rc::new(checkpoint);
+    for generation in dead {
+        inner.cold.borrow_mut().forget(generation);
+        remove(inner, &files::index(&inner.dir, generation)).await?;
+        let keep = inner.state.borrow().spares.len() < SPARES_MAX;
+        if !keep {
+            remove(inner, &files::segment(&inner.dir, generation)).await?;
+        }
+        let mut state = inner.state.borrow_mut();
+        state.dead.retain(|g| *g != generation);
+        if keep {
+            state.spares.push(generation);
+        }
+    }
+    Ok(())
+}
+
+async fn remove<D: Disk>(inner: &Rc<Inner<D>>, path: &str) -> io::Result<()> {
+    match inner.disk.remove(path).await {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+        _ => Ok(()),
+    }
+}
+
+/// A freed segment of full length, to be used again.
+pub(super) async fn take_spare<D: Disk>(inner: &Rc<Inner<D>>, len: u64) -> Option<Generation> {
+    loop {
+        let generation = inner.state.borrow_mut().spares.pop()?;
+        let path = files::segment(&inner.dir, generation);
+        let size = match inner.disk.open(&path).await {
+            Ok(file) => file.size().await.ok(),
+            Err(_) => None,
+        };
+        if size == Some(len) {
+            return Some(generation);
+        }
+        let _gone_already = inner.disk.remove(&path).await;
+    }
+}
+
+/// Waits for the workers, seals the active segment, and leaves nothing to be scanned.
+pub(super) async fn close<D: Disk>(inner: &Rc<Inner<D>>) {
+    wait_until(inner, |s| s.running == 0).await;
+    if inner.failure.get().is_some() {
+        return;
+    }
+    let (generation, empty, file, end, prepared) = {
+        let mut state = inner.state.borrow_mut();
+        let next_seq = inner.durable_below.get();
+        let active = &state.active;
+        let (generation, file) = (active.generation, active.file.clone());
+        let (empty, end) = (active.first_seq == next_seq, active.position);
+        let touched = std::mem::take(&mut state.active.touched);
+        let placeholder = Active {
+            file: file.clone(),
+            len: end,
+            generation,
+            position: end,
+            first_seq: state.active.first_seq,
+            touched,
+        };
+        state.queue_seal(&placeholder, next_seq);
+        let prepared = match std::mem::replace(&mut state.next, Next::Full) {
+            Next::Ready { generation, .. } => Some(generation),
+            _ => None,
+        };
+        (generation, empty, file, end, prepared)
+    };
+    inner.sealing.notify_one();
+    let fallback = tokio::task::spawn_local(sealer(Rc::clone(inner)));
+    wait_until(inner, |s| s.unsealed == 0 && s.dead.is_empty()).await;
+    let _ended = fallback.await;
+    if inner.failure.get().is_some() {
+        return;
+    }
+    let mut rest: Vec<_> = prepared.into_iter().collect();
+    rest.extend(std::mem::take(&mut inner.state.borrow_mut().spares));
+    if empty {
+        rest.push(generation);
+    } else if let Err(e) = file.set_len(end).await {
+        tracing::warn!(%e, "could not give back the unused end of the last segment");
+    }
+    for generation in rest {
+        for path in [files::segment(&inner.dir, generation), files::index(&inner.dir, generation)] {
+            if let Err(e) = remove(inner, &path).await {
+                tracing::warn!(path, %e, "could not remove an unused segment");
+            }
+        }
+    }
+    if let Err(e) = inner.disk.sync_dir(&inner.dir).await {
+        tracing::warn!(%e, "could not flush the directory");
+    }
+}
+
+async fn wait_until<D: Disk>(inner: &Rc<Inner<D>>, done: impl Fn(&State<D::File>) -> bool) {
+    loop {
+        let notified = inner.roll.notified();
+        if done(&inner.state.borrow()) || inner.failure.get().is_some() {
+            return;
+        }
+        notified.await;
+    }
+}
