@@ -1,5 +1,6 @@
 //! Keylane's server as a library.
 pub mod config;
+pub mod kafka;
 pub use config::ServerConfig;
 
 /// A running server; stops cleanly when told to.

@@ -1,0 +1,21 @@
+//! Kafka's protocol on the wire: frames, headers, requests and responses, one file for each API.
+//!
+//! Promises: requests are decoded by hand with a bounded reader ([`wire`]), so that no frame can make the
+//! server allocate more than a small multiple of its own length; responses are encoded by hand, into the
+//! connection's buffer. Nothing here knows of topics, logs or sockets. Reference:
+//! <https://kafka.apache.org/protocol>.
+pub mod api_versions;
+pub mod error;
+pub mod fetch;
+pub mod fetch_response;
+pub mod frame;
+pub mod header;
+pub mod metadata;
+pub mod produce;
+pub mod versions;
+pub mod wire;
+
+pub use error::ErrorCode;
+pub use header::{HeaderError, RequestHeader, ResponseHeader};
+pub use versions::{ApiKey, ApiSpec, SERVED};
+pub use wire::{Reader, WireError, WireErrorKind, Writer};
