@@ -7,6 +7,10 @@
 use super::versions::ApiKey;
 use super::wire::{Reader, WireError, Writer};
 
+/// Longest request but Produce, in bytes. Decoded, such a request takes up to some thirty times its length in
+/// memory; the largest that clients send (names of all topics) are far below.
+pub const CONTROL_REQUEST_BYTES_MAX: usize = 16 << 20;
+
 /// Header of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RequestHeader<'a> {
@@ -48,6 +52,14 @@ pub enum HeaderError {
         /// The request's number.
         correlation_id: i32,
     },
+    /// A request without records that is longer than [`CONTROL_REQUEST_BYTES_MAX`].
+    #[error("{api:?} request of {length} bytes; the limit is {CONTROL_REQUEST_BYTES_MAX}")]
+    TooLong {
+        /// The API.
+        api: ApiKey,
+        /// Length of the request.
+        length: usize,
+    },
 }
 
 impl<'a> RequestHeader<'a> {
@@ -61,6 +73,10 @@ impl<'a> RequestHeader<'a> {
         };
         if !api.serves(version) {
             return Err(HeaderError::UnsupportedVersion { api, version, correlation_id });
+        }
+        let length = r.position() + r.remaining();
+        if api != ApiKey::Produce && length > CONTROL_REQUEST_BYTES_MAX {
+            return Err(HeaderError::TooLong { api, length });
         }
         // Not compact in any version, so that the header is readable before the version is known.
         let client_id = r.nullable_string(false, "client_id")?;

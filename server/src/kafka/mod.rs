@@ -5,17 +5,26 @@
 //! connection's buffer. Nothing here knows of topics, logs or sockets. Reference:
 //! <https://kafka.apache.org/protocol>.
 pub mod api_versions;
+pub mod create_partitions;
+pub mod create_topics;
+pub mod delete_topics;
+pub mod describe_cluster;
+pub mod describe_configs;
 pub mod error;
 pub mod fetch;
 pub mod fetch_response;
 pub mod frame;
 pub mod header;
+pub mod init_producer_id;
+pub mod list_offsets;
 pub mod metadata;
 pub mod produce;
+pub mod request;
 pub mod versions;
 pub mod wire;
 
 pub use error::ErrorCode;
 pub use header::{HeaderError, RequestHeader, ResponseHeader};
+pub use request::Request;
 pub use versions::{ApiKey, ApiSpec, SERVED};
 pub use wire::{Reader, WireError, WireErrorKind, Writer};

@@ -46,3 +46,14 @@ fn what_is_not_served_is_told_with_its_correlation_id() {
     );
     assert!(matches!(RequestHeader::decode(&mut Reader::new(&[0, 18])), Err(HeaderError::Wire(_))));
 }
+
+#[test]
+fn a_request_without_records_has_a_limit_of_its_own() {
+    let mut frame = vec![0; (16 << 20) + 1];
+    frame[1] = 3;
+    let error = RequestHeader::decode(&mut Reader::new(&frame)).unwrap_err();
+    assert_eq!(error, HeaderError::TooLong { api: ApiKey::Metadata, length: frame.len() });
+    frame[1] = 0;
+    frame[3] = 3;
+    assert!(RequestHeader::decode(&mut Reader::new(&frame)).is_ok());
+}

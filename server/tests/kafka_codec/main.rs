@@ -1,14 +1,19 @@
 //! The codec against an independent one: requests encoded by the `kafka-protocol` crate must be decoded to the
 //! same fields, and responses that we encode must be decoded by it to the same fields, in every version.
+mod admin;
 mod api_versions;
+mod describe;
 mod fetch;
 mod header;
+mod list_offsets;
 mod metadata;
 mod produce;
 
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::messages::TopicName;
 use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
+use keylane::kafka::frame::write_response;
+use keylane::kafka::{ApiKey, Reader, ResponseHeader, Writer};
 use uuid::Uuid;
 
 /// An id to recognise a topic by.
@@ -42,4 +47,19 @@ fn decoded<R: Decodable>(frame: &[u8], version: i16, correlation_id: i32, header
     let response = R::decode(&mut frame, version).expect("a response body");
     assert!(frame.is_empty(), "{} bytes follow the response", frame.len());
     response
+}
+
+/// Writes a whole response with `body` and reads it as a client would.
+fn answered<R: Decodable>(api: ApiKey, version: i16, body: impl FnOnce(&mut Writer<'_>)) -> R {
+    let mut out = BytesMut::new();
+    write_response(&mut out, ResponseHeader { api, version, correlation_id: 9 }, body)
+        .expect("a short response");
+    decoded(&out, version, 9, i16::from(api.is_flexible(version)))
+}
+
+/// Every proper prefix of a request is refused.
+fn prefixes_are_refused<T, E>(body: &[u8], mut decode: impl FnMut(&mut Reader<'_>) -> Result<T, E>) {
+    for len in 0..body.len() {
+        assert!(decode(&mut Reader::new(&body[..len])).is_err(), "{len} of {} bytes", body.len());
+    }
 }

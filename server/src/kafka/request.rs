@@ -1,0 +1,49 @@
+//! Any request, decoded by its header.
+use super::api_versions::ApiVersionsRequest;
+use super::create_partitions::CreatePartitionsRequest;
+use super::create_topics::CreateTopicsRequest;
+use super::delete_topics::DeleteTopicsRequest;
+use super::describe_cluster::DescribeClusterRequest;
+use super::describe_configs::DescribeConfigsRequest;
+use super::fetch::FetchRequest;
+use super::init_producer_id::InitProducerIdRequest;
+use super::list_offsets::ListOffsetsRequest;
+use super::metadata::MetadataRequest;
+use super::produce::ProduceRequest;
+use super::versions::ApiKey;
+use super::wire::{Reader, WireError};
+
+/// The body of a request.
+#[derive(Debug, Clone)]
+pub enum Request<'a> {
+    Produce(ProduceRequest<'a>),
+    Fetch(FetchRequest<'a>),
+    ListOffsets(ListOffsetsRequest<'a>),
+    Metadata(MetadataRequest<'a>),
+    ApiVersions(ApiVersionsRequest<'a>),
+    CreateTopics(CreateTopicsRequest<'a>),
+    DeleteTopics(DeleteTopicsRequest<'a>),
+    InitProducerId(InitProducerIdRequest<'a>),
+    DescribeConfigs(DescribeConfigsRequest<'a>),
+    CreatePartitions(CreatePartitionsRequest<'a>),
+    DescribeCluster(DescribeClusterRequest),
+}
+
+impl<'a> Request<'a> {
+    /// Reads the body that follows a header with this API and version.
+    pub fn decode(api: ApiKey, version: i16, r: &mut Reader<'a>) -> Result<Self, WireError> {
+        Ok(match api {
+            ApiKey::Produce => Self::Produce(ProduceRequest::decode(version, r)?),
+            ApiKey::Fetch => Self::Fetch(FetchRequest::decode(version, r)?),
+            ApiKey::ListOffsets => Self::ListOffsets(ListOffsetsRequest::decode(version, r)?),
+            ApiKey::Metadata => Self::Metadata(MetadataRequest::decode(version, r)?),
+            ApiKey::ApiVersions => Self::ApiVersions(ApiVersionsRequest::decode(version, r)?),
+            ApiKey::CreateTopics => Self::CreateTopics(CreateTopicsRequest::decode(version, r)?),
+            ApiKey::DeleteTopics => Self::DeleteTopics(DeleteTopicsRequest::decode(version, r)?),
+            ApiKey::InitProducerId => Self::InitProducerId(InitProducerIdRequest::decode(version, r)?),
+            ApiKey::DescribeConfigs => Self::DescribeConfigs(DescribeConfigsRequest::decode(version, r)?),
+            ApiKey::CreatePartitions => Self::CreatePartitions(CreatePartitionsRequest::decode(version, r)?),
+            ApiKey::DescribeCluster => Self::DescribeCluster(DescribeClusterRequest::decode(version, r)?),
+        })
+    }
+}
