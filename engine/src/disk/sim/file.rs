@@ -1,0 +1,194 @@
+//! Reads, writes, syncs and changes of length of a simulated file.
+
+use std::io;
+use std::rc::Rc;
+
+use bytes::Bytes;
+
+use super::content::{Block, block_of};
+use super::names::Ino;
+use super::{Fault, Op, Rng, SimDisk, State, Ticket, eio, no_space};
+use crate::aligned::{AlignedBuf, BLOCK};
+use crate::disk::DiskFile;
+
+/// An open file of a [`SimDisk`].
+#[derive(Clone)]
+pub struct SimFile {
+    disk: SimDisk,
+    ino: Ino,
+}
+
+impl SimFile {
+    pub(super) fn new(disk: SimDisk, ino: Ino) -> Self {
+        Self { disk, ino }
+    }
+
+    fn path(&self) -> Rc<str> {
+        Rc::clone(&self.disk.state.borrow_mut().inode(self.ino).path)
+    }
+
+    /// Length of a seeded short transfer, if this one is to be short.
+    fn short(state: &mut State, one_in: u32, len: usize) -> Option<usize> {
+        let blocks = len / BLOCK;
+        let short = blocks > 1 && state.rng.one_in(one_in);
+        short.then(|| state.rng.between(1, blocks as u64 - 1) as usize * BLOCK)
+    }
+
+    /// Where a write goes and with what content; `None` if nowhere.
+    fn target(&self, state: &mut State, ticket: &Ticket, bytes: &[u8], pos: u64) -> Option<(Ino, u64)> {
+        let (ino, pos) = match &ticket.fault {
+            Some(Fault::Lost) => return None,
+            Some(Fault::Misdirected(path, pos)) => (state.names.file(path).ok()?, *pos),
+            _ => (self.ino, pos),
+        };
+        let mut data: Vec<Block> = match ticket.fault {
+            Some(Fault::Zeroed) => vec![None; bytes.len() / BLOCK],
+            _ => bytes.chunks(BLOCK).map(block_of).collect(),
+        };
+        if ticket.fault == Some(Fault::FlipBit) {
+            let bit = state.rng.below(bytes.len() as u64 * 8) as usize;
+            let block = data[bit / 8 / BLOCK].get_or_insert_with(|| Rc::new([0; BLOCK]));
+            Rc::make_mut(block)[bit / 8 % BLOCK] ^= 1 << (bit % 8);
+        }
+        state.inode(ino).begin_write(ticket.number, pos, data);
+        Some((ino, pos))
+    }
+}
+
+impl DiskFile for SimFile {
+    async fn size(&self) -> io::Result<u64> {
+        Ok(self.disk.state.borrow_mut().inode(self.ino).visible.len())
+    }
+
+    async fn read_at(&self, mut buf: AlignedBuf, pos: u64) -> (io::Result<usize>, AlignedBuf) {
+        assert!(pos.is_multiple_of(BLOCK as u64), "unaligned read");
+        let result = self
+            .disk
+            .perform(
+                Op::Read,
+                self.path(),
+                |_, _| (),
+                |state, ticket, ()| {
+                    let mut bytes = vec![0; buf.capacity()];
+                    let mut n = state.inode(self.ino).visible.read(pos, &mut bytes);
+                    match ticket.fault {
+                        Some(Fault::Error | Fault::ErrorLost | Fault::NoSpace) => return Err(eio()),
+                        Some(Fault::Short(short)) => n = n.min(short),
+                        Some(Fault::Zeroed) => bytes.fill(0),
+                        Some(Fault::FlipBit) if n > 0 => {
+                            let bit = state.rng.below(n as u64 * 8) as usize;
+                            bytes[bit / 8] ^= 1 << (bit % 8);
+                        }
+                        _ => {
+                            let one_in = state.options.short_read_1_in;
+                            n = Self::short(state, one_in, n).unwrap_or(n);
+                        }
+                    }
+                    buf.put(0, &bytes[..n]);
+                    Ok(n)
+                },
+            )
+            .await;
+        (result, buf)
+    }
+
+    async fn write_at(&self, bytes: Bytes, pos: u64) -> io::Result<usize> {
+        assert!(
+            pos.is_multiple_of(BLOCK as u64) && bytes.len().is_multiple_of(BLOCK) && !bytes.is_empty(),
+            "unaligned write"
+        );
+        let end = pos + bytes.len() as u64;
+        self.disk
+            .perform(
+                Op::Write,
+                self.path(),
+                |state, ticket| {
+                    let old = state.inode(self.ino).visible.len();
+                    match ticket.fault {
+                        Some(Fault::NoSpace) => return Err(no_space()),
+                        Some(Fault::ErrorLost) => return Err(eio()),
+                        _ => state.check_room(old, old.max(end))?,
+                    }
+                    Ok(self.target(state, ticket, &bytes, pos))
+                },
+                |state, ticket, begun| {
+                    let target = begun?;
+                    let len = bytes.len();
+                    let one_in = state.options.short_write_1_in;
+                    let written = match ticket.fault {
+                        Some(Fault::Short(short)) => short.min(len),
+                        Some(_) => len,
+                        None => Self::short(state, one_in, len).unwrap_or(len),
+                    };
+                    let now = state.tick();
+                    if let Some((ino, _)) = target {
+                        let mut rng = Rng::new(state.rng.next_u64());
+                        let inode = state.inode(ino);
+                        if ticket.fault == Some(Fault::Error) {
+                            inode.spoil(ticket.number, &mut rng);
+                        }
+                        inode.complete(ticket.number, now, (written < len).then_some(written));
+                    }
+                    if ticket.fault == Some(Fault::Error) { Err(eio()) } else { Ok(written) }
+                },
+            )
+            .await
+    }
+
+    async fn sync(&self) -> io::Result<()> {
+        self.disk
+            .perform(
+                Op::Sync,
+                self.path(),
+                |state, _| state.tick(),
+                |state, ticket, begun| {
+                    let mut rng = Rng::new(state.rng.next_u64());
+                    let ignored = state.options.ignore_syncs;
+                    let inode = state.inode(self.ino);
+                    match ticket.fault {
+                        Some(Fault::Error) => inode.lose(begun, true, &mut rng),
+                        Some(Fault::ErrorLost) => inode.lose(begun, false, &mut rng),
+                        Some(Fault::NoSpace) => return Err(no_space()),
+                        Some(Fault::Lost) => return Ok(()),
+                        _ if ignored => return Ok(()),
+                        _ => {
+                            inode.sync(begun);
+                            return Ok(());
+                        }
+                    }
+                    Err(eio())
+                },
+            )
+            .await
+    }
+
+    async fn set_len(&self, len: u64) -> io::Result<()> {
+        self.disk
+            .perform(
+                Op::SetLen,
+                self.path(),
+                |state, ticket| {
+                    let old = state.inode(self.ino).visible.len();
+                    match ticket.fault {
+                        Some(Fault::NoSpace) => return Err(no_space()),
+                        Some(Fault::ErrorLost) => return Err(eio()),
+                        _ => state.check_room(old, len)?,
+                    }
+                    state.inode(self.ino).begin_set_len(ticket.number, len);
+                    Ok(())
+                },
+                |state, ticket, begun| {
+                    begun?;
+                    let now = state.tick();
+                    let happened = ticket.fault != Some(Fault::Error) || state.rng.one_in(2);
+                    let inode = state.inode(self.ino);
+                    match happened {
+                        true => inode.complete(ticket.number, now, None),
+                        false => inode.cancel(ticket.number),
+                    }
+                    if ticket.fault == Some(Fault::Error) { Err(eio()) } else { Ok(()) }
+                },
+            )
+            .await
+    }
+}
