@@ -1,6 +1,7 @@
 //! Keylane's server as a library.
 pub mod config;
 pub mod kafka;
+pub mod ring;
 pub use config::ServerConfig;
 
 /// A running server; stops cleanly when told to.
