@@ -4,8 +4,11 @@
 //! together name each batch from `start` to `next` at least once, in order; everything below
 //! `high_watermark` is durable and nothing above it is shown to a reader.
 
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::task::Waker;
+use std::future::poll_fn;
+use std::rc::{Rc, Weak};
+use std::task::{Poll, Waker};
 
 use crate::ids::{CommitSeq, Generation, LogId, Offset};
 use crate::producer_state::ProducerTable;
@@ -63,8 +66,8 @@ pub struct Partition {
     pub runs: Vec<Run>,
     /// Idempotent producers.
     pub producers: ProducerTable,
-    /// Woken when the high watermark rises, and when the partition goes away.
-    pub watchers: Vec<Waker>,
+    /// Told when the high watermark rises, and when the partition goes away.
+    watchers: Vec<Weak<Watcher>>,
     /// The last segment it wrote into: kept in the list of what that segment holds.
     pub touched: Generation,
 }
@@ -108,10 +111,46 @@ impl Partition {
         self.wake_watchers();
     }
 
-    /// Wakes all who wait.
+    /// Has a watcher told of the next change. Watchers that are gone are forgotten here.
+    pub fn watch(&mut self, watcher: &Rc<Watcher>) {
+        self.watchers.retain(|w| w.strong_count() > 0);
+        self.watchers.push(Rc::downgrade(watcher));
+    }
+
+    /// Tells all who wait.
     pub fn wake_watchers(&mut self) {
-        for waker in self.watchers.drain(..) {
+        for watcher in self.watchers.drain(..) {
+            if let Some(watcher) = watcher.upgrade() {
+                watcher.fire();
+            }
+        }
+    }
+}
+
+/// Somebody who waits for any of several partitions to change. Fires once.
+#[derive(Debug, Default)]
+pub struct Watcher {
+    fired: Cell<bool>,
+    waker: RefCell<Option<Waker>>,
+}
+
+impl Watcher {
+    fn fire(&self) {
+        self.fired.set(true);
+        if let Some(waker) = self.waker.borrow_mut().take() {
             waker.wake();
         }
+    }
+
+    /// Waits until one of the partitions has changed.
+    pub async fn fired(&self) {
+        poll_fn(|cx| {
+            if self.fired.get() {
+                return Poll::Ready(());
+            }
+            *self.waker.borrow_mut() = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
     }
 }

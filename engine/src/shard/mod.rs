@@ -34,7 +34,7 @@ use crate::log::chunk::{ClosedCommit, OpenCommit, Slotted};
 use crate::log::files;
 use crate::log::recovery::{Identity, SealedSegment, recover};
 use crate::log::tail::Tail;
-use crate::partition::Partition;
+use crate::partition::{Partition, Watcher};
 
 pub use append::Appended;
 pub use read::{Batches, Cached};
@@ -357,16 +357,15 @@ impl<D: Disk> Shard<D> {
         Ok(Offsets { start: partition.start, high_watermark: partition.high_watermark, end: partition.next })
     }
 
-    /// Says whether the high watermark is above `seen` (or the partition is gone); if not, `waker` is
-    /// woken once when that changes.
-    pub fn watch(&self, at: PartitionRef, seen: Offset, waker: &Waker) -> bool {
+    /// Says whether the high watermark is above `seen` (or the partition is gone); if not, `watcher` is
+    /// told when that changes.
+    pub fn watch(&self, at: PartitionRef, seen: Offset, watcher: &Rc<Watcher>) -> bool {
         let mut state = self.inner.state.borrow_mut();
         let Some(partition) = state.get_mut(at) else { return true };
         if partition.high_watermark > seen {
             return true;
         }
-        partition.watchers.retain(|w| !w.will_wake(waker));
-        partition.watchers.push(waker.clone());
+        partition.watch(watcher);
         false
     }
 

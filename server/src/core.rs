@@ -1,0 +1,189 @@
+//! One core: one pinned thread, one runtime, the shards it owns, the connections it accepted.
+//!
+//! Nothing in here is shared with another core but the ends of the rings: no lock, no shared mutable
+//! state on the way of a record.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use keylane_engine::catalog::Topic;
+use keylane_engine::disk::uring::UringDisk;
+use keylane_engine::shard::Shard;
+use slab::Slab;
+use tokio::sync::{Notify, Semaphore};
+
+use crate::config::ServerConfig;
+use crate::connection;
+use crate::controller::Controller;
+use crate::mesh::Mesh;
+use crate::net::{Listener, Stream};
+use crate::topics::{LocalTopic, Route, TopicTable};
+
+/// Unit in which connections pay for memory, in bytes.
+pub const MEMORY_UNIT: usize = 64 << 10;
+/// Memory of a core for large receive buffers and requests on their way to another core.
+const RECEIVE_BYTES: usize = 256 << 20;
+/// Memory of a core for Fetch answers that are being sent.
+const FETCH_BYTES: usize = 256 << 20;
+/// How long a stop waits for connections to take their answers.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// Facts about the whole server.
+#[derive(Debug, Clone)]
+pub struct Cluster {
+    /// The data directory's id as Kafka's clients see it: 22 characters.
+    pub id: String,
+    /// Number of cores.
+    pub cores: usize,
+}
+
+/// A core. See the module's header.
+pub struct Core {
+    /// Its number, from 0.
+    pub index: usize,
+    /// Settings.
+    pub config: Arc<ServerConfig>,
+    /// The server.
+    pub cluster: Cluster,
+    /// The shards it owns.
+    pub shards: Vec<Shard<UringDisk>>,
+    /// The topics.
+    pub topics: RefCell<TopicTable>,
+    /// Rings to and from the other cores.
+    pub mesh: Mesh,
+    /// The catalog, on core 0.
+    pub controller: Option<Controller>,
+    /// Its connections.
+    pub connections: RefCell<Slab<Stream>>,
+    /// What connections pay from for receive buffers.
+    pub memory: Arc<Semaphore>,
+    /// What Fetch answers are paid from.
+    pub fetch_memory: Arc<Semaphore>,
+    /// It takes no new work.
+    pub stopping: Cell<bool>,
+    /// Notified when it begins to stop.
+    pub stop: Notify,
+    /// Notified when a connection has ended.
+    pub drained: Notify,
+}
+
+impl Core {
+    /// Puts a core together.
+    pub fn new(
+        index: usize,
+        config: Arc<ServerConfig>,
+        cluster: Cluster,
+        shards: Vec<Shard<UringDisk>>,
+        mesh: Mesh,
+        controller: Option<Controller>,
+    ) -> Self {
+        Self {
+            index,
+            config,
+            cluster,
+            shards,
+            topics: RefCell::default(),
+            mesh,
+            controller,
+            connections: RefCell::default(),
+            memory: Arc::new(Semaphore::new(RECEIVE_BYTES / MEMORY_UNIT)),
+            fetch_memory: Arc::new(Semaphore::new(FETCH_BYTES / MEMORY_UNIT)),
+            stopping: Cell::new(false),
+            stop: Notify::new(),
+            drained: Notify::new(),
+        }
+    }
+
+    /// Takes a new topic in: attaches the partitions that live here.
+    pub fn add_topic(&self, topic: &Arc<Topic>) {
+        let cores = self.cluster.cores;
+        let route = |placement: &keylane_engine::catalog::Placement| {
+            let (core, shard) = (usize::from(placement.shard) % cores, usize::from(placement.shard) / cores);
+            if core == self.index {
+                Route::Here { shard, at: self.shards[shard].attach(placement.log) }
+            } else {
+                Route::There { core, shard, log: placement.log }
+            }
+        };
+        let routes = topic.partitions.iter().map(route).collect();
+        let max_message_bytes = crate::broker::configs::max_message_bytes(topic, &self.config);
+        let local = LocalTopic { topic: Arc::clone(topic), routes, max_message_bytes };
+        self.topics.borrow_mut().insert(Rc::new(local));
+    }
+
+    /// Forgets a deleted topic, and detaches the partitions that live here.
+    pub fn remove_topic(&self, id: uuid::Uuid) {
+        let Some(topic) = self.topics.borrow_mut().remove(id) else { return };
+        for route in &topic.routes {
+            if let Route::Here { shard, at } = route {
+                self.shards[*shard].detach(at.log());
+            }
+        }
+    }
+
+    /// Begins to stop: no new connections, no new requests.
+    pub fn begin_stop(&self) {
+        self.stopping.set(true);
+        self.stop.notify_waiters();
+        for (_, stream) in self.connections.borrow().iter() {
+            stream.shutdown_read();
+        }
+    }
+
+    /// Serves until the server is told to stop, then stops cleanly.
+    pub async fn run(self: Rc<Self>, listener: Listener) -> Result<(), String> {
+        let accepting = tokio::task::spawn_local(Rc::clone(&self).accept(listener));
+        let mesh = tokio::task::spawn_local(crate::mesh::serve(Rc::clone(&self)));
+        loop {
+            let stopping = self.stop.notified();
+            if self.stopping.get() {
+                break;
+            }
+            stopping.await;
+        }
+        accepting.abort();
+        let drain = async {
+            loop {
+                let drained = self.drained.notified();
+                if self.connections.borrow().is_empty() {
+                    return;
+                }
+                drained.await;
+            }
+        };
+        if tokio::time::timeout(DRAIN, drain).await.is_err() {
+            tracing::warn!(core = self.index, "some clients did not take their answers in time");
+        }
+        let mut failure = None;
+        for shard in &self.shards {
+            if let Err(e) = shard.close().await {
+                failure = Some(e.to_string());
+            }
+        }
+        mesh.abort();
+        failure.map_or(Ok(()), Err)
+    }
+
+    async fn accept(self: Rc<Self>, listener: Listener) {
+        let most = self.config.max_connections.div_ceil(self.cluster.cores);
+        loop {
+            let crate::net::Accepted { stream, local, peer } = match listener.accept().await {
+                Ok(accepted) => accepted,
+                Err(e) => {
+                    // Out of files, or the peer was gone already: others may still succeed.
+                    tracing::warn!(%e, "accepting a connection failed");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    continue;
+                }
+            };
+            if self.connections.borrow().len() >= most {
+                tracing::warn!(%peer, most, "too many connections on this core; closing (see --max-connections)");
+                stream.shutdown();
+                continue;
+            }
+            tokio::task::spawn_local(connection::serve(Rc::clone(&self), stream, local, peer));
+        }
+    }
+}

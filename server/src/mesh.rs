@@ -1,0 +1,354 @@
+//! Messages between cores: one ring to and one from every other core, and the loop that serves them.
+//!
+//! Promises: messages from one core to another arrive in order; an append is handed to its shard in the
+//! order of arrival even when the shard is busy; a sleeping core is woken, a busy one is not. A full
+//! ring makes its sender keep the message and try again; how much can be kept is bounded by what
+//! connections may have unanswered.
+
+use std::any::Any;
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::future::Future;
+use std::os::fd::OwnedFd;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+use keylane_engine::{AppendError, LogId, Offset};
+use slab::Slab;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::oneshot;
+
+use crate::core::Core;
+use crate::kafka::ErrorCode;
+use crate::ring::{Consumer, Parker, Producer, ring};
+
+const RING_MESSAGES: usize = 4096;
+/// Messages taken from one ring before the next one has its turn.
+const BURST: usize = 256;
+/// Empty rounds before a core says that it sleeps.
+const SPINS: u32 = 2;
+
+/// Work for another core, and its answer.
+type Work = Box<dyn FnOnce(Rc<Core>) -> Pin<Box<dyn Future<Output = Box<dyn Any + Send>>>> + Send>;
+
+/// What cores send each other.
+pub enum Message {
+    /// Append a batch.
+    Append { token: usize, shard: usize, log: LogId, batch: Bytes },
+    /// What became of it, once it is durable.
+    Appended { token: usize, result: Result<Appended, ErrorCode> },
+    /// Anything rarer.
+    Call { token: usize, work: Work },
+    /// Its answer.
+    Returned { token: usize, value: Box<dyn Any + Send> },
+}
+
+/// A durable append.
+#[derive(Debug, Clone, Copy)]
+pub struct Appended {
+    /// Offset of the first record.
+    pub base_offset: Offset,
+    /// Log start offset.
+    pub log_start: Offset,
+}
+
+enum Waiting {
+    Append(oneshot::Sender<Result<Appended, ErrorCode>>),
+    Call(oneshot::Sender<Box<dyn Any + Send>>),
+}
+
+/// A core's ends of the rings.
+pub struct Mesh {
+    index: usize,
+    inbound: RefCell<Vec<Option<Consumer<Message>>>>,
+    outbound: RefCell<Vec<Option<Outbound>>>,
+    parkers: Arc<[Parker]>,
+    wake: Arc<OwnedFd>,
+    waiting: RefCell<Slab<Waiting>>,
+    /// Appends from other cores that wait for a busy shard, in order of arrival.
+    backlog: RefCell<Vec<VecDeque<(usize, usize, LogId, Bytes)>>>,
+    stop: Arc<AtomicBool>,
+}
+
+struct Outbound {
+    ring: Producer<Message>,
+    kept: VecDeque<Message>,
+}
+
+/// Tells all cores to stop.
+#[derive(Clone)]
+pub struct Stopper {
+    stop: Arc<AtomicBool>,
+    parkers: Arc<[Parker]>,
+}
+
+impl Stopper {
+    /// Asks every core to stop, and wakes those that sleep.
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::SeqCst);
+        for parker in self.parkers.iter() {
+            parker.wake_if_sleeping();
+        }
+    }
+}
+
+/// Builds the rings between `cores` cores.
+pub fn build(cores: usize) -> std::io::Result<(Vec<MeshParts>, Stopper)> {
+    let (mut parkers, mut fds) = (Vec::new(), Vec::new());
+    for _ in 0..cores {
+        let (parker, fd) = Parker::with_eventfd()?;
+        parkers.push(parker);
+        fds.push(fd);
+    }
+    let parkers: Arc<[Parker]> = parkers.into();
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut parts: Vec<_> = fds
+        .into_iter()
+        .enumerate()
+        .map(|(index, wake)| MeshParts {
+            index,
+            inbound: (0..cores).map(|_| None).collect(),
+            outbound: (0..cores).map(|_| None).collect(),
+            parkers: Arc::clone(&parkers),
+            wake,
+            stop: Arc::clone(&stop),
+        })
+        .collect();
+    for from in 0..cores {
+        for to in (0..cores).filter(|to| *to != from) {
+            let (producer, consumer) = ring(RING_MESSAGES);
+            parts[from].outbound[to] = Some(producer);
+            parts[to].inbound[from] = Some(consumer);
+        }
+    }
+    Ok((parts, Stopper { stop, parkers }))
+}
+
+/// A core's ends, on their way to its thread.
+pub struct MeshParts {
+    index: usize,
+    inbound: Vec<Option<Consumer<Message>>>,
+    outbound: Vec<Option<Producer<Message>>>,
+    parkers: Arc<[Parker]>,
+    wake: Arc<OwnedFd>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Mesh {
+    /// Takes a core's ends over; `shards` is how many shards it owns.
+    pub fn new(parts: MeshParts, shards: usize) -> Self {
+        let outbound = parts.outbound.into_iter();
+        Self {
+            index: parts.index,
+            inbound: RefCell::new(parts.inbound),
+            outbound: RefCell::new(
+                outbound.map(|p| p.map(|ring| Outbound { ring, kept: VecDeque::new() })).collect(),
+            ),
+            parkers: parts.parkers,
+            wake: parts.wake,
+            waiting: RefCell::default(),
+            backlog: RefCell::new((0..shards).map(|_| VecDeque::new()).collect()),
+            stop: parts.stop,
+        }
+    }
+
+    /// Number of cores.
+    pub fn cores(&self) -> usize {
+        self.parkers.len()
+    }
+
+    /// Sends a message to another core.
+    fn send(&self, to: usize, message: Message) {
+        let mut outbound = self.outbound.borrow_mut();
+        let Some(outbound) = outbound.get_mut(to).and_then(Option::as_mut) else {
+            unreachable!("a core sends nothing to itself")
+        };
+        if !outbound.kept.is_empty() {
+            outbound.kept.push_back(message);
+        } else if let Err(message) = outbound.ring.push(message) {
+            outbound.kept.push_back(message);
+        }
+        self.parkers[to].wake_if_sleeping();
+    }
+
+    /// Moves kept messages into their rings. Returns whether any are left.
+    fn flush(&self) -> bool {
+        let mut left = false;
+        for (to, outbound) in self.outbound.borrow_mut().iter_mut().enumerate() {
+            let Some(outbound) = outbound else { continue };
+            let mut moved = false;
+            while let Some(message) = outbound.kept.pop_front() {
+                if let Err(message) = outbound.ring.push(message) {
+                    outbound.kept.push_front(message);
+                    left = true;
+                    break;
+                }
+                moved = true;
+            }
+            if moved {
+                self.parkers[to].wake_if_sleeping();
+            }
+        }
+        left
+    }
+
+    /// Appends to a partition of another core. The answer comes when the batch is durable.
+    pub fn append(
+        &self,
+        to: usize,
+        shard: usize,
+        log: LogId,
+        batch: Bytes,
+    ) -> oneshot::Receiver<Result<Appended, ErrorCode>> {
+        let (sender, receiver) = oneshot::channel();
+        let token = self.waiting.borrow_mut().insert(Waiting::Append(sender));
+        self.send(to, Message::Append { token, shard, log, batch });
+        receiver
+    }
+}
+
+/// Runs something on a core, possibly this one, and waits for what it returns. `None`: the server stops.
+pub async fn call<T, F, R>(core: &Rc<Core>, to: usize, work: F) -> Option<T>
+where
+    T: Send + 'static,
+    F: FnOnce(Rc<Core>) -> R + Send + 'static,
+    R: Future<Output = T> + 'static,
+{
+    if to == core.mesh.index {
+        return Some(work(Rc::clone(core)).await);
+    }
+    let (sender, receiver) = oneshot::channel();
+    let token = core.mesh.waiting.borrow_mut().insert(Waiting::Call(sender));
+    let work: Work = Box::new(move |core| {
+        let running = work(core);
+        Box::pin(async move { Box::new(running.await) as Box<dyn Any + Send> })
+    });
+    core.mesh.send(to, Message::Call { token, work });
+    let value = receiver.await.ok()?;
+    value.downcast().ok().map(|v| *v)
+}
+
+/// Serves the rings of a core until the server is told to stop.
+pub async fn serve(core: Rc<Core>) -> std::io::Result<()> {
+    let mesh = &core.mesh;
+    let wake = AsyncFd::new(Arc::clone(&mesh.wake))?;
+    let parker = &mesh.parkers[mesh.index];
+    let mut idle = 0;
+    loop {
+        let worked = take_round(&core);
+        let left = mesh.flush();
+        if mesh.stop.load(Ordering::SeqCst) && !core.stopping.get() {
+            core.begin_stop();
+        }
+        if worked > 0 || left || idle < SPINS {
+            idle = if worked > 0 { 0 } else { idle + 1 };
+            tokio::task::yield_now().await;
+            continue;
+        }
+        parker.prepare_park();
+        let quiet = mesh.inbound.borrow().iter().flatten().all(Consumer::is_empty);
+        let stop = mesh.stop.load(Ordering::SeqCst) && !core.stopping.get();
+        if quiet && !stop {
+            let mut guard = wake.readable().await?;
+            let mut count = [0u8; 8];
+            // Empty if the wake-up was taken before: then it was a spurious one.
+            let _count = rustix::io::read(&mesh.wake, &mut count);
+            guard.clear_ready();
+        }
+        parker.cancel_park();
+        idle = 0;
+    }
+}
+
+fn take_round(core: &Rc<Core>) -> usize {
+    let mesh = &core.mesh;
+    let mut worked = 0;
+    for from in 0..mesh.cores() {
+        for _ in 0..BURST {
+            let message = {
+                let mut inbound = mesh.inbound.borrow_mut();
+                inbound.get_mut(from).and_then(Option::as_mut).and_then(Consumer::pop)
+            };
+            let Some(message) = message else { break };
+            worked += 1;
+            handle(core, from, message);
+        }
+    }
+    worked
+}
+
+fn handle(core: &Rc<Core>, from: usize, message: Message) {
+    match message {
+        Message::Append { token, shard, log, batch } => {
+            let waits = !core.mesh.backlog.borrow()[shard].is_empty();
+            if waits || !try_append(core, from, token, shard, log, &batch) {
+                core.mesh.backlog.borrow_mut()[shard].push_back((from, token, log, batch));
+                if !waits {
+                    tokio::task::spawn_local(work_off(Rc::clone(core), shard));
+                }
+            }
+        }
+        Message::Appended { token, result } => {
+            if let Some(Waiting::Append(sender)) = core.mesh.waiting.borrow_mut().try_remove(token) {
+                // Nobody waits any more if the connection is gone.
+                let _unwanted = sender.send(result);
+            }
+        }
+        Message::Call { token, work } => {
+            let core = Rc::clone(core);
+            tokio::task::spawn_local(async move {
+                let value = work(Rc::clone(&core)).await;
+                core.mesh.send(from, Message::Returned { token, value });
+            });
+        }
+        Message::Returned { token, value } => {
+            if let Some(Waiting::Call(sender)) = core.mesh.waiting.borrow_mut().try_remove(token) {
+                let _unwanted = sender.send(value);
+            }
+        }
+    }
+}
+
+/// Appends for another core. `false`: the shard is busy.
+fn try_append(core: &Rc<Core>, from: usize, token: usize, shard: usize, log: LogId, batch: &Bytes) -> bool {
+    let target = &core.shards[shard];
+    let Some(at) = target.partition(log) else {
+        core.mesh.send(from, Message::Appended { token, result: Err(ErrorCode::UnknownTopicOrPartition) });
+        return true;
+    };
+    match target.append(at, batch) {
+        Err(AppendError::Busy) if !core.stopping.get() => return false,
+        Err(e) => core.mesh.send(from, Message::Appended { token, result: Err(crate::broker::code_of(&e)) }),
+        Ok(appended) => {
+            let (core, target) = (Rc::clone(core), target.clone());
+            tokio::task::spawn_local(async move {
+                use keylane_engine::shard::CommitState;
+                let result = match target.committed(appended.seq).await {
+                    CommitState::Durable => {
+                        let log_start = target.offsets(at).map_or(0, |o| o.start);
+                        Ok(Appended { base_offset: appended.base_offset, log_start })
+                    }
+                    _ => Err(ErrorCode::KafkaStorageError),
+                };
+                core.mesh.send(from, Message::Appended { token, result });
+            });
+        }
+    }
+    true
+}
+
+/// Appends what waits for a busy shard, in order.
+async fn work_off(core: Rc<Core>, shard: usize) {
+    loop {
+        let next = core.mesh.backlog.borrow()[shard].front().cloned();
+        let Some((from, token, log, batch)) = next else { return };
+        if try_append(&core, from, token, shard, log, &batch) {
+            core.mesh.backlog.borrow_mut()[shard].pop_front();
+        } else {
+            core.shards[shard].space().await;
+        }
+    }
+}

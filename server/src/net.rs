@@ -1,0 +1,140 @@
+//! The network and the runtime, as far as the rest of the server sees them. Beside the engine's disk
+//! backend this is the only place that knows `tokio-uring`.
+
+use std::future::Future;
+use std::io;
+use std::net::{Shutdown, SocketAddr};
+use std::rc::Rc;
+
+use bytes::{Buf, Bytes, BytesMut};
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio_uring::buf::BoundedBuf;
+
+/// Submission queue entries of a core's ring.
+const RING_ENTRIES: u32 = 1024;
+const BACKLOG: i32 = 1024;
+/// Slices in one vectored write: the system's limit.
+const SLICES_MAX: usize = 1024;
+
+/// Runs a future on a new runtime on this thread, to its end.
+pub fn run<F: Future>(future: F) -> F::Output {
+    tokio_uring::builder().entries(RING_ENTRIES).start(future)
+}
+
+/// Opens one listening socket per core on the same address. Fails if somebody else listens there.
+pub fn listeners(addr: SocketAddr, count: usize) -> io::Result<Vec<std::net::TcpListener>> {
+    // SO_REUSEPORT would let a second server in silently: ask without it first.
+    drop(socket(addr, false)?);
+    let first = socket(addr, true)?;
+    let chosen = first.local_addr()?.as_socket().unwrap_or(addr);
+    let mut all = vec![first];
+    for _ in 1..count {
+        all.push(socket(chosen, true)?);
+    }
+    all.into_iter()
+        .map(|s| {
+            s.listen(BACKLOG)?;
+            Ok(s.into())
+        })
+        .collect()
+}
+
+fn socket(addr: SocketAddr, shared: bool) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    if shared {
+        socket.set_reuse_port(true)?;
+    }
+    socket.bind(&addr.into())?;
+    Ok(socket)
+}
+
+/// Accepts connections. (Through epoll: the new socket's addresses are wanted, and accepting is rare.)
+pub struct Listener(tokio::net::TcpListener);
+
+/// A connection that was just accepted.
+pub struct Accepted {
+    /// The connection.
+    pub stream: Stream,
+    /// Our address, as the client dialled it.
+    pub local: SocketAddr,
+    /// The client's address.
+    pub peer: SocketAddr,
+}
+
+impl Listener {
+    /// Takes a listening socket over.
+    pub fn new(listener: std::net::TcpListener) -> io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        Ok(Self(tokio::net::TcpListener::from_std(listener)?))
+    }
+
+    /// Waits for the next connection.
+    pub async fn accept(&self) -> io::Result<Accepted> {
+        let (stream, peer) = self.0.accept().await?;
+        let stream = stream.into_std()?;
+        // The ring waits by itself; a non-blocking socket would make it give up instead.
+        stream.set_nonblocking(false)?;
+        // Answers are written as a whole: waiting for more to send would only delay them.
+        stream.set_nodelay(true)?;
+        let local = stream.local_addr()?;
+        let stream = Stream(Rc::new(tokio_uring::net::TcpStream::from_std(stream)));
+        Ok(Accepted { stream, local, peer })
+    }
+}
+
+/// One connection; clones are the same connection.
+#[derive(Clone)]
+pub struct Stream(Rc<tokio_uring::net::TcpStream>);
+
+impl Stream {
+    /// Reads into the free capacity behind what `buf` holds, which must not be zero. 0: the peer is
+    /// done.
+    pub async fn read(&self, buf: BytesMut) -> (io::Result<usize>, BytesMut) {
+        let len = buf.len();
+        let (result, slice) = self.0.read(buf.slice(len..)).await;
+        (result, slice.into_inner())
+    }
+
+    /// Writes all slices, in order.
+    pub async fn write_all(&self, mut slices: Vec<Bytes>) -> io::Result<()> {
+        if slices.len() == 1
+            && let Some(only) = slices.pop()
+        {
+            return self.0.write_all(only).await.0;
+        }
+        let mut rest = slices;
+        while !rest.is_empty() {
+            let later = rest.split_off(rest.len().min(SLICES_MAX));
+            let (result, mut tried) = self.0.writev(rest).await;
+            let mut n = result?;
+            if n == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            let mut whole = 0;
+            for slice in &mut tried {
+                if n < slice.len() {
+                    slice.advance(n);
+                    break;
+                }
+                n -= slice.len();
+                whole += 1;
+            }
+            tried.drain(..whole);
+            tried.extend(later);
+            rest = tried;
+        }
+        Ok(())
+    }
+
+    /// Ends the connection in both directions: a pending read returns.
+    pub fn shutdown(&self) {
+        // Fails if the peer was faster; then there is nothing left to do.
+        let _gone = self.0.shutdown(Shutdown::Both);
+    }
+
+    /// Ends the receiving direction: a pending read returns, answers can still be written.
+    pub fn shutdown_read(&self) {
+        let _gone = self.0.shutdown(Shutdown::Read);
+    }
+}

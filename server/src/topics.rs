@@ -1,0 +1,93 @@
+//! The topics as one core sees them: a copy of the catalog with the way to each partition.
+//!
+//! Each core has its own; core 0 tells the others of changes before it answers who asked for them.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use keylane_engine::LogId;
+use keylane_engine::catalog::Topic;
+use keylane_engine::shard::PartitionRef;
+use uuid::Uuid;
+
+use crate::kafka::produce::TopicRef;
+
+/// The way to a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Route {
+    /// It lives on this core.
+    Here {
+        /// Its shard, by its place on this core.
+        shard: usize,
+        /// Where in the shard.
+        at: PartitionRef,
+    },
+    /// It lives on another core.
+    There {
+        /// Which one.
+        core: usize,
+        /// Its shard, by its place on that core.
+        shard: usize,
+        /// Its log.
+        log: LogId,
+    },
+}
+
+/// A topic with its routes.
+#[derive(Debug)]
+pub struct LocalTopic {
+    /// The topic.
+    pub topic: Arc<Topic>,
+    /// The way to each partition.
+    pub routes: Vec<Route>,
+    /// Largest batch it takes, in bytes.
+    pub max_message_bytes: usize,
+}
+
+/// Topics by name and by id.
+#[derive(Debug, Default)]
+pub struct TopicTable {
+    by_name: HashMap<Box<str>, Rc<LocalTopic>>,
+    by_id: HashMap<Uuid, Rc<LocalTopic>>,
+}
+
+impl TopicTable {
+    /// Adds a topic.
+    pub fn insert(&mut self, topic: Rc<LocalTopic>) {
+        self.by_name.insert(topic.topic.name.as_str().into(), Rc::clone(&topic));
+        self.by_id.insert(topic.topic.id, topic);
+    }
+
+    /// Removes a topic, unless its name belongs to another one by now.
+    pub fn remove(&mut self, id: Uuid) -> Option<Rc<LocalTopic>> {
+        let topic = self.by_id.remove(&id)?;
+        if self.by_name.get(topic.topic.name.as_str()).is_some_and(|t| t.topic.id == id) {
+            self.by_name.remove(topic.topic.name.as_str());
+        }
+        Some(topic)
+    }
+
+    /// Finds a topic as a request names it.
+    pub fn get(&self, topic: TopicRef<'_>) -> Option<&Rc<LocalTopic>> {
+        match topic {
+            TopicRef::Name(name) => self.by_name.get(name),
+            TopicRef::Id(id) => self.by_id.get(&id),
+        }
+    }
+
+    /// All topics, in no particular order.
+    pub fn all(&self) -> impl Iterator<Item = &Rc<LocalTopic>> {
+        self.by_id.values()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
+    }
+}
