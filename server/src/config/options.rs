@@ -1,0 +1,245 @@
+//! Options as they are given: on the command line, in the environment (`KEYLANE_*`) and in a TOML file.
+//!
+//! Promise: every option can be given in all three, under the same name; the command line wins over the
+//! environment, which wins over the file, which wins over the default. A key that the file does not know is an
+//! error that names it.
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::values::{CoreList, Size};
+use super::{ConfigError, ServerConfig};
+
+/// Log level if none is given.
+const LOG_DEFAULT: &str = "info";
+
+/// Options of `keylane serve`; `None` where nothing was given.
+#[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Options {
+    /// Data directory; created if it does not exist [default: keylane-data]
+    #[arg(long, env = "KEYLANE_DATA", value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Address for Kafka clients; port 0 chooses one [default: 127.0.0.1:9092]
+    #[arg(long, env = "KEYLANE_KAFKA", value_name = "HOST:PORT")]
+    pub kafka: Option<String>,
+    /// Cores to run on, one thread each, as for taskset -c: 0-3 or 0,2 or 0-6:2 [default: all allowed ones]
+    #[arg(long, env = "KEYLANE_CORES", value_name = "LIST")]
+    pub cores: Option<CoreList>,
+    /// Shards to format a new data directory with [default: the number of cores]
+    #[arg(long, env = "KEYLANE_SHARDS", value_name = "N")]
+    pub shards: Option<u16>,
+    /// Host and port told to clients [default: the address they connected to]
+    #[arg(long, env = "KEYLANE_ADVERTISE", value_name = "HOST:PORT")]
+    pub advertise: Option<String>,
+    /// Create a topic when a client asks for one that does not exist [default: true]
+    #[arg(long, env = "KEYLANE_AUTO_CREATE_TOPICS", value_name = "true|false")]
+    pub auto_create_topics: Option<bool>,
+    /// Partitions of a topic that is created without a number [default: 1]
+    #[arg(long, env = "KEYLANE_DEFAULT_PARTITIONS", value_name = "N")]
+    pub default_partitions: Option<i32>,
+    /// Largest record batch accepted [default: 1048588]
+    #[arg(long, env = "KEYLANE_MAX_MESSAGE_BYTES", value_name = "SIZE")]
+    pub max_message_bytes: Option<Size>,
+    /// Largest request accepted [default: 100MiB]
+    #[arg(long, env = "KEYLANE_MAX_REQUEST_BYTES", value_name = "SIZE")]
+    pub max_request_bytes: Option<Size>,
+    /// Size of a commit segment [default: 128MiB]
+    #[arg(long, env = "KEYLANE_SEGMENT_BYTES", value_name = "SIZE")]
+    pub segment_bytes: Option<Size>,
+    /// Memory for the tail cache of all shards together [default: 128MiB]
+    #[arg(long, env = "KEYLANE_TAIL_CACHE_BYTES", value_name = "SIZE")]
+    pub tail_cache_bytes: Option<Size>,
+    /// How data files are opened: O_DIRECT, or through the page cache (slower) [default: direct]
+    #[arg(long, env = "KEYLANE_IO")]
+    pub io: Option<Io>,
+    /// Most connections served at once [default: 10000]
+    #[arg(long, env = "KEYLANE_MAX_CONNECTIONS", value_name = "N")]
+    pub max_connections: Option<usize>,
+    /// Level of the log on stderr: error, warn, info, debug, trace, or directives by module [default: info]
+    #[arg(long, env = "KEYLANE_LOG", value_name = "LEVEL")]
+    pub log: Option<String>,
+    /// File with these options, by the same names
+    #[arg(long, env = "KEYLANE_CONFIG", value_name = "FILE.toml")]
+    #[serde(skip)]
+    pub config: Option<PathBuf>,
+}
+
+/// How data files are opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Io {
+    /// O_DIRECT.
+    Direct,
+    /// Through the page cache.
+    Buffered,
+}
+
+impl Options {
+    /// The options with what `self` lacks taken from `file`.
+    fn or(self, file: Self) -> Self {
+        Self {
+            data: self.data.or(file.data),
+            kafka: self.kafka.or(file.kafka),
+            cores: self.cores.or(file.cores),
+            shards: self.shards.or(file.shards),
+            advertise: self.advertise.or(file.advertise),
+            auto_create_topics: self.auto_create_topics.or(file.auto_create_topics),
+            default_partitions: self.default_partitions.or(file.default_partitions),
+            max_message_bytes: self.max_message_bytes.or(file.max_message_bytes),
+            max_request_bytes: self.max_request_bytes.or(file.max_request_bytes),
+            segment_bytes: self.segment_bytes.or(file.segment_bytes),
+            tail_cache_bytes: self.tail_cache_bytes.or(file.tail_cache_bytes),
+            io: self.io.or(file.io),
+            max_connections: self.max_connections.or(file.max_connections),
+            log: self.log.or(file.log),
+            config: self.config,
+        }
+    }
+
+    /// Adds the file's options and the defaults. Returns the server's settings and the log level.
+    ///
+    /// The settings are not validated yet: see [`ServerConfig::validate`].
+    pub fn resolve(self) -> Result<(ServerConfig, String), ConfigError> {
+        let file = match &self.config {
+            Some(path) => read_file(path)?,
+            None => Self::default(),
+        };
+        let given = self.or(file);
+        let default = ServerConfig::default();
+        let bytes = |size: Option<Size>, option, default: usize| match size {
+            Some(Size(bytes)) => {
+                usize::try_from(bytes).map_err(|_| ConfigError::TooLarge { option, value: bytes })
+            }
+            None => Ok(default),
+        };
+        let config = ServerConfig {
+            data: given.data.unwrap_or(default.data),
+            kafka: given.kafka.as_deref().map_or(Ok(default.kafka), address)?,
+            advertise: given.advertise,
+            cores: given.cores.map(|list| list.0),
+            shards: given.shards,
+            auto_create_topics: given.auto_create_topics.unwrap_or(default.auto_create_topics),
+            default_partitions: given.default_partitions.unwrap_or(default.default_partitions),
+            max_message_bytes: bytes(
+                given.max_message_bytes,
+                "max-message-bytes",
+                default.max_message_bytes,
+            )?,
+            max_request_bytes: bytes(
+                given.max_request_bytes,
+                "max-request-bytes",
+                default.max_request_bytes,
+            )?,
+            segment_bytes: given.segment_bytes.map_or(default.segment_bytes, |size| size.0),
+            tail_cache_bytes: bytes(given.tail_cache_bytes, "tail-cache-bytes", default.tail_cache_bytes)?,
+            direct_io: given.io.map_or(default.direct_io, |io| io == Io::Direct),
+            max_connections: given.max_connections.unwrap_or(default.max_connections),
+        };
+        Ok((config, given.log.unwrap_or_else(|| LOG_DEFAULT.to_owned())))
+    }
+}
+
+fn read_file(path: &Path) -> Result<Options, ConfigError> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| ConfigError::ReadFile { path: path.to_owned(), source })?;
+    toml::from_str(&text)
+        .map_err(|source| ConfigError::ParseFile { path: path.to_owned(), source: Box::new(source) })
+}
+
+/// The address of `HOST:PORT`; of several that a name has, the first of IPv4, as clients most often try it.
+fn address(text: &str) -> Result<SocketAddr, ConfigError> {
+    let wrong = |source| ConfigError::Address { value: text.to_owned(), source };
+    let addresses: Vec<_> = text.to_socket_addrs().map_err(wrong)?.collect();
+    let address = addresses.iter().find(|address| address.is_ipv4()).or(addresses.first());
+    address.copied().ok_or_else(|| wrong(std::io::Error::other("the name has no address")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(text: &str) -> tempfile::NamedTempFile {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        file
+    }
+
+    fn with_file(text: &str, given: Options) -> Result<(ServerConfig, String), ConfigError> {
+        let file = file(text);
+        Options { config: Some(file.path().to_owned()), ..given }.resolve()
+    }
+
+    #[test]
+    fn every_option_is_read_from_the_file() {
+        let text = r#"
+            data = "/srv/keylane"
+            kafka = "127.0.0.1:0"
+            cores = "0-2:2"
+            shards = 8
+            advertise = "kafka.example:9093"
+            auto-create-topics = false
+            default-partitions = 12
+            max-message-bytes = 65536
+            max-request-bytes = "16MiB"
+            segment-bytes = "64M"
+            tail-cache-bytes = "1G"
+            io = "buffered"
+            max-connections = 5
+            log = "debug"
+        "#;
+        let (config, log) = with_file(text, Options::default()).unwrap();
+        assert_eq!(config.data, PathBuf::from("/srv/keylane"));
+        assert_eq!(config.kafka, SocketAddr::from(([127, 0, 0, 1], 0)));
+        assert_eq!((config.cores, config.shards), (Some(vec![0, 2]), Some(8)));
+        assert_eq!(config.advertise.as_deref(), Some("kafka.example:9093"));
+        assert!(!config.auto_create_topics && !config.direct_io);
+        assert_eq!((config.default_partitions, config.max_connections), (12, 5));
+        assert_eq!((config.max_message_bytes, config.max_request_bytes), (65_536, 16 << 20));
+        assert_eq!((config.segment_bytes, config.tail_cache_bytes), (64 << 20, 1 << 30));
+        assert_eq!(log, "debug");
+    }
+
+    #[test]
+    fn what_is_given_wins_over_the_file_and_the_file_over_the_default() {
+        let given = Options { shards: Some(2), ..Options::default() };
+        let (config, log) = with_file("shards = 3\ndefault-partitions = 7", given).unwrap();
+        assert_eq!((config.shards, config.default_partitions, config.max_connections), (Some(2), 7, 10_000));
+        assert_eq!(log, "info");
+    }
+
+    #[test]
+    fn a_key_that_is_not_known_is_named() {
+        let error = with_file("shrads = 3", Options::default()).unwrap_err();
+        let chain = format!("{error}: {}", std::error::Error::source(&error).unwrap());
+        assert!(chain.contains("shrads") && chain.contains("shards"), "{chain}");
+        let error = with_file("config = \"other.toml\"", Options::default()).unwrap_err();
+        assert!(std::error::Error::source(&error).unwrap().to_string().contains("config"));
+    }
+
+    #[test]
+    fn wrong_values_in_the_file_are_explained() {
+        for (text, part) in [
+            ("segment-bytes = \"1 MB\"", "is not a size"),
+            ("segment-bytes = -1", "a size"),
+            ("cores = \"3-1\"", "is not a list of cores"),
+            ("io = \"fast\"", "buffered"),
+        ] {
+            let error = with_file(text, Options::default()).unwrap_err();
+            let source = std::error::Error::source(&error).unwrap().to_string();
+            assert!(source.contains(part), "{source}");
+        }
+        let missing = Options { config: Some("/nonexistent/keylane.toml".into()), ..Options::default() };
+        assert!(matches!(missing.resolve(), Err(ConfigError::ReadFile { .. })));
+    }
+
+    #[test]
+    fn addresses() {
+        assert_eq!(address("127.0.0.1:9092").unwrap(), SocketAddr::from(([127, 0, 0, 1], 9092)));
+        assert!(address("[::1]:0").unwrap().is_ipv6());
+        for wrong in ["9092", "127.0.0.1", "127.0.0.1:99999", ""] {
+            assert!(matches!(address(wrong), Err(ConfigError::Address { .. })), "{wrong}");
+        }
+    }
+}
