@@ -1,5 +1,6 @@
 //! Keylane's server as a library.
 pub mod config;
+pub mod environment;
 pub mod kafka;
 pub mod ring;
 pub use config::ServerConfig;
