@@ -11,8 +11,10 @@ use values::CoreList;
 
 /// A segment holds at least so many batches of the largest size.
 const BATCHES_PER_SEGMENT_MIN: u64 = 4;
-/// Segments are read and written in blocks of this size.
+/// Segments are made of blocks of this size; the engine rounds up.
 const BLOCK_BYTES: u64 = 4096;
+/// Smallest and largest segment that the engine opens.
+const SEGMENT_BYTES: (u64, u64) = (64 << 10, 2 << 30);
 /// Smallest useful limit of a batch: its header and one small record fit.
 const MESSAGE_BYTES_MIN: usize = 1024;
 
@@ -169,9 +171,6 @@ pub enum ConfigError {
         /// Smallest allowed.
         min: u64,
     },
-    /// A segment that is not made of whole blocks.
-    #[error("--segment-bytes {0} is not a multiple of {BLOCK_BYTES}; choose a size such as 128MiB")]
-    SegmentNotBlocks(u64),
     /// The cache cannot hold even one batch.
     #[error(
         "--tail-cache-bytes {cache} is smaller than one batch of --max-message-bytes {message}; choose at least \
@@ -237,9 +236,7 @@ impl ServerConfig {
         if segment < min {
             return Err(ConfigError::SegmentTooSmall { segment, message, min });
         }
-        if !segment.is_multiple_of(BLOCK_BYTES) {
-            return Err(ConfigError::SegmentNotBlocks(segment));
-        }
+        range("segment-bytes", segment, SEGMENT_BYTES.0, SEGMENT_BYTES.1)?;
         if self.tail_cache_bytes < message {
             return Err(ConfigError::CacheTooSmall { cache: self.tail_cache_bytes, message });
         }
@@ -326,7 +323,7 @@ mod tests {
         let error = check(|c| c.segment_bytes = 1 << 20).unwrap_err();
         assert!(error.contains("choose at least 4198400"), "{error}");
         assert_eq!(check(|c| c.segment_bytes = 4_198_400), Ok(()));
-        assert!(check(|c| c.segment_bytes = (8 << 20) + 1).unwrap_err().contains("multiple of 4096"));
+        assert!(check(|c| c.segment_bytes = 3 << 30).unwrap_err().contains("to 2147483648"));
         assert!(check(|c| c.tail_cache_bytes = 4096).unwrap_err().contains("--tail-cache-bytes 4096"));
         assert!(check(|c| c.max_request_bytes = 3 << 30).unwrap_err().contains("to 2147483647"));
         assert!(check(|c| c.max_message_bytes = 10).unwrap_err().contains("from 1024"));
