@@ -93,7 +93,6 @@ struct Content {
 /// The catalog of a data directory.
 pub struct Catalog<D: Disk> {
     disk: D,
-    shards: u16,
     content: Content,
     loads: Vec<usize>,
     producer_ids: std::ops::Range<i64>,
@@ -124,7 +123,7 @@ impl<D: Disk> Catalog<D> {
                 }
             }
         }
-        Ok(Self { disk, shards, content, loads, producer_ids: 0..0, failed: None })
+        Ok(Self { disk, content, loads, producer_ids: 0..0, failed: None })
     }
 
     /// All topics, by name.
@@ -154,10 +153,7 @@ impl<D: Disk> Catalog<D> {
             }
             let mut partitions = Vec::with_capacity(topic.partitions);
             for _ in 0..topic.partitions {
-                let shard = (0..self.shards).min_by_key(|s| loads[usize::from(*s)]).unwrap_or(0);
-                loads[usize::from(shard)] += 1;
-                partitions.push(Placement { log: LogId(content.next_log), shard });
-                content.next_log = content.next_log.checked_add(1).ok_or(CatalogError::Exhausted)?;
+                partitions.push(place(&mut content, &mut loads)?);
             }
             let topic =
                 Topic { name: topic.name, id: uuid::Uuid::new_v4(), partitions, configs: topic.configs };
@@ -168,6 +164,22 @@ impl<D: Disk> Catalog<D> {
         self.store(content).await?;
         self.loads = loads;
         Ok(made)
+    }
+
+    /// Adds partitions to a topic until it has `partitions`, durably. Those it has stay as they are.
+    pub async fn grow(&mut self, name: &str, partitions: usize) -> Result<Arc<Topic>, CatalogError> {
+        let mut content = self.content.clone();
+        let mut loads = self.loads.clone();
+        let known = content.topics.get(name).ok_or_else(|| CatalogError::Unknown(name.to_owned()))?;
+        let mut topic = (**known).clone();
+        while topic.partitions.len() < partitions {
+            topic.partitions.push(place(&mut content, &mut loads)?);
+        }
+        let topic = Arc::new(topic);
+        content.topics.insert(name.to_owned(), Arc::clone(&topic));
+        self.store(content).await?;
+        self.loads = loads;
+        Ok(topic)
     }
 
     /// Deletes a topic, durably. Its partitions may be detached from their shards afterwards.
@@ -215,6 +227,15 @@ impl<D: Disk> Catalog<D> {
             }
         }
     }
+}
+
+/// A new log, in the shard that has fewest.
+fn place(content: &mut Content, loads: &mut [usize]) -> Result<Placement, CatalogError> {
+    let log = LogId(content.next_log);
+    content.next_log = content.next_log.checked_add(1).ok_or(CatalogError::Exhausted)?;
+    let fewest = (0..loads.len()).min_by_key(|s| loads[*s]).unwrap_or(0);
+    loads[fewest] += 1;
+    Ok(Placement { log, shard: fewest as u16 })
 }
 
 fn encode(content: &Content) -> bytes::Bytes {

@@ -5,7 +5,7 @@
 //! keeps its topics.
 
 pub mod aligned;
-mod bytes_at;
+pub mod bytes_at;
 pub mod catalog;
 pub mod data_dir;
 pub mod disk;

@@ -69,6 +69,20 @@ impl Default for ServerConfig {
     }
 }
 
+impl ServerConfig {
+    /// Bytes of one shard that may wait for the disk before producers are slowed down.
+    pub fn uncommitted_bytes_max(&self) -> usize {
+        (16usize << 20).max(self.max_message_bytes.saturating_mul(2))
+    }
+
+    /// Largest batch that the engine takes with these settings, in bytes.
+    pub fn batch_bytes_max(&self) -> usize {
+        let quarter = usize::try_from(self.segment_bytes / BATCHES_PER_SEGMENT_MIN).unwrap_or(usize::MAX);
+        // A commit of one batch has a header, a directory entry and padding.
+        quarter.min(self.uncommitted_bytes_max()).saturating_sub(2 * BLOCK_BYTES as usize)
+    }
+}
+
 /// A setting that cannot work.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -43,13 +43,33 @@ pub async fn create(
         let mut catalog = of(&core).catalog.lock().await;
         let made = catalog.create(vec![NewTopic { name, partitions, configs }]).await?;
         let topic = Arc::clone(&made[0]);
-        for to in 0..core.cluster.cores {
-            let topic = Arc::clone(&topic);
-            call(&core, to, move |core| async move { core.add_topic(&topic) }).await;
-        }
+        tell_all(&core, &topic).await;
         Ok(topic)
     })
     .await
+}
+
+/// Adds partitions to a topic until it has `partitions`. Callable on any core.
+pub async fn grow(
+    core: &Rc<Core>,
+    name: String,
+    partitions: usize,
+) -> Option<Result<Arc<Topic>, CatalogError>> {
+    call(core, CONTROLLER, move |core| async move {
+        let mut catalog = of(&core).catalog.lock().await;
+        let topic = catalog.grow(&name, partitions).await?;
+        tell_all(&core, &topic).await;
+        Ok(topic)
+    })
+    .await
+}
+
+/// Has every core take a new or changed topic in.
+async fn tell_all(core: &Rc<Core>, topic: &Arc<Topic>) {
+    for to in 0..core.cluster.cores {
+        let topic = Arc::clone(topic);
+        call(core, to, move |core| async move { core.add_topic(&topic) }).await;
+    }
 }
 
 /// Deletes a topic. Callable on any core.

@@ -6,6 +6,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use keylane_engine::catalog::Topic;
@@ -133,7 +134,9 @@ impl Core {
     }
 
     /// Serves until the server is told to stop, then stops cleanly.
-    pub async fn run(self: Rc<Self>, listener: Listener) -> Result<(), String> {
+    /// `drained` counts the cores whose connections are done: shards are closed when all are, because any
+    /// connection may still wait for any shard.
+    pub async fn run(self: Rc<Self>, listener: Listener, drained: &AtomicUsize) -> Result<(), String> {
         let accepting = tokio::task::spawn_local(Rc::clone(&self).accept(listener));
         let mesh = tokio::task::spawn_local(crate::mesh::serve(Rc::clone(&self)));
         loop {
@@ -155,6 +158,11 @@ impl Core {
         };
         if tokio::time::timeout(DRAIN, drain).await.is_err() {
             tracing::warn!(core = self.index, "some clients did not take their answers in time");
+        }
+        drained.fetch_add(1, Ordering::SeqCst);
+        let patience = tokio::time::Instant::now() + DRAIN;
+        while drained.load(Ordering::SeqCst) < self.cluster.cores && tokio::time::Instant::now() < patience {
+            tokio::time::sleep(Duration::from_millis(2)).await;
         }
         let mut failure = None;
         for shard in &self.shards {

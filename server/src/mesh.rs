@@ -18,11 +18,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use keylane_engine::{AppendError, LogId, Offset};
 use slab::Slab;
-use tokio::io::unix::AsyncFd;
 use tokio::sync::oneshot;
 
 use crate::core::Core;
 use crate::kafka::ErrorCode;
+use crate::net::Bed;
 use crate::ring::{Consumer, Parker, Producer, ring};
 
 const RING_MESSAGES: usize = 4096;
@@ -69,9 +69,12 @@ pub struct Mesh {
     wake: Arc<OwnedFd>,
     waiting: RefCell<Slab<Waiting>>,
     /// Appends from other cores that wait for a busy shard, in order of arrival.
-    backlog: RefCell<Vec<VecDeque<(usize, usize, LogId, Bytes)>>>,
+    backlog: RefCell<Vec<VecDeque<Pending>>>,
     stop: Arc<AtomicBool>,
 }
+
+/// An append of another core: which core, its token, the log and the batch.
+type Pending = (usize, usize, LogId, Bytes);
 
 struct Outbound {
     ring: Producer<Message>,
@@ -234,7 +237,7 @@ where
 /// Serves the rings of a core until the server is told to stop.
 pub async fn serve(core: Rc<Core>) -> std::io::Result<()> {
     let mesh = &core.mesh;
-    let wake = AsyncFd::new(Arc::clone(&mesh.wake))?;
+    let bed = Bed::new(Arc::clone(&mesh.wake))?;
     let parker = &mesh.parkers[mesh.index];
     let mut idle = 0;
     loop {
@@ -252,11 +255,7 @@ pub async fn serve(core: Rc<Core>) -> std::io::Result<()> {
         let quiet = mesh.inbound.borrow().iter().flatten().all(Consumer::is_empty);
         let stop = mesh.stop.load(Ordering::SeqCst) && !core.stopping.get();
         if quiet && !stop {
-            let mut guard = wake.readable().await?;
-            let mut count = [0u8; 8];
-            // Empty if the wake-up was taken before: then it was a spurious one.
-            let _count = rustix::io::read(&mesh.wake, &mut count);
-            guard.clear_ready();
+            bed.sleep().await?;
         }
         parker.cancel_park();
         idle = 0;

@@ -4,10 +4,13 @@
 use std::future::Future;
 use std::io;
 use std::net::{Shutdown, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use bytes::{Buf, Bytes, BytesMut};
 use socket2::{Domain, Protocol, Socket, Type};
+use tokio::io::unix::AsyncFd;
 use tokio_uring::buf::BoundedBuf;
 
 /// Submission queue entries of a core's ring.
@@ -47,6 +50,32 @@ fn socket(addr: SocketAddr, shared: bool) -> io::Result<Socket> {
     }
     socket.bind(&addr.into())?;
     Ok(socket)
+}
+
+/// The sleeping place of a core: ends when its eventfd is written to.
+pub struct Bed(AsyncFd<Arc<OwnedFd>>);
+
+impl Bed {
+    /// Watches an eventfd that does not block.
+    pub fn new(eventfd: Arc<OwnedFd>) -> io::Result<Self> {
+        // SAFETY: the descriptor stays open, and the same, as long as the shared `OwnedFd` lives, which
+        // the registration holds until it is dropped.
+        let registered = unsafe { AsyncFd::register(eventfd) };
+        Ok(Self(registered?))
+    }
+
+    /// Sleeps until somebody has written, possibly before.
+    pub async fn sleep(&self) -> io::Result<()> {
+        let mut guard = self.0.readable().await?;
+        let mut count = [0u8; 8];
+        match rustix::io::read(guard.get_inner(), &mut count) {
+            // Taken before: a spurious wake-up, which callers expect.
+            Ok(_) | Err(rustix::io::Errno::AGAIN) => {}
+            Err(e) => return Err(e.into()),
+        }
+        guard.clear_ready();
+        Ok(())
+    }
 }
 
 /// Accepts connections. (Through epoll: the new socket's addresses are wanted, and accepting is rare.)

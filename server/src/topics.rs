@@ -80,14 +80,4 @@ impl TopicTable {
     pub fn all(&self) -> impl Iterator<Item = &Rc<LocalTopic>> {
         self.by_id.values()
     }
-
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        self.by_id.len()
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.by_id.is_empty()
-    }
 }

@@ -23,6 +23,8 @@ pub struct Appended {
     pub base_offset: Offset,
     /// The commit to wait for before anybody is told.
     pub seq: CommitSeq,
+    /// Log start offset of the partition.
+    pub log_start: Offset,
     /// It had been appended before (idempotent producer) and was not appended again.
     pub duplicate: bool,
 }
@@ -44,7 +46,8 @@ impl<D: Disk> Shard<D> {
         let state = &mut *state;
         let partition = state.get_mut(at).ok_or(AppendError::UnknownPartition)?;
         if let Some(base_offset) = partition.producers.check(&batch)? {
-            return Ok(Appended { base_offset, seq: partition.last_seq, duplicate: true });
+            let (seq, log_start) = (partition.last_seq, partition.start);
+            return Ok(Appended { base_offset, seq, log_start, duplicate: true });
         }
         self.make_room(state, bytes.len())?;
         let seq = state.open.seq;
@@ -76,7 +79,7 @@ impl<D: Disk> Shard<D> {
         if first {
             self.inner.work.notify_one();
         }
-        Ok(Appended { base_offset, seq, duplicate: false })
+        Ok(Appended { base_offset, seq, log_start: partition.start, duplicate: false })
     }
 
     /// Makes sure that the open commit can take `len` bytes and that the disk can take the commit.

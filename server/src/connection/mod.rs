@@ -205,7 +205,8 @@ impl Reader {
         let target = QUIET_BYTES.max(self.paid_bytes());
         let (len, capacity) = (self.buf.len(), self.buf.capacity());
         let enough = capacity >= wanted && capacity - len >= (target / 2).min(target - len.min(target));
-        if !(enough && capacity > len) && !self.buf.try_reclaim(target.saturating_sub(len).max(1)) {
+        let room = enough && capacity > len;
+        if !room && !self.buf.try_reclaim(target.saturating_sub(len).max(1)) {
             let mut fresh = BytesMut::with_capacity(target.max(len + 1));
             fresh.extend_from_slice(&self.buf);
             self.buf = fresh;

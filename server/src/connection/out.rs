@@ -130,11 +130,6 @@ impl Out {
         self.slots.len() >= UNANSWERED_MAX
     }
 
-    /// Whether every answer has been handed to the writer.
-    pub fn is_empty(&self) -> bool {
-        self.slots.is_empty()
-    }
-
     /// No more requests come: the writer ends when all answers are out.
     pub fn close(&mut self) {
         self.closing = true;
@@ -171,7 +166,8 @@ impl Out {
         }
     }
 
-    fn wake_reader(&mut self) {
+    /// Has the reader look again whether it may go on.
+    pub fn wake_reader(&mut self) {
         if let Some(waker) = self.reader.take() {
             waker.wake();
         }

@@ -1,0 +1,238 @@
+//! CreateTopics, DeleteTopics, InitProducerId. A success is answered when it is durable and known to every
+//! core.
+
+use std::collections::HashSet;
+use std::rc::Rc;
+
+use keylane_engine::catalog::CatalogError;
+use uuid::Uuid;
+
+use crate::controller;
+use crate::core::Core;
+use crate::kafka::ErrorCode;
+use crate::kafka::create_partitions::{
+    CreatePartitionsRequest, CreatePartitionsResponse, EnlargedTopic, PartitionsTopic,
+};
+use crate::kafka::create_topics::{
+    CreatableTopic, CreateTopicsRequest, CreateTopicsResponse, CreatedTopic, CreatedTopicConfig,
+};
+use crate::kafka::delete_topics::{DeletableTopic, DeleteTopicsRequest, DeleteTopicsResponse, DeletedTopic};
+use crate::kafka::init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
+use crate::kafka::produce::TopicRef;
+
+use super::configs;
+use super::metadata::valid_name;
+
+/// Partitions of one topic; more are refused, so that one request cannot take all memory.
+const PARTITIONS_MAX: usize = 100_000;
+
+type Refusal = (ErrorCode, String);
+
+/// Answers CreateTopics.
+pub async fn create_topics(
+    core: &Rc<Core>,
+    request: &CreateTopicsRequest<'_>,
+) -> CreateTopicsResponse<'static> {
+    let mut names = HashSet::new();
+    let twice: HashSet<_> = request.topics.iter().map(|t| t.name).filter(|n| !names.insert(*n)).collect();
+    let mut topics = Vec::with_capacity(names.len());
+    let mut done = HashSet::new();
+    for topic in request.topics.iter().filter(|t| done.insert(t.name)) {
+        let created = if twice.contains(topic.name) {
+            Err((ErrorCode::InvalidRequest, "the request names this topic more than once".to_owned()))
+        } else {
+            create_one(core, topic, request.validate_only).await
+        };
+        let failed = |(code, message)| CreatedTopic::failed(topic.name.to_owned(), code, message);
+        topics.push(created.unwrap_or_else(failed));
+    }
+    CreateTopicsResponse { topics }
+}
+
+async fn create_one(
+    core: &Rc<Core>,
+    topic: &CreatableTopic<'_>,
+    validate_only: bool,
+) -> Result<CreatedTopic<'static>, Refusal> {
+    let partitions = check(core, topic)?;
+    let settings =
+        configs::accept(&topic.configs, &core.config).map_err(|m| (ErrorCode::InvalidConfig, m))?;
+    let id = if validate_only {
+        Uuid::nil()
+    } else {
+        match controller::create(core, topic.name.to_owned(), partitions, settings.clone()).await {
+            Some(Ok(topic)) => topic.id,
+            Some(Err(e)) => return Err((catalog_code(&e), e.to_string())),
+            None => return Err((ErrorCode::NotController, "the server is stopping".to_owned())),
+        }
+    };
+    let described = configs::topic_configs(&settings, &core.config);
+    let configs = described.into_iter().map(|c| CreatedTopicConfig {
+        name: c.name,
+        value: c.value,
+        read_only: c.read_only,
+        source: c.source,
+    });
+    Ok(CreatedTopic {
+        name: topic.name.to_owned().into(),
+        topic_id: id,
+        error: ErrorCode::None,
+        error_message: None,
+        num_partitions: partitions as i32,
+        replication_factor: 1,
+        configs: Some(configs.collect()),
+    })
+}
+
+fn check(core: &Core, topic: &CreatableTopic<'_>) -> Result<usize, Refusal> {
+    let refuse = |code, message: String| Err((code, message));
+    if !valid_name(topic.name) {
+        let rule = "1 to 249 letters, digits, dots, underscores and hyphens, and not . or ..";
+        return refuse(ErrorCode::InvalidTopicException, format!("a topic name has {rule}"));
+    }
+    if core.topics.borrow().get(TopicRef::Name(topic.name)).is_some() {
+        return refuse(ErrorCode::TopicAlreadyExists, format!("topic '{}' already exists", topic.name));
+    }
+    if !topic.assignments.is_empty() {
+        if topic.num_partitions != -1 || topic.replication_factor != -1 {
+            return refuse(
+                ErrorCode::InvalidRequest,
+                "give either partition and replica numbers or an assignment, not both".to_owned(),
+            );
+        }
+        let own = |a: &crate::kafka::create_topics::ReplicaAssignment| a.brokers == [super::NODE_ID];
+        let mut indexes: Vec<_> = topic.assignments.iter().map(|a| a.index).collect();
+        indexes.sort_unstable();
+        let dense = indexes.iter().enumerate().all(|(i, index)| usize::try_from(*index) == Ok(i));
+        if !topic.assignments.iter().all(own) || !dense {
+            return refuse(
+                ErrorCode::InvalidReplicaAssignment,
+                format!("every partition from 0 on is assigned to the only node, {}", super::NODE_ID),
+            );
+        }
+        return Ok(topic.assignments.len());
+    }
+    if topic.replication_factor != -1 && topic.replication_factor != 1 {
+        return refuse(
+            ErrorCode::InvalidReplicationFactor,
+            format!("replication factor {}: there is one node, so it is 1", topic.replication_factor),
+        );
+    }
+    let wanted =
+        if topic.num_partitions == -1 { core.config.default_partitions } else { topic.num_partitions };
+    match usize::try_from(wanted) {
+        Ok(n) if (1..=PARTITIONS_MAX).contains(&n) => Ok(n),
+        _ => refuse(
+            ErrorCode::InvalidPartitions,
+            format!("{wanted} partitions: a topic has 1 to {PARTITIONS_MAX}"),
+        ),
+    }
+}
+
+fn catalog_code(error: &CatalogError) -> ErrorCode {
+    match error {
+        CatalogError::Exists(_) => ErrorCode::TopicAlreadyExists,
+        CatalogError::Unknown(_) => ErrorCode::UnknownTopicOrPartition,
+        CatalogError::Exhausted => ErrorCode::InvalidPartitions,
+        _ => ErrorCode::KafkaStorageError,
+    }
+}
+
+/// Answers DeleteTopics.
+pub async fn delete_topics(
+    core: &Rc<Core>,
+    request: &DeleteTopicsRequest<'_>,
+    version: i16,
+) -> DeleteTopicsResponse<'static> {
+    let mut topics = Vec::with_capacity(request.topics.len());
+    for topic in &request.topics {
+        topics.push(delete_one(core, topic, version).await);
+    }
+    DeleteTopicsResponse { topics }
+}
+
+async fn delete_one(core: &Rc<Core>, wanted: &DeletableTopic<'_>, version: i16) -> DeletedTopic<'static> {
+    let known = {
+        let topics = core.topics.borrow();
+        let by = wanted.name.map_or(TopicRef::Id(wanted.topic_id), TopicRef::Name);
+        topics.get(by).map(|t| (t.topic.name.clone(), t.topic.id))
+    };
+    let Some((name, id)) = known else {
+        let by_name = wanted.name.is_some();
+        return DeletedTopic {
+            name: wanted.name.map(|n| n.to_owned().into()),
+            topic_id: wanted.topic_id,
+            error: if by_name { ErrorCode::UnknownTopicOrPartition } else { ErrorCode::UnknownTopicId },
+            error_message: (version >= 5).then(|| "there is no such topic".into()),
+        };
+    };
+    let (error, error_message) = match controller::delete(core, name.clone()).await {
+        Some(Ok(_)) => (ErrorCode::None, None),
+        Some(Err(e)) => (catalog_code(&e), Some(e.to_string().into())),
+        None => (ErrorCode::NotController, Some("the server is stopping".into())),
+    };
+    DeletedTopic { name: Some(name.into()), topic_id: id, error, error_message }
+}
+
+/// Answers CreatePartitions: a topic can only get more.
+pub async fn create_partitions(
+    core: &Rc<Core>,
+    request: &CreatePartitionsRequest<'_>,
+) -> CreatePartitionsResponse<'static> {
+    let mut topics = Vec::with_capacity(request.topics.len());
+    for topic in &request.topics {
+        let (error, error_message) = match grow_one(core, topic, request.validate_only).await {
+            Ok(()) => (ErrorCode::None, None),
+            Err((code, message)) => (code, Some(message.into())),
+        };
+        topics.push(EnlargedTopic { name: topic.name.to_owned().into(), error, error_message });
+    }
+    CreatePartitionsResponse { topics }
+}
+
+async fn grow_one(core: &Rc<Core>, topic: &PartitionsTopic<'_>, validate_only: bool) -> Result<(), Refusal> {
+    let has = core.topics.borrow().get(TopicRef::Name(topic.name)).map(|t| t.routes.len());
+    let Some(has) = has else {
+        return Err((ErrorCode::UnknownTopicOrPartition, "there is no such topic".to_owned()));
+    };
+    let count = usize::try_from(topic.count).unwrap_or(0);
+    if count <= has || count > PARTITIONS_MAX {
+        let message = format!("the topic has {has} partitions; it can have {} to {PARTITIONS_MAX}", has + 1);
+        return Err((ErrorCode::InvalidPartitions, message));
+    }
+    if let Some(assignments) = &topic.assignments
+        && (assignments.len() != count - has || assignments.iter().any(|a| *a != [super::NODE_ID]))
+    {
+        let message = format!("each new partition is assigned to the only node, {}", super::NODE_ID);
+        return Err((ErrorCode::InvalidReplicaAssignment, message));
+    }
+    if validate_only {
+        return Ok(());
+    }
+    match controller::grow(core, topic.name.to_owned(), count).await {
+        Some(Ok(_)) => Ok(()),
+        Some(Err(e)) => Err((catalog_code(&e), e.to_string())),
+        None => Err((ErrorCode::NotController, "the server is stopping".to_owned())),
+    }
+}
+
+/// Answers InitProducerId for idempotent producers (KIP-98). Transactions are not served yet.
+pub async fn init_producer_id(
+    core: &Rc<Core>,
+    request: &InitProducerIdRequest<'_>,
+) -> InitProducerIdResponse {
+    if request.transactional_id.is_some() {
+        tracing::info!("a client asked for transactions, which this version does not serve");
+        return InitProducerIdResponse::failed(ErrorCode::UnsupportedVersion);
+    }
+    match controller::next_producer_id(core).await {
+        Some(Ok(producer_id)) => {
+            InitProducerIdResponse { error: ErrorCode::None, producer_id, producer_epoch: 0 }
+        }
+        Some(Err(e)) => {
+            tracing::error!(%e, "could not give out a producer id");
+            InitProducerIdResponse::failed(ErrorCode::KafkaStorageError)
+        }
+        None => InitProducerIdResponse::failed(ErrorCode::CoordinatorNotAvailable),
+    }
+}

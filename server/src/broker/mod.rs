@@ -1,0 +1,196 @@
+//! What the server does with a request: one file for each family of APIs.
+//!
+//! Requests of a connection are taken in order. What can be answered at once is; a Produce request is
+//! appended at once and its answer gated by its commits; everything else is answered by a task of its own,
+//! in its place.
+
+pub mod admin;
+pub mod configs;
+pub mod fetch;
+pub mod metadata;
+pub mod offsets;
+pub mod produce;
+pub mod record_time;
+
+use std::future::Future;
+use std::rc::Rc;
+
+use bytes::{Bytes, BytesMut};
+use keylane_engine::producer_state::SequenceError;
+use keylane_engine::record_batch::BatchError;
+use keylane_engine::{AppendError, ReadError};
+
+use crate::connection::out::{Answer, Few};
+use crate::connection::{CloseReason, Connection};
+use crate::kafka::api_versions::{ApiVersionsRequest, ApiVersionsResponse, encode_unsupported};
+use crate::kafka::frame::write_response;
+use crate::kafka::produce::ProduceRequest;
+use crate::kafka::{
+    ApiKey, ErrorCode, HeaderError, Reader, Request, RequestHeader, ResponseHeader, SERVED, Writer,
+};
+
+/// The only node's id.
+pub const NODE_ID: i32 = 0;
+
+/// How far a request got.
+pub enum Handled {
+    /// Taken care of; its bytes are no longer needed.
+    Done,
+    /// Needs its bytes for longer, or needs to wait: use [`dispatch_deferred`].
+    Deferred,
+}
+
+/// Takes a request, without waiting and without keeping its bytes.
+pub fn dispatch(connection: &Rc<Connection>, frame: &[u8]) -> Result<Handled, CloseReason> {
+    let mut reader = Reader::new(frame);
+    let header = match RequestHeader::decode(&mut reader) {
+        Ok(header) => header,
+        Err(HeaderError::UnsupportedVersion { api: ApiKey::ApiVersions, correlation_id, .. }) => {
+            answer_now(connection, |out| encode_unsupported(out, correlation_id))?;
+            return Ok(Handled::Done);
+        }
+        Err(other) => return Err(other.into()),
+    };
+    match header.api {
+        ApiKey::Produce => {
+            let request = ProduceRequest::decode(header.version, &mut reader)?;
+            produce::at_once(connection, &header, &request)
+        }
+        ApiKey::ApiVersions => {
+            ApiVersionsRequest::decode(header.version, &mut reader)?;
+            let response = ApiVersionsResponse { error: ErrorCode::None, apis: SERVED };
+            answer_now(connection, |out| {
+                write_response(out, header.response(), |w| response.encode(header.version, w))
+            })?;
+            Ok(Handled::Done)
+        }
+        _ => Ok(Handled::Deferred),
+    }
+}
+
+/// Encodes an answer that waits for nothing.
+fn answer_now(
+    connection: &Connection,
+    encode: impl FnOnce(&mut BytesMut) -> Result<(), crate::kafka::frame::FrameError>,
+) -> Result<(), CloseReason> {
+    let mut out = connection.out.borrow_mut();
+    let before = out.staging().len();
+    encode(out.staging())?;
+    let len = out.staging().len() - before;
+    out.gated(len, Few::Many(Vec::new()), Few::Many(Vec::new()));
+    Ok(())
+}
+
+/// Takes a request that [`dispatch`] deferred. Waits only to slow the client down.
+pub async fn dispatch_deferred(connection: &Rc<Connection>, frame: Bytes) -> Result<(), CloseReason> {
+    let mut reader = Reader::new(&frame);
+    let header = RequestHeader::decode(&mut reader)?;
+    match header.api {
+        ApiKey::Produce => produce::in_turn(connection, frame.clone()).await,
+        ApiKey::Fetch => {
+            fetch::wait_for_turn(connection).await;
+            spawn(connection, frame.clone(), fetch::answer);
+            Ok(())
+        }
+        _ => {
+            spawn(connection, frame.clone(), control);
+            Ok(())
+        }
+    }
+}
+
+/// Answers a request by a task of its own.
+fn spawn<F, R>(connection: &Rc<Connection>, frame: Bytes, work: F)
+where
+    F: FnOnce(Rc<Connection>, Bytes) -> R + 'static,
+    R: Future<Output = Result<Answer, CloseReason>> + 'static,
+{
+    let promise = connection.out.borrow_mut().promise();
+    let connection = Rc::clone(connection);
+    tokio::task::spawn_local(async move {
+        match work(Rc::clone(&connection), frame).await {
+            Ok(answer) => connection.answer(&promise, answer),
+            Err(reason) => connection.close(&reason),
+        }
+    });
+}
+
+/// Everything but records.
+async fn control(connection: Rc<Connection>, frame: Bytes) -> Result<Answer, CloseReason> {
+    let mut reader = Reader::new(&frame);
+    let header = RequestHeader::decode(&mut reader)?;
+    let version = header.version;
+    let core = &connection.core;
+    let respond = |body: &dyn Fn(&mut Writer<'_>)| encode(header.response(), body);
+    match Request::decode(header.api, version, &mut reader)? {
+        Request::Metadata(request) => {
+            let response = metadata::metadata(&connection, &request, version).await;
+            respond(&|w| response.encode(version, w))
+        }
+        Request::DescribeCluster(request) => {
+            let response = metadata::describe_cluster(&connection, &request);
+            respond(&|w| response.encode(version, w))
+        }
+        Request::ListOffsets(request) => {
+            let response = offsets::list(core, &request).await;
+            respond(&|w| response.encode(version, w))
+        }
+        Request::CreateTopics(request) => {
+            let response = admin::create_topics(core, &request).await;
+            respond(&|w| response.encode(version, w))
+        }
+        Request::DeleteTopics(request) => {
+            let response = admin::delete_topics(core, &request, version).await;
+            respond(&|w| response.encode(version, w))
+        }
+        Request::CreatePartitions(request) => {
+            let response = admin::create_partitions(core, &request).await;
+            respond(&|w| response.encode(version, w))
+        }
+        Request::InitProducerId(request) => {
+            let response = admin::init_producer_id(core, &request).await;
+            respond(&|w| response.encode(version, w))
+        }
+        Request::DescribeConfigs(request) => {
+            let response = configs::describe(&connection, &request);
+            respond(&|w| response.encode(version, w))
+        }
+        Request::Produce(_) | Request::Fetch(_) | Request::ApiVersions(_) => {
+            unreachable!("dispatched before")
+        }
+    }
+}
+
+fn encode(header: ResponseHeader, body: &dyn Fn(&mut Writer<'_>)) -> Result<Answer, CloseReason> {
+    let mut out = BytesMut::new();
+    write_response(&mut out, header, |w| body(w))?;
+    Ok(Answer { slices: vec![out.freeze()], held: None })
+}
+
+/// The protocol's name for a refused append.
+pub fn code_of(error: &AppendError) -> ErrorCode {
+    match error {
+        AppendError::Batch(batch) => match batch {
+            BatchError::Length { have, want } if have > want => ErrorCode::InvalidRecord,
+            BatchError::Length { .. } | BatchError::Crc { .. } => ErrorCode::CorruptMessage,
+            BatchError::Magic(_) => ErrorCode::UnsupportedForMessageFormat,
+            _ => ErrorCode::InvalidRecord,
+        },
+        AppendError::Sequence(SequenceError::OutOfOrder { .. }) => ErrorCode::OutOfOrderSequenceNumber,
+        AppendError::Sequence(_) => ErrorCode::InvalidProducerEpoch,
+        AppendError::TooLarge { .. } => ErrorCode::MessageTooLarge,
+        AppendError::UnknownPartition => ErrorCode::UnknownTopicOrPartition,
+        // Busy gets this far only when the server stops: the client tries again elsewhere, or later.
+        AppendError::Busy => ErrorCode::NotLeaderOrFollower,
+        _ => ErrorCode::KafkaStorageError,
+    }
+}
+
+/// The protocol's name for a failed read.
+pub fn read_code_of(error: &ReadError) -> ErrorCode {
+    match error {
+        ReadError::OutOfRange { .. } => ErrorCode::OffsetOutOfRange,
+        ReadError::UnknownPartition => ErrorCode::UnknownTopicOrPartition,
+        _ => ErrorCode::KafkaStorageError,
+    }
+}
