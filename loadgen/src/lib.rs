@@ -1,1 +1,27 @@
-//! Keylane.
+//! Load generator and checker for Keylane and other brokers that speak Kafka's protocol.
+//!
+//! [`run::run`] loads a broker over real sockets and returns figures with a verdict on what was read
+//! back; [`verify::verify`] checks a topic against the books of earlier runs. The way of a record:
+//! [`keys`] draws it, [`batch`] patches it into a request, [`producer`] sends it when [`pacing`] says
+//! so, [`consumer`] reads it back and [`checker`] compares it with the [`ledger`].
+
+pub mod args;
+pub mod batch;
+pub mod checker;
+pub mod client;
+pub mod consumer;
+pub mod cpu;
+pub mod histogram;
+pub mod keys;
+pub mod ledger;
+pub mod pacing;
+pub mod producer;
+pub mod protocol;
+pub mod ranges;
+pub mod report;
+pub mod run;
+pub mod setup;
+pub mod sink;
+pub mod verdict;
+pub mod verify;
+pub mod worker;

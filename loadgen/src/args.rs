@@ -1,0 +1,270 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::cpu;
+
+/// Load generator and checker for Keylane and other Kafka brokers.
+#[derive(Debug, Parser)]
+#[command(name = "keylane-loadgen", version, about)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Load a broker (an embedded Keylane if none is named), check what it gives back, report.
+    Run(Box<RunArgs>),
+    /// Read a topic from its beginning and check it against a state file.
+    Verify(VerifyArgs),
+    /// Answer Produce requests without keeping anything: measures the load generator itself.
+    #[command(hide = true)]
+    Sink(SinkArgs),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Acks {
+    All,
+    #[value(name = "1")]
+    One,
+    #[value(name = "0")]
+    Zero,
+}
+
+impl Acks {
+    pub fn code(self) -> i16 {
+        match self {
+            Self::All => -1,
+            Self::One => 1,
+            Self::Zero => 0,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Dist {
+    Uniform,
+    Zipf,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Consume {
+    /// Consumers run beside the producers.
+    Tail,
+    /// All is read back after the load.
+    After,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Codec {
+    None,
+}
+
+/// A list of cores, as `taskset` has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cores(pub Vec<usize>);
+
+impl std::str::FromStr for Cores {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        cpu::parse_cores(text).map(Self)
+    }
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct RunArgs {
+    /// Broker to load; without it a Keylane server is started in this process.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub bootstrap: Option<String>,
+    /// Topic; default: a fresh name.
+    #[arg(long)]
+    pub topic: Option<String>,
+    /// Partitions of a topic that is created.
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(i32).range(1..=100_000))]
+    pub partitions: i32,
+    /// Bytes of a record's key and value together.
+    #[arg(long, default_value = "1024", value_parser = parse_size, value_name = "SIZE")]
+    pub record_bytes: usize,
+    /// Most bytes of a record batch; each request is one batch.
+    #[arg(long, default_value = "65536", value_parser = parse_size, value_name = "SIZE")]
+    pub batch_bytes: usize,
+    /// Records of a batch, instead of --batch-bytes.
+    #[arg(long, conflicts_with = "batch_bytes", value_name = "N")]
+    pub batch_records: Option<usize>,
+    /// Producer connections.
+    #[arg(long, default_value_t = 8, value_name = "N")]
+    pub connections: usize,
+    /// Requests in flight on each connection.
+    #[arg(long, default_value_t = 5, value_name = "N")]
+    pub window: usize,
+    #[arg(long, value_enum, default_value = "all")]
+    pub acks: Acks,
+    /// Records a second over all connections; default: as many as the broker takes.
+    #[arg(long, value_name = "RECORDS/S")]
+    pub rate: Option<f64>,
+    /// What is measured.
+    #[arg(long, default_value = "10s", value_parser = parse_duration, value_name = "TIME")]
+    pub duration: Duration,
+    /// Load before the measurement.
+    #[arg(long, default_value = "1s", value_parser = parse_duration, value_name = "TIME")]
+    pub warmup: Duration,
+    /// Different keys.
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=50_000_000))]
+    pub keys: u32,
+    #[arg(long, value_enum, default_value = "uniform")]
+    pub key_dist: Dist,
+    /// The k-th key has weight 1 / k^EXPONENT.
+    #[arg(long, default_value_t = 1.0, value_name = "EXPONENT")]
+    pub zipf_exponent: f64,
+    /// Consumer connections; 0: produce only, and nothing is checked.
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub consumers: usize,
+    #[arg(long, value_enum, default_value = "tail")]
+    pub consume: Consume,
+    /// Threads of the load; default: one for each core of the load.
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+    /// Cores of the load, such as `1`, `2-3` or `0,2`.
+    #[arg(long, value_name = "LIST")]
+    pub cores: Option<Cores>,
+    /// Cores of the embedded server.
+    #[arg(long, value_name = "LIST", conflicts_with = "bootstrap")]
+    pub server_cores: Option<Cores>,
+    /// Directory below which the embedded server's data lies while it runs.
+    #[arg(long, value_name = "DIR", conflicts_with = "bootstrap")]
+    pub data_parent: Option<PathBuf>,
+    /// Process whose CPU time and memory are reported.
+    #[arg(long, value_name = "PID")]
+    pub server_pid: Option<u32>,
+    /// Seed of keys and filler.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    #[arg(long, value_enum, default_value = "none")]
+    pub codec: Codec,
+    /// Send the same bytes again and again: cheapest, and nothing can be checked.
+    #[arg(long, conflicts_with_all = ["state", "consumers"])]
+    pub static_payload: bool,
+    /// Do not compute the CRC-32C of what is read.
+    #[arg(long)]
+    pub no_verify_payload: bool,
+    /// File to keep the books in: what was sent and acked, by key.
+    #[arg(long, value_name = "FILE")]
+    pub state: Option<PathBuf>,
+    /// Go on from the state file: its topic, its sequences.
+    #[arg(long, requires = "state")]
+    pub resume: bool,
+    /// The broker may go away: the load ends then, and that is no error.
+    #[arg(long)]
+    pub allow_disconnect: bool,
+    /// Refused requests are reported and are no error.
+    #[arg(long)]
+    pub allow_errors: bool,
+    /// One JSON object on stdout instead of tables.
+    #[arg(long)]
+    pub json: bool,
+    /// No line on stderr each second.
+    #[arg(long)]
+    pub no_progress: bool,
+}
+
+impl RunArgs {
+    /// The options that `text` (separated by blanks) gives, defaults for the rest.
+    pub fn from_text(text: &str) -> Result<Self, clap::Error> {
+        #[derive(Parser)]
+        struct Only {
+            #[command(flatten)]
+            args: RunArgs,
+        }
+        Ok(Only::try_parse_from(std::iter::once("run").chain(text.split_ascii_whitespace()))?.args)
+    }
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct VerifyArgs {
+    #[arg(long, value_name = "HOST:PORT")]
+    pub bootstrap: String,
+    /// Default: the one that the state file names.
+    #[arg(long)]
+    pub topic: Option<String>,
+    #[arg(long, value_name = "FILE")]
+    pub state: PathBuf,
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub consumers: usize,
+    #[arg(long)]
+    pub no_verify_payload: bool,
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct SinkArgs {
+    #[arg(long, default_value = "127.0.0.1:0", value_name = "HOST:PORT")]
+    pub listen: String,
+    #[arg(long, default_value_t = 4)]
+    pub partitions: i32,
+    #[arg(long)]
+    pub core: Option<usize>,
+    /// Ends after this time.
+    #[arg(long, default_value = "60s", value_parser = parse_duration, value_name = "TIME")]
+    pub duration: Duration,
+}
+
+/// `1024`, `64k`, `1MiB`: units are powers of 1024.
+pub fn parse_size(text: &str) -> Result<usize, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match text[digits.len()..].to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" | "kb" | "kib" => 1 << 10,
+        "m" | "mb" | "mib" => 1 << 20,
+        "g" | "gb" | "gib" => 1 << 30,
+        _ => return Err(format!("{text}: sizes are such as 1024, 64k or 1MiB")),
+    };
+    let number: usize = digits.trim().parse().map_err(|_| format!("{text}: not a size"))?;
+    number.checked_mul(unit).ok_or_else(|| format!("{text}: too large"))
+}
+
+/// `10s`, `500ms`, `2m`; without a unit: seconds.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match &text[digits.len()..] {
+        "us" => 1e-6,
+        "ms" => 1e-3,
+        "" | "s" => 1.0,
+        "m" | "min" => 60.0,
+        "h" => 3600.0,
+        _ => return Err(format!("{text}: times are such as 10s, 500ms or 2m")),
+    };
+    let number: f64 = digits.trim().parse().map_err(|_| format!("{text}: not a time"))?;
+    Duration::try_from_secs_f64(number * unit).map_err(|error| format!("{text}: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_and_times_have_units() {
+        assert_eq!(parse_size("64k"), Ok(65_536));
+        assert_eq!(parse_size("1MiB"), Ok(1 << 20));
+        assert_eq!(parse_size("1024"), Ok(1024));
+        assert!(parse_size("12x").is_err() && parse_size("k").is_err());
+        assert_eq!(parse_duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(parse_duration("1.5s"), Ok(Duration::from_millis(1500)));
+        assert_eq!(parse_duration("2m"), Ok(Duration::from_secs(120)));
+        assert!(parse_duration("-1s").is_err());
+    }
+
+    #[test]
+    fn options_come_from_text() {
+        let args = RunArgs::from_text("--batch-records 1 --acks 0 --cores 0,2").unwrap();
+        assert_eq!((args.batch_records, args.acks), (Some(1), Acks::Zero));
+        assert_eq!(args.cores, Some(Cores(vec![0, 2])));
+        assert!(RunArgs::from_text("--static-payload --consumers 1").is_err());
+        assert!(RunArgs::from_text("--resume").is_err());
+    }
+}

@@ -1,0 +1,476 @@
+//! Record batches (format v2): a template that is encoded once and patched per request, and a
+//! reader for what a broker gives back.
+//!
+//! Promises of the template: all frames of one template have the same length and the same layout, so
+//! a ring of them leaves in one write. [`Template::fill`] touches only what differs from one request
+//! to the next and derives the batch's CRC-32C from the checksums of the parts that stay; the filler
+//! is not read again. Promises of the reader: bounds-checked, no copies, and a batch that is cut off
+//! at the end of an answer is left out.
+
+use crate::keys::{KeyNames, Rng};
+use crate::protocol::{self, Decoded, Put, Reader};
+
+/// Bytes of a batch before its records.
+pub const HEADER_BYTES: usize = 61;
+/// Bytes at the start of a value that tell which record it is.
+pub const STAMP_BYTES: usize = 40;
+const MAGIC: [u8; 8] = *b"KEYLOAD1";
+
+/// What the start of every value says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamp {
+    pub run: u64,
+    pub key: u32,
+    pub connection: u32,
+    /// Per key, from 1, rising by one.
+    pub seq: u64,
+    /// When the record was (or should have been) sent: see [`crate::pacing::Clock`].
+    pub time_ns: u64,
+}
+
+impl Stamp {
+    /// Reads the stamp of a value; `None` if it has none.
+    #[inline]
+    pub fn read(value: &[u8]) -> Option<Self> {
+        let (stamp, _) = value.split_first_chunk::<STAMP_BYTES>()?;
+        let (magic, rest) = stamp.split_first_chunk::<8>()?;
+        let (run, rest) = rest.split_first_chunk()?;
+        let (key, rest) = rest.split_first_chunk()?;
+        let (connection, rest) = rest.split_first_chunk()?;
+        let (seq, rest) = rest.split_first_chunk()?;
+        let (time, _) = rest.split_first_chunk()?;
+        (*magic == MAGIC).then_some(Self {
+            run: u64::from_le_bytes(*run),
+            key: u32::from_le_bytes(*key),
+            connection: u32::from_le_bytes(*connection),
+            seq: u64::from_le_bytes(*seq),
+            time_ns: u64::from_le_bytes(*time),
+        })
+    }
+
+    fn bytes(&self) -> [u8; STAMP_BYTES] {
+        let mut out = [0; STAMP_BYTES];
+        out[..8].copy_from_slice(&MAGIC);
+        out[8..16].copy_from_slice(&self.run.to_le_bytes());
+        out[16..20].copy_from_slice(&self.key.to_le_bytes());
+        out[20..24].copy_from_slice(&self.connection.to_le_bytes());
+        out[24..32].copy_from_slice(&self.seq.to_le_bytes());
+        out[32..40].copy_from_slice(&self.time_ns.to_le_bytes());
+        out
+    }
+}
+
+/// What all requests of a connection have in common.
+#[derive(Debug, Clone)]
+pub struct TemplateSpec<'a> {
+    pub produce_version: i16,
+    pub topic: &'a str,
+    pub acks: i16,
+    pub key_bytes: usize,
+    pub value_bytes: usize,
+    pub records: usize,
+    pub run: u64,
+    pub connection: u32,
+    pub seed: u64,
+}
+
+/// Appending `len` bytes to a message changes the CRC of what precedes them linearly; this applies it.
+#[derive(Debug, Clone)]
+struct CrcShift {
+    tables: Box<[[u32; 256]; 4]>,
+}
+
+impl CrcShift {
+    fn new(len: usize) -> Self {
+        let bit: Vec<u32> = (0..32).map(|b| crc32c::crc32c_combine(1 << b, 0, len)).collect();
+        let mut tables = Box::new([[0u32; 256]; 4]);
+        for (byte, table) in tables.iter_mut().enumerate() {
+            for (value, entry) in table.iter_mut().enumerate() {
+                *entry = (0..8).filter(|b| value >> b & 1 == 1).fold(0, |x, b| x ^ bit[byte * 8 + b]);
+            }
+        }
+        Self { tables }
+    }
+
+    #[inline]
+    fn apply(&self, crc: u32) -> u32 {
+        let [a, b, c, d] = crc.to_le_bytes();
+        let t = &*self.tables;
+        t[0][usize::from(a)] ^ t[1][usize::from(b)] ^ t[2][usize::from(c)] ^ t[3][usize::from(d)]
+    }
+}
+
+/// Where one record's changing bytes are, and the checksum of the constant ones behind them.
+#[derive(Debug, Clone)]
+struct RecordPlace {
+    /// First byte that changes: the key, or for the first record the batch's attributes.
+    from: usize,
+    key: usize,
+    value: usize,
+    /// CRC of the bytes from the stamp's end to the next record's key.
+    constant_crc: u32,
+    shift: usize,
+}
+
+/// A Produce request of one batch, encoded once.
+#[derive(Debug, Clone)]
+pub struct Template {
+    frame: Vec<u8>,
+    partition_at: usize,
+    batch_at: usize,
+    batch_bytes: usize,
+    key_bytes: usize,
+    places: Vec<RecordPlace>,
+    shifts: Vec<CrcShift>,
+}
+
+const CORRELATION_AT: usize = 8;
+const CRC_AT: usize = 17;
+const ATTRIBUTES_AT: usize = 21;
+const BASE_TIMESTAMP_AT: usize = 27;
+
+/// Bytes of a batch of `records` records.
+pub fn batch_bytes(records: usize, key_bytes: usize, value_bytes: usize) -> usize {
+    let body = |index: usize| record_body_bytes(index, key_bytes, value_bytes);
+    HEADER_BYTES + (0..records).map(|i| varint_bytes(body(i) as i64) + body(i)).sum::<usize>()
+}
+
+/// How many records fit into a batch of at most `limit` bytes; at least one.
+pub fn records_within(limit: usize, key_bytes: usize, value_bytes: usize) -> usize {
+    let one = record_body_bytes(0, key_bytes, value_bytes);
+    let mut records = (limit.saturating_sub(HEADER_BYTES) / one).max(1);
+    while records > 1 && batch_bytes(records, key_bytes, value_bytes) > limit {
+        records -= 1;
+    }
+    records
+}
+
+fn varint_bytes(value: i64) -> usize {
+    let mut out = Vec::with_capacity(10);
+    out.varint(value);
+    out.len()
+}
+
+fn record_body_bytes(index: usize, key_bytes: usize, value_bytes: usize) -> usize {
+    let lengths = varint_bytes(key_bytes as i64) + varint_bytes(value_bytes as i64);
+    // Attributes, timestamp delta 0 and the number of headers are one byte each.
+    3 + varint_bytes(index as i64) + lengths + key_bytes + value_bytes
+}
+
+impl Template {
+    pub fn new(spec: &TemplateSpec<'_>) -> Self {
+        let compact = protocol::is_flexible(protocol::PRODUCE, spec.produce_version);
+        let batch_bytes = batch_bytes(spec.records, spec.key_bytes, spec.value_bytes);
+        let mut frame = Vec::with_capacity(batch_bytes + 128);
+        let start = protocol::begin_frame(&mut frame, protocol::PRODUCE, spec.produce_version, 0);
+        // No transactional id.
+        if compact {
+            frame.uvarint(0);
+        } else {
+            frame.i16(-1);
+        }
+        frame.i16(spec.acks);
+        frame.i32(30_000);
+        frame.count(1, compact);
+        frame.string(spec.topic, compact);
+        frame.count(1, compact);
+        let partition_at = frame.len();
+        frame.i32(0);
+        frame.count(batch_bytes, compact);
+        let batch_at = frame.len();
+        let places = encode_batch(&mut frame, spec, batch_bytes);
+        if compact {
+            // No tagged fields in the partition, the topic and the request.
+            frame.extend_from_slice(&[0, 0, 0]);
+        }
+        protocol::end_frame(&mut frame, start);
+        let key_bytes = spec.key_bytes;
+        let mut template =
+            Self { frame, partition_at, batch_at, batch_bytes, key_bytes, places, shifts: Vec::new() };
+        template.sum_constants();
+        template
+    }
+
+    fn sum_constants(&mut self) {
+        let end = self.batch_at + self.batch_bytes;
+        let mut lens = Vec::<usize>::new();
+        for index in 0..self.places.len() {
+            let from = self.places[index].value + STAMP_BYTES;
+            let to = self.places.get(index + 1).map_or(end, |next| next.from);
+            let shift = lens.iter().position(|&len| len == to - from).unwrap_or_else(|| {
+                lens.push(to - from);
+                self.shifts.push(CrcShift::new(to - from));
+                lens.len() - 1
+            });
+            self.places[index].constant_crc = crc32c::crc32c(&self.frame[from..to]);
+            self.places[index].shift = shift;
+        }
+    }
+
+    /// The frame as first encoded: the bytes that a ring of frames starts from.
+    pub fn frame(&self) -> &[u8] {
+        &self.frame
+    }
+
+    pub fn records(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Bytes of the batch in each frame.
+    pub fn batch_bytes(&self) -> usize {
+        self.batch_bytes
+    }
+
+    #[inline]
+    pub fn set_correlation(&self, frame: &mut [u8], correlation: i32) {
+        frame[CORRELATION_AT..CORRELATION_AT + 4].copy_from_slice(&correlation.to_be_bytes());
+    }
+
+    /// Makes `frame` (a copy of this template's) the request of new records: `next` says key and
+    /// sequence of each.
+    #[inline]
+    pub fn fill(
+        &self,
+        frame: &mut [u8],
+        partition: i32,
+        time_ns: u64,
+        wall_ms: i64,
+        names: &KeyNames,
+        mut next: impl FnMut() -> (u32, u64),
+    ) {
+        frame[self.partition_at..self.partition_at + 4].copy_from_slice(&partition.to_be_bytes());
+        let at = self.batch_at + BASE_TIMESTAMP_AT;
+        frame[at..at + 8].copy_from_slice(&wall_ms.to_be_bytes());
+        frame[at + 8..at + 16].copy_from_slice(&wall_ms.to_be_bytes());
+        let mut crc = 0;
+        for place in &self.places {
+            let (key, seq) = next();
+            frame[place.key..place.key + self.key_bytes].copy_from_slice(names.name(key));
+            let stamp = &mut frame[place.value..place.value + STAMP_BYTES];
+            stamp[16..20].copy_from_slice(&key.to_le_bytes());
+            stamp[24..32].copy_from_slice(&seq.to_le_bytes());
+            stamp[32..40].copy_from_slice(&time_ns.to_le_bytes());
+            crc = crc32c::crc32c_append(crc, &frame[place.from..place.value + STAMP_BYTES]);
+            crc = self.shifts[place.shift].apply(crc) ^ place.constant_crc;
+        }
+        let at = self.batch_at + CRC_AT;
+        frame[at..at + 4].copy_from_slice(&crc.to_be_bytes());
+    }
+
+    /// Key and sequence of each record in a filled frame.
+    pub fn stamps<'a>(&'a self, frame: &'a [u8]) -> impl Iterator<Item = Stamp> + 'a {
+        self.places.iter().filter_map(|place| Stamp::read(&frame[place.value..]))
+    }
+}
+
+/// Appends the batch and says where its records are.
+fn encode_batch(frame: &mut Vec<u8>, spec: &TemplateSpec<'_>, batch_bytes: usize) -> Vec<RecordPlace> {
+    let batch_at = frame.len();
+    let last = spec.records as i32 - 1;
+    frame.i64(0); // base offset
+    frame.i32(batch_bytes as i32 - 12);
+    frame.i32(-1); // leader epoch
+    frame.i8(2);
+    frame.i32(0); // CRC
+    frame.i16(0);
+    frame.i32(last);
+    frame.i64(0);
+    frame.i64(0);
+    frame.i64(-1); // producer id, epoch and sequence: not idempotent, nothing is ever sent twice
+    frame.i16(-1);
+    frame.i32(-1);
+    frame.i32(last + 1);
+    let mut rng = Rng::new(spec.seed ^ u64::from(spec.connection) << 32);
+    let mut value = vec![0; spec.value_bytes];
+    let stamp = Stamp { run: spec.run, key: 0, connection: spec.connection, seq: 0, time_ns: 0 };
+    let mut places = Vec::with_capacity(spec.records);
+    for index in 0..spec.records {
+        rng.fill(&mut value);
+        value[..STAMP_BYTES].copy_from_slice(&stamp.bytes());
+        frame.varint(record_body_bytes(index, spec.key_bytes, spec.value_bytes) as i64);
+        frame.i8(0);
+        frame.varint(0);
+        frame.varint(index as i64);
+        frame.varint(spec.key_bytes as i64);
+        let key = frame.len();
+        frame.resize(key + spec.key_bytes, b'-');
+        frame.varint(spec.value_bytes as i64);
+        let from = if index == 0 { batch_at + ATTRIBUTES_AT } else { key };
+        places.push(RecordPlace { from, key, value: frame.len(), constant_crc: 0, shift: 0 });
+        frame.extend_from_slice(&value);
+        frame.varint(0);
+    }
+    assert_eq!(frame.len() - batch_at, batch_bytes, "the length of a batch was computed wrongly");
+    places
+}
+
+/// A batch in a Fetch answer.
+#[derive(Debug, Clone, Copy)]
+pub struct BatchView<'a> {
+    pub base_offset: i64,
+    pub last_offset_delta: i32,
+    pub attributes: i16,
+    pub records_count: i32,
+    bytes: &'a [u8],
+}
+
+/// Why a batch cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BatchError {
+    /// Not format v2, or lengths that cannot be.
+    Malformed,
+    /// The CRC-32C does not match.
+    Crc,
+    /// Compressed: not written by this program.
+    Compressed,
+}
+
+impl<'a> BatchView<'a> {
+    /// Splits the first batch off `rest`; `None` at the end, a cut-off batch included.
+    pub fn split_first(rest: &mut &'a [u8]) -> Option<Result<Self, BatchError>> {
+        let mut r = Reader::new(rest);
+        let (base_offset, length) = (r.i64().ok()?, r.i32().ok()?);
+        let Some(length) = usize::try_from(length).ok().filter(|len| *len >= HEADER_BYTES - 12) else {
+            *rest = &[];
+            return Some(Err(BatchError::Malformed));
+        };
+        let (bytes, after) = rest.split_at_checked(length + 12)?;
+        *rest = after;
+        let view = Self::of(bytes, base_offset);
+        Some(view.ok_or(BatchError::Malformed))
+    }
+
+    fn of(bytes: &'a [u8], base_offset: i64) -> Option<Self> {
+        let mut r = Reader::new(bytes.get(16..)?);
+        let magic = r.u8().ok()?;
+        r.i32().ok()?;
+        let attributes = r.i16().ok()?;
+        let last_offset_delta = r.i32().ok()?;
+        r.take(8 + 8 + 8 + 2 + 4).ok()?;
+        let records_count = r.i32().ok()?;
+        let sane = magic == 2 && last_offset_delta >= 0 && records_count >= 0;
+        sane.then_some(Self { base_offset, last_offset_delta, attributes, records_count, bytes })
+    }
+
+    pub fn crc_matches(&self) -> bool {
+        let stored = self.bytes.get(CRC_AT..ATTRIBUTES_AT);
+        let actual = self.bytes.get(ATTRIBUTES_AT..).map(crc32c::crc32c);
+        stored == actual.map(u32::to_be_bytes).as_ref().map(<[u8; 4]>::as_slice)
+    }
+
+    /// Whether it is a control batch (a transaction marker): its records are nobody's.
+    pub fn is_control(&self) -> bool {
+        self.attributes & 0x20 != 0
+    }
+
+    pub fn next_offset(&self) -> i64 {
+        self.base_offset + i64::from(self.last_offset_delta) + 1
+    }
+
+    /// Hands offset, key and value of each record to `each`.
+    #[inline]
+    pub fn for_each(&self, mut each: impl FnMut(i64, &'a [u8], &'a [u8])) -> Result<(), BatchError> {
+        if self.attributes & 7 != 0 {
+            return Err(BatchError::Compressed);
+        }
+        let mut r = Reader::new(self.bytes.get(HEADER_BYTES..).unwrap_or_default());
+        for _ in 0..self.records_count {
+            let (delta, key, value) = read_record(&mut r).map_err(|_| BatchError::Malformed)?;
+            each(self.base_offset + delta, key, value);
+        }
+        if r.remaining() == 0 { Ok(()) } else { Err(BatchError::Malformed) }
+    }
+}
+
+fn read_record<'a>(r: &mut Reader<'a>) -> Decoded<(i64, &'a [u8], &'a [u8])> {
+    let length = r.varint()?;
+    let mut r = Reader::new(r.take(usize::try_from(length).map_err(|_| protocol::DecodeError::BadLength)?)?);
+    r.u8()?;
+    r.varint()?;
+    let delta = r.varint()?;
+    let key = read_field(&mut r)?;
+    let value = read_field(&mut r)?;
+    Ok((delta, key, value))
+}
+
+/// A length and that many bytes; null reads as empty.
+fn read_field<'a>(r: &mut Reader<'a>) -> Decoded<&'a [u8]> {
+    let len = r.varint()?;
+    r.take(usize::try_from(len.max(0)).map_err(|_| protocol::DecodeError::BadLength)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(records: usize, produce_version: i16) -> TemplateSpec<'static> {
+        TemplateSpec {
+            produce_version,
+            topic: "topic",
+            acks: -1,
+            key_bytes: 12,
+            value_bytes: 100,
+            records,
+            run: 77,
+            connection: 3,
+            seed: 1,
+        }
+    }
+
+    fn filled(template: &Template, names: &KeyNames) -> Vec<u8> {
+        let mut frame = template.frame().to_vec();
+        let mut seq = 0;
+        template.fill(&mut frame, 2, 123, 456, names, || {
+            seq += 1;
+            (seq as u32 % 10, seq)
+        });
+        frame
+    }
+
+    #[test]
+    fn what_is_filled_is_read_back_with_a_valid_crc() {
+        let names = KeyNames::new(10);
+        for (records, version) in [(1, 3), (1, 9), (7, 8), (200, 11)] {
+            let template = Template::new(&spec(records, version));
+            let frame = filled(&template, &names);
+            assert_eq!(frame.len() - 4, i32::from_be_bytes(*frame.first_chunk().unwrap()) as usize);
+            let mut rest = &frame[template.batch_at..template.batch_at + template.batch_bytes];
+            let batch = BatchView::split_first(&mut rest).unwrap().unwrap();
+            assert!(rest.is_empty());
+            assert!(batch.crc_matches(), "{records} records");
+            let mut seq = 0;
+            batch
+                .for_each(|offset, key, value| {
+                    seq += 1;
+                    let stamp = Stamp::read(value).unwrap();
+                    assert_eq!(offset as u64, seq - 1);
+                    assert_eq!(key, names.name(stamp.key));
+                    assert_eq!((stamp.run, stamp.seq, stamp.time_ns, stamp.connection), (77, seq, 123, 3));
+                })
+                .unwrap();
+            assert_eq!(seq as usize, records);
+            assert_eq!(template.stamps(&frame).map(|s| s.seq).last(), Some(seq));
+        }
+    }
+
+    #[test]
+    fn a_flipped_bit_breaks_the_crc_and_a_cut_batch_is_left_out() {
+        let names = KeyNames::new(10);
+        let template = Template::new(&spec(3, 9));
+        let mut batch = filled(&template, &names)[template.batch_at..][..template.batch_bytes].to_vec();
+        let mut cut = &batch[..batch.len() - 1];
+        assert!(BatchView::split_first(&mut cut).is_none());
+        batch[100] ^= 1;
+        let mut rest = &batch[..];
+        assert!(!BatchView::split_first(&mut rest).unwrap().unwrap().crc_matches());
+    }
+
+    #[test]
+    fn batches_fill_up_to_the_limit() {
+        for limit in [1_000, 16_384, 65_536] {
+            let records = records_within(limit, 12, 1012);
+            assert!(records == 1 || batch_bytes(records, 12, 1012) <= limit);
+            assert!(batch_bytes(records + 1, 12, 1012) > limit);
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! One consumer connection: fetches its partitions one answer at a time and feeds the checker.
+//!
+//! Promises: every batch that arrives is checked before the next request is sent; the next offset asked
+//! for is always the one after the last record read.
+
+use std::collections::BTreeMap;
+use std::io::{ErrorKind, Write};
+use std::net::TcpStream;
+
+use crate::batch::{BatchError, BatchView, Stamp};
+use crate::checker::Checker;
+use crate::client::{Flow, Inbox};
+use crate::histogram::Latencies;
+use crate::keys::KeyNames;
+use crate::pacing::Clock;
+use crate::protocol::{self, FetchLimits, FetchedPartition};
+
+const LIMITS: FetchLimits =
+    FetchLimits { max_wait_ms: 100, max_bytes: 4 << 20, partition_max_bytes: 1 << 20 };
+/// After an error the broker is left alone for a while.
+const ERROR_PAUSE_NS: u64 = 20_000_000;
+
+/// What the consumers of a thread share.
+pub struct ConsumerBooks<'a> {
+    pub clock: Clock,
+    pub names: &'a KeyNames,
+    pub checker: Checker,
+    pub verify_crc: bool,
+    /// End-to-end latencies count for records sent between these times; `None`: none do.
+    pub measure_ns: Option<(u64, u64)>,
+    pub latencies: Latencies,
+    /// Bytes of records between the times of the measurement, and of all.
+    pub measured_records: u64,
+    pub batch_bytes: u64,
+    pub errors: BTreeMap<i16, u64>,
+    pub disconnects: u64,
+    /// When records last arrived.
+    pub progress_ns: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Position {
+    partition: i32,
+    next: i64,
+    /// Where reading ends; known only after the load.
+    end: Option<i64>,
+}
+
+impl Position {
+    fn is_done(&self) -> bool {
+        self.end.is_some_and(|end| self.next >= end)
+    }
+}
+
+pub struct Consumer {
+    stream: TcpStream,
+    inbox: Inbox,
+    version: i16,
+    topic: String,
+    positions: Vec<Position>,
+    /// Index into `positions` by partition.
+    by_partition: Vec<usize>,
+    /// Which partition comes first: brokers fill answers in the order of the request.
+    turn: usize,
+    request: Vec<u8>,
+    request_sent: usize,
+    waiting: bool,
+    correlation: i32,
+    not_before_ns: u64,
+    alive: bool,
+}
+
+impl Consumer {
+    pub fn new(
+        stream: TcpStream,
+        version: i16,
+        topic: &str,
+        from: &[(i32, i64)],
+        books: &mut ConsumerBooks<'_>,
+    ) -> Self {
+        let partitions = from.iter().map(|&(partition, _)| partition as usize + 1).max().unwrap_or(0);
+        let mut by_partition = vec![usize::MAX; partitions];
+        for (index, &(partition, offset)) in from.iter().enumerate() {
+            by_partition[partition as usize] = index;
+            books.checker.begin_partition(partition, offset);
+        }
+        let positions = from.iter().map(|&(partition, next)| Position { partition, next, end: None });
+        Self {
+            stream,
+            inbox: Inbox::new(1 << 20),
+            version,
+            topic: topic.to_owned(),
+            positions: positions.collect(),
+            by_partition,
+            turn: 0,
+            request: Vec::new(),
+            request_sent: 0,
+            waiting: false,
+            correlation: 0,
+            not_before_ns: 0,
+            alive: true,
+        }
+    }
+
+    pub fn stream(&self) -> &TcpStream {
+        &self.stream
+    }
+
+    pub fn is_alive(&self) -> bool {
+        self.alive
+    }
+
+    /// Reading ends at these offsets, by partition.
+    pub fn set_ends(&mut self, ends: &[i64]) {
+        for position in &mut self.positions {
+            position.end = ends.get(position.partition as usize).copied();
+        }
+    }
+
+    pub fn is_done(&self) -> bool {
+        self.positions.iter().all(Position::is_done)
+    }
+
+    /// Sends the next fetch if none is under way.
+    pub fn pump(&mut self, books: &mut ConsumerBooks<'_>, now_ns: u64) {
+        if !self.alive || self.is_done() {
+            return;
+        }
+        if !self.waiting && now_ns >= self.not_before_ns {
+            self.encode();
+        }
+        while self.request_sent < self.request.len() {
+            match (&self.stream).write(&self.request[self.request_sent..]) {
+                Ok(written) => self.request_sent += written,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(_) => return self.close(books),
+            }
+        }
+    }
+
+    fn encode(&mut self) {
+        let mut wanted: Vec<(i32, i64)> =
+            self.positions.iter().filter(|p| !p.is_done()).map(|p| (p.partition, p.next)).collect();
+        self.turn = (self.turn + 1) % wanted.len();
+        wanted.rotate_left(self.turn);
+        self.correlation = self.correlation.wrapping_add(1);
+        self.request.clear();
+        self.request_sent = 0;
+        let start = protocol::begin_frame(&mut self.request, protocol::FETCH, self.version, self.correlation);
+        protocol::encode_fetch(&mut self.request, self.version, &self.topic, LIMITS, wanted.into_iter());
+        protocol::end_frame(&mut self.request, start);
+        self.waiting = true;
+    }
+
+    /// Reads what arrived; a whole answer is checked and the next fetch leaves.
+    pub fn on_ready(&mut self, books: &mut ConsumerBooks<'_>) {
+        let mut flow = Flow::More;
+        while self.alive && flow == Flow::More {
+            flow = self.inbox.fill(&self.stream);
+            if self.take_answers(books).is_err() {
+                flow = Flow::Closed;
+            }
+        }
+        if flow == Flow::Closed {
+            self.close(books);
+        }
+        self.pump(books, books.clock.now_ns());
+    }
+
+    fn take_answers(&mut self, books: &mut ConsumerBooks<'_>) -> Result<(), ()> {
+        loop {
+            let frame = match self.inbox.next_frame() {
+                Ok(None) => return Ok(()),
+                Ok(Some(frame)) => frame,
+                Err(_) => return Err(()),
+            };
+            let (id, body) = frame.split_first_chunk::<4>().ok_or(())?;
+            if !self.waiting || i32::from_be_bytes(*id) != self.correlation {
+                return Err(());
+            }
+            self.waiting = false;
+            let now_ns = books.clock.now_ns();
+            let mut any_error = false;
+            let (positions, by_partition) = (&mut self.positions, &self.by_partition);
+            let error = protocol::decode_fetch(body, self.version, |fetched| {
+                let index = usize::try_from(fetched.partition).ok().and_then(|p| by_partition.get(p));
+                match index.and_then(|index| positions.get_mut(*index)) {
+                    None => {
+                        books.checker.corrupt(fetched.partition, -1, "a partition that was not asked for")
+                    }
+                    Some(_) if fetched.error != 0 => {
+                        *books.errors.entry(fetched.error).or_default() += 1;
+                        any_error = true;
+                    }
+                    Some(position) => take_partition(position, fetched, books, now_ns),
+                }
+            });
+            let error = error.map_err(|_| ())?;
+            if error != 0 {
+                *books.errors.entry(error).or_default() += 1;
+            }
+            if error != 0 || any_error {
+                self.not_before_ns = now_ns + ERROR_PAUSE_NS;
+            }
+        }
+    }
+
+    /// Tells whether it ended before all was read.
+    pub fn close(&mut self, books: &mut ConsumerBooks<'_>) {
+        if self.alive && !self.is_done() {
+            books.disconnects += 1;
+        }
+        self.alive = false;
+        // The socket may be gone already.
+        let _ = self.stream.shutdown(std::net::Shutdown::Both);
+    }
+}
+
+fn take_partition(
+    position: &mut Position,
+    fetched: FetchedPartition<'_>,
+    books: &mut ConsumerBooks<'_>,
+    now_ns: u64,
+) {
+    let partition = position.partition;
+    let mut rest = fetched.records;
+    while let Some(batch) = BatchView::split_first(&mut rest) {
+        let batch = match batch {
+            Ok(batch) => batch,
+            Err(_) => return books.checker.corrupt(partition, position.next, "not a batch of format v2"),
+        };
+        if fetched.high_watermark < batch.next_offset() {
+            books.checker.corrupt(partition, batch.base_offset, "records above the high watermark");
+        }
+        position.next = batch.next_offset();
+        books.progress_ns = now_ns;
+        books.checker.batch(partition, batch.base_offset, batch.next_offset(), batch.records_count);
+        if books.verify_crc && !batch.crc_matches() {
+            books.checker.corrupt(partition, batch.base_offset, "the batch's CRC-32C does not match");
+        }
+        if !batch.is_control() {
+            take_records(partition, &batch, books, now_ns);
+        }
+    }
+    books.batch_bytes += (fetched.records.len() - rest.len()) as u64;
+}
+
+fn take_records(partition: i32, batch: &BatchView<'_>, books: &mut ConsumerBooks<'_>, now_ns: u64) {
+    // The records of a batch were mostly sent together: one entry for all of them.
+    let mut together = (0, 0);
+    let mut next = batch.base_offset;
+    let (checker, names) = (&mut books.checker, books.names);
+    let (latencies, measured) = (&mut books.latencies, &mut books.measured_records);
+    let (from_ns, to_ns) = books.measure_ns.unwrap_or((u64::MAX, 0));
+    let mut count = |(time_ns, records): (u64, u64)| {
+        if records > 0 && time_ns >= from_ns && time_ns < to_ns {
+            latencies.record(now_ns.saturating_sub(time_ns), records);
+            *measured += records;
+        }
+    };
+    let read = batch.for_each(|offset, key, value| {
+        if offset != next {
+            checker.corrupt(partition, offset, "an offset inside a batch that is not the next one");
+        }
+        next = offset + 1;
+        let Some(stamp) = Stamp::read(value) else {
+            return checker.corrupt(partition, offset, "a value that was not written by this program");
+        };
+        checker.record(partition, offset, stamp.run, stamp.key, stamp.seq);
+        if (stamp.key as usize) < names.len() && names.name(stamp.key) != key {
+            checker.corrupt(partition, offset, "a value with another record's key");
+        }
+        if together.0 != stamp.time_ns {
+            count(together);
+            together = (stamp.time_ns, 0);
+        }
+        together.1 += 1;
+    });
+    count(together);
+    match read {
+        Ok(()) => {}
+        Err(BatchError::Compressed) => books.checker.corrupt(partition, next, "a compressed batch"),
+        Err(_) => books.checker.corrupt(partition, next, "records that cannot be read"),
+    }
+}

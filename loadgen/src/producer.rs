@@ -1,0 +1,336 @@
+//! One producer connection: a ring of pre-encoded requests.
+//!
+//! Promises: requests leave in the order in which their sequences were drawn, and all that are due
+//! leave in one write; answers are matched in that order. Nothing is ever sent twice: a request that
+//! fails or has no answer leaves its records as "maybe" in the ledger.
+
+use std::collections::BTreeMap;
+use std::io::{ErrorKind, IoSlice, Write};
+use std::net::TcpStream;
+
+use crate::batch::Template;
+use crate::client::{Flow, Inbox};
+use crate::histogram::Latencies;
+use crate::keys::{KeyNames, KeyPicker, Rng};
+use crate::ledger::Ledger;
+use crate::pacing::{Clock, Pace};
+use crate::protocol;
+
+/// Counts of one thread's producers.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ProduceCounts {
+    pub requests: u64,
+    pub records: u64,
+    pub batch_bytes: u64,
+}
+
+impl ProduceCounts {
+    pub fn add(&mut self, other: &Self) {
+        self.requests += other.requests;
+        self.records += other.records;
+        self.batch_bytes += other.batch_bytes;
+    }
+}
+
+/// What the producers of a thread share.
+pub struct ProducerBooks<'a> {
+    pub clock: Clock,
+    pub names: &'a KeyNames,
+    pub ledger: Ledger,
+    /// Acks between these times count, and so do latencies of requests that were due between them.
+    pub measure_ns: (u64, u64),
+    pub measured: ProduceCounts,
+    pub total: ProduceCounts,
+    pub latencies: Latencies,
+    /// Refused requests by error code.
+    pub errors: BTreeMap<i16, u64>,
+    /// Connections that the broker closed.
+    pub disconnects: u64,
+    /// Answers to another request than the oldest one.
+    pub out_of_order: u64,
+    pub writes: u64,
+    /// Sum over refills of the requests still in flight, in parts of the window, and how many.
+    pub in_flight_share: (f64, u64),
+}
+
+impl<'a> ProducerBooks<'a> {
+    pub fn new(clock: Clock, names: &'a KeyNames, ledger: Ledger, measure_ns: (u64, u64)) -> Self {
+        Self {
+            clock,
+            names,
+            ledger,
+            measure_ns,
+            measured: ProduceCounts::default(),
+            total: ProduceCounts::default(),
+            latencies: Latencies::new(),
+            errors: BTreeMap::new(),
+            disconnects: 0,
+            out_of_order: 0,
+            writes: 0,
+            in_flight_share: (0.0, 0),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Slot {
+    due_ns: u64,
+    partition: i32,
+}
+
+/// How a connection is to send.
+pub struct ProducerSpec {
+    pub index: u32,
+    pub window: usize,
+    pub template: Template,
+    pub picker: KeyPicker,
+    pub seed: u64,
+    pub flexible: bool,
+    pub acks: i16,
+    pub static_payload: bool,
+}
+
+pub struct Producer {
+    spec: ProducerSpec,
+    stream: TcpStream,
+    inbox: Inbox,
+    rng: Rng,
+    pub pace: Pace,
+    /// `window` frames of equal length, one behind the other.
+    ring: Vec<u8>,
+    frame_bytes: usize,
+    slots: Vec<Slot>,
+    /// Requests filled and answered, and bytes written, since the start.
+    filled: u64,
+    answered: u64,
+    written_bytes: u64,
+    alive: bool,
+}
+
+impl Producer {
+    pub fn new(spec: ProducerSpec, stream: TcpStream, names: &KeyNames) -> Self {
+        let frame_bytes = spec.template.frame().len();
+        let mut ring = spec.template.frame().repeat(spec.window);
+        let mut rng = Rng::new(spec.seed);
+        let mut slots = vec![Slot::default(); spec.window];
+        if spec.static_payload {
+            for (frame, slot) in ring.chunks_exact_mut(frame_bytes).zip(&mut slots) {
+                let group = spec.picker.next_group(&mut rng);
+                slot.partition = group.partition;
+                spec.template.fill(frame, group.partition, 0, 0, names, || (group.draw(&mut rng), 1));
+            }
+        }
+        let inbox = Inbox::new(64 << 10);
+        Self {
+            spec,
+            stream,
+            inbox,
+            rng,
+            pace: Pace::Unlimited,
+            ring,
+            frame_bytes,
+            slots,
+            filled: 0,
+            answered: 0,
+            written_bytes: 0,
+            alive: true,
+        }
+    }
+
+    pub fn stream(&self) -> &TcpStream {
+        &self.stream
+    }
+
+    pub fn is_alive(&self) -> bool {
+        self.alive
+    }
+
+    pub fn in_flight(&self) -> usize {
+        (self.filled - self.answered) as usize
+    }
+
+    pub fn has_room(&self) -> bool {
+        self.alive && self.in_flight() < self.spec.window
+    }
+
+    /// Reads answers, refills the window and writes.
+    pub fn on_ready(&mut self, books: &mut ProducerBooks<'_>, refill: bool) {
+        let mut flow = Flow::More;
+        while self.alive && flow == Flow::More {
+            flow = self.inbox.fill(&self.stream);
+            self.take_answers(books);
+        }
+        if flow == Flow::Closed {
+            self.close(books);
+        }
+        self.pump(books, refill);
+    }
+
+    fn take_answers(&mut self, books: &mut ProducerBooks<'_>) {
+        let now_ns = books.clock.now_ns();
+        let before = self.answered;
+        while self.alive {
+            match self.inbox.next_frame() {
+                Ok(None) => break,
+                Ok(Some(frame)) if self.answered < self.filled => {
+                    let slot = self.slots[(self.answered % self.spec.window as u64) as usize];
+                    match read_answer(frame, self.answered as i32, slot.partition, self.spec.flexible) {
+                        Answer::Acked => self.acked(books, slot, now_ns),
+                        Answer::Refused(code) => {
+                            *books.errors.entry(code).or_default() += 1;
+                            self.mark_maybe(books, self.answered);
+                        }
+                        Answer::OutOfOrder => {
+                            books.out_of_order += 1;
+                            return self.close(books);
+                        }
+                        Answer::Unreadable => return self.close(books),
+                    }
+                    self.answered += 1;
+                }
+                Ok(Some(_)) | Err(_) => return self.close(books),
+            }
+        }
+        if self.answered > before {
+            books.in_flight_share.0 += self.in_flight() as f64 / self.spec.window as f64;
+            books.in_flight_share.1 += 1;
+        }
+    }
+
+    #[inline]
+    fn acked(&mut self, books: &mut ProducerBooks<'_>, slot: Slot, now_ns: u64) {
+        let counts = ProduceCounts {
+            requests: 1,
+            records: self.spec.template.records() as u64,
+            batch_bytes: self.spec.template.batch_bytes() as u64,
+        };
+        let (from_ns, to_ns) = books.measure_ns;
+        books.total.add(&counts);
+        if now_ns >= from_ns && now_ns < to_ns {
+            books.measured.add(&counts);
+        }
+        if slot.due_ns >= from_ns {
+            books.latencies.record(now_ns - slot.due_ns, 1);
+        }
+    }
+
+    /// Fills the window with what is due (if `refill`) and writes what is filled.
+    pub fn pump(&mut self, books: &mut ProducerBooks<'_>, refill: bool) {
+        if !self.alive {
+            return;
+        }
+        if refill && self.in_flight() < self.spec.window {
+            let now_ns = books.clock.now_ns();
+            while self.in_flight() < self.spec.window {
+                let due_ns = self.pace.due_ns().unwrap_or(now_ns);
+                if due_ns > now_ns {
+                    break;
+                }
+                self.fill_one(books, due_ns);
+            }
+        }
+        self.flush(books);
+    }
+
+    #[inline]
+    fn fill_one(&mut self, books: &mut ProducerBooks<'_>, due_ns: u64) {
+        let at = (self.filled % self.spec.window as u64) as usize;
+        let frame = &mut self.ring[at * self.frame_bytes..(at + 1) * self.frame_bytes];
+        let template = &self.spec.template;
+        template.set_correlation(frame, self.filled as i32);
+        if !self.spec.static_payload {
+            let group = self.spec.picker.next_group(&mut self.rng);
+            let (rng, ledger) = (&mut self.rng, &mut books.ledger);
+            let wall_ms = books.clock.wall_ms(due_ns);
+            template.fill(frame, group.partition, due_ns, wall_ms, books.names, || {
+                let key = group.draw(rng);
+                (key, ledger.next_seq(key))
+            });
+            self.slots[at].partition = group.partition;
+        }
+        self.slots[at].due_ns = due_ns;
+        self.filled += 1;
+        self.pace.sent_one();
+    }
+
+    /// Writes the filled part of the ring, at most two pieces, in one system call.
+    fn flush(&mut self, books: &mut ProducerBooks<'_>) {
+        let filled_bytes = self.filled * self.frame_bytes as u64;
+        while self.alive && self.written_bytes < filled_bytes {
+            let ring_bytes = self.ring.len();
+            let from = (self.written_bytes % ring_bytes as u64) as usize;
+            let len = (filled_bytes - self.written_bytes) as usize;
+            let first = len.min(ring_bytes - from);
+            let pieces =
+                [IoSlice::new(&self.ring[from..from + first]), IoSlice::new(&self.ring[..len - first])];
+            let pieces = if first == len { &pieces[..1] } else { &pieces[..] };
+            books.writes += 1;
+            match (&self.stream).write_vectored(pieces) {
+                Ok(written) => self.written_bytes += written as u64,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(_) => self.close(books),
+            }
+        }
+        if self.spec.acks == 0 {
+            self.count_written(books);
+        }
+    }
+
+    /// With acks=0 there are no answers: what is written whole is done.
+    fn count_written(&mut self, books: &mut ProducerBooks<'_>) {
+        let now_ns = books.clock.now_ns();
+        while self.answered < self.written_bytes / self.frame_bytes as u64 {
+            let slot = self.slots[(self.answered % self.spec.window as u64) as usize];
+            self.acked(books, slot, now_ns);
+            self.mark_maybe(books, self.answered);
+            self.answered += 1;
+        }
+    }
+
+    fn mark_maybe(&self, books: &mut ProducerBooks<'_>, request: u64) {
+        if self.spec.static_payload {
+            return;
+        }
+        let at = (request % self.spec.window as u64) as usize * self.frame_bytes;
+        for stamp in self.spec.template.stamps(&self.ring[at..at + self.frame_bytes]) {
+            books.ledger.mark_maybe(stamp.key, stamp.seq, stamp.seq);
+        }
+    }
+
+    /// The broker went away, or is not waited for any longer: nobody knows what became of the rest.
+    pub fn close(&mut self, books: &mut ProducerBooks<'_>) {
+        if !self.alive {
+            return;
+        }
+        self.alive = false;
+        books.disconnects += 1;
+        for request in self.answered..self.filled {
+            self.mark_maybe(books, request);
+        }
+        self.answered = self.filled;
+        // The socket may be gone already.
+        let _ = self.stream.shutdown(std::net::Shutdown::Both);
+    }
+}
+
+enum Answer {
+    Acked,
+    Refused(i16),
+    OutOfOrder,
+    Unreadable,
+}
+
+#[inline]
+fn read_answer(frame: &[u8], correlation: i32, partition: i32, flexible: bool) -> Answer {
+    let Some((id, body)) = frame.split_first_chunk::<4>() else { return Answer::Unreadable };
+    if i32::from_be_bytes(*id) != correlation {
+        return Answer::OutOfOrder;
+    }
+    match protocol::decode_produce(body, flexible) {
+        Ok(produced) if produced.partition != partition => Answer::OutOfOrder,
+        Ok(produced) if produced.error == 0 => Answer::Acked,
+        Ok(produced) => Answer::Refused(produced.error),
+        Err(_) => Answer::Unreadable,
+    }
+}

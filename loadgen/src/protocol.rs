@@ -1,0 +1,660 @@
+//! The few Kafka messages a load generator needs, as bytes.
+//!
+//! Promises: every read is bounds-checked against the bytes that are left, and no length or count
+//! from the network is used for an allocation. Only the versions in [`SUPPORTED`] are written.
+
+use std::fmt;
+
+pub const PRODUCE: i16 = 0;
+pub const FETCH: i16 = 1;
+pub const LIST_OFFSETS: i16 = 2;
+pub const METADATA: i16 = 3;
+pub const API_VERSIONS: i16 = 18;
+pub const CREATE_TOPICS: i16 = 19;
+
+/// API key, lowest and highest version spoken here.
+pub const SUPPORTED: [(i16, i16, i16); 5] =
+    [(PRODUCE, 3, 11), (FETCH, 4, 12), (LIST_OFFSETS, 1, 5), (METADATA, 1, 8), (CREATE_TOPICS, 2, 4)];
+
+/// The client id sent with every request.
+pub const CLIENT_ID: &str = "keylane-loadgen";
+
+/// An answer that cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DecodeError {
+    /// It ends before its last field.
+    Truncated,
+    /// A length or count is negative or too large.
+    BadLength,
+    /// Text that is not UTF-8.
+    BadText,
+}
+
+impl fmt::Display for DecodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Truncated => "the answer ends too early",
+            Self::BadLength => "a length in the answer is out of range",
+            Self::BadText => "a text in the answer is not UTF-8",
+        })
+    }
+}
+
+impl std::error::Error for DecodeError {}
+
+pub type Decoded<T> = Result<T, DecodeError>;
+
+/// Reads big-endian fields from a slice and never past its end.
+#[derive(Debug, Clone, Copy)]
+pub struct Reader<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    pub fn new(bytes: &'a [u8]) -> Self {
+        Self { rest: bytes }
+    }
+
+    pub fn remaining(&self) -> usize {
+        self.rest.len()
+    }
+
+    pub fn take(&mut self, len: usize) -> Decoded<&'a [u8]> {
+        let (head, rest) = self.rest.split_at_checked(len).ok_or(DecodeError::Truncated)?;
+        self.rest = rest;
+        Ok(head)
+    }
+
+    fn array<const N: usize>(&mut self) -> Decoded<[u8; N]> {
+        let (head, rest) = self.rest.split_first_chunk::<N>().ok_or(DecodeError::Truncated)?;
+        self.rest = rest;
+        Ok(*head)
+    }
+
+    pub fn u8(&mut self) -> Decoded<u8> {
+        Ok(self.array::<1>()?[0])
+    }
+
+    pub fn i16(&mut self) -> Decoded<i16> {
+        Ok(i16::from_be_bytes(self.array()?))
+    }
+
+    pub fn i32(&mut self) -> Decoded<i32> {
+        Ok(i32::from_be_bytes(self.array()?))
+    }
+
+    pub fn i64(&mut self) -> Decoded<i64> {
+        Ok(i64::from_be_bytes(self.array()?))
+    }
+
+    /// An unsigned LEB128 number of at most 64 bits.
+    pub fn uvarint(&mut self) -> Decoded<u64> {
+        let mut value = 0u64;
+        for shift in (0..64).step_by(7) {
+            let byte = self.u8()?;
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                return Ok(value);
+            }
+        }
+        Err(DecodeError::BadLength)
+    }
+
+    /// A zigzag number.
+    pub fn varint(&mut self) -> Decoded<i64> {
+        let raw = self.uvarint()?;
+        Ok((raw >> 1) as i64 ^ -((raw & 1) as i64))
+    }
+
+    /// An array's count; -1 and compact 0 (null) count as empty. Each element has at least one
+    /// byte, so a count above the bytes that are left is refused.
+    pub fn count(&mut self, compact: bool) -> Decoded<usize> {
+        let count = if compact {
+            usize::try_from(self.uvarint()?).map_err(|_| DecodeError::BadLength)?.saturating_sub(1)
+        } else {
+            usize::try_from(self.i32()?.max(0)).map_err(|_| DecodeError::BadLength)?
+        };
+        if count > self.remaining() { Err(DecodeError::BadLength) } else { Ok(count) }
+    }
+
+    /// A string's bytes; null reads as empty.
+    pub fn string(&mut self, compact: bool) -> Decoded<&'a [u8]> {
+        let len = if compact {
+            usize::try_from(self.uvarint()?).map_err(|_| DecodeError::BadLength)?.saturating_sub(1)
+        } else {
+            usize::try_from(self.i16()?.max(0)).map_err(|_| DecodeError::BadLength)?
+        };
+        self.take(len)
+    }
+
+    pub fn text(&mut self, compact: bool) -> Decoded<String> {
+        let bytes = self.string(compact)?;
+        std::str::from_utf8(bytes).map(str::to_owned).map_err(|_| DecodeError::BadText)
+    }
+
+    /// A byte field with a 32-bit or compact length; null reads as empty.
+    pub fn bytes(&mut self, compact: bool) -> Decoded<&'a [u8]> {
+        let len = self.count(compact)?;
+        self.take(len)
+    }
+
+    pub fn skip_tags(&mut self) -> Decoded<()> {
+        for _ in 0..self.uvarint()? {
+            self.uvarint()?;
+            let len = usize::try_from(self.uvarint()?).map_err(|_| DecodeError::BadLength)?;
+            self.take(len)?;
+        }
+        Ok(())
+    }
+}
+
+/// Appends big-endian fields to a buffer.
+pub trait Put {
+    fn i8(&mut self, value: i8);
+    fn i16(&mut self, value: i16);
+    fn i32(&mut self, value: i32);
+    fn i64(&mut self, value: i64);
+    fn uvarint(&mut self, value: u64);
+    fn varint(&mut self, value: i64);
+    fn string(&mut self, text: &str, compact: bool);
+    fn count(&mut self, count: usize, compact: bool);
+}
+
+impl Put for Vec<u8> {
+    fn i8(&mut self, value: i8) {
+        self.extend_from_slice(&value.to_be_bytes());
+    }
+
+    fn i16(&mut self, value: i16) {
+        self.extend_from_slice(&value.to_be_bytes());
+    }
+
+    fn i32(&mut self, value: i32) {
+        self.extend_from_slice(&value.to_be_bytes());
+    }
+
+    fn i64(&mut self, value: i64) {
+        self.extend_from_slice(&value.to_be_bytes());
+    }
+
+    fn uvarint(&mut self, mut value: u64) {
+        while value >= 0x80 {
+            self.push(value as u8 | 0x80);
+            value >>= 7;
+        }
+        self.push(value as u8);
+    }
+
+    fn varint(&mut self, value: i64) {
+        self.uvarint(((value << 1) ^ (value >> 63)) as u64);
+    }
+
+    fn string(&mut self, text: &str, compact: bool) {
+        if compact {
+            self.uvarint(text.len() as u64 + 1);
+        } else {
+            self.i16(text.len() as i16);
+        }
+        self.extend_from_slice(text.as_bytes());
+    }
+
+    fn count(&mut self, count: usize, compact: bool) {
+        if compact {
+            self.uvarint(count as u64 + 1);
+        } else {
+            self.i32(count as i32);
+        }
+    }
+}
+
+/// Whether a version has compact lengths and tagged fields (of the APIs and versions spoken here).
+pub fn is_flexible(api: i16, version: i16) -> bool {
+    match api {
+        PRODUCE => version >= 9,
+        FETCH => version >= 12,
+        _ => false,
+    }
+}
+
+/// Starts a request frame; [`end_frame`] fills in its length.
+pub fn begin_frame(out: &mut Vec<u8>, api: i16, version: i16, correlation: i32) -> usize {
+    let start = out.len();
+    out.i32(0);
+    out.i16(api);
+    out.i16(version);
+    out.i32(correlation);
+    out.string(CLIENT_ID, false);
+    if is_flexible(api, version) {
+        out.uvarint(0);
+    }
+    start
+}
+
+pub fn end_frame(out: &mut [u8], start: usize) {
+    let len = (out.len() - start - 4) as i32;
+    out[start..start + 4].copy_from_slice(&len.to_be_bytes());
+}
+
+/// Where the broker's versions and ours meet: the highest of both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Versions {
+    pub produce: i16,
+    pub fetch: i16,
+    pub list_offsets: i16,
+    pub metadata: i16,
+    pub create_topics: i16,
+}
+
+impl Default for Versions {
+    fn default() -> Self {
+        Self { produce: 9, fetch: 12, list_offsets: 5, metadata: 8, create_topics: 4 }
+    }
+}
+
+/// Reads an ApiVersions v0 answer (after the correlation id) and picks versions.
+pub fn decode_api_versions(body: &[u8]) -> Decoded<Result<Versions, String>> {
+    let mut r = Reader::new(body);
+    let error = r.i16()?;
+    if error != 0 {
+        return Ok(Err(format!("ApiVersions: {}", error_name(error))));
+    }
+    let mut best = [None; SUPPORTED.len()];
+    for _ in 0..r.count(false)? {
+        let (key, min, max) = (r.i16()?, r.i16()?, r.i16()?);
+        for (slot, (api, low, high)) in best.iter_mut().zip(SUPPORTED) {
+            if api == key && max >= low && min <= high {
+                *slot = Some(max.min(high));
+            }
+        }
+    }
+    let [produce, fetch, list_offsets, metadata, create_topics] = best;
+    let pick = || {
+        Some(Versions {
+            produce: produce?,
+            fetch: fetch?,
+            list_offsets: list_offsets?,
+            metadata: metadata?,
+            create_topics: create_topics?,
+        })
+    };
+    Ok(pick().ok_or_else(|| "the broker and this client have no version in common".to_owned()))
+}
+
+pub fn encode_metadata(out: &mut Vec<u8>, version: i16, topic: &str) {
+    out.i32(1);
+    out.string(topic, false);
+    if version >= 4 {
+        out.i8(0); // never create topics by asking
+    }
+    if version >= 8 {
+        out.i8(0);
+        out.i8(0);
+    }
+}
+
+/// What Metadata says of the brokers and the one topic that was asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TopicMetadata {
+    pub brokers: usize,
+    pub error: i16,
+    /// Error and leader by partition, in order of the partitions.
+    pub partitions: Vec<(i16, i32)>,
+}
+
+pub fn decode_metadata(body: &[u8], version: i16) -> Decoded<TopicMetadata> {
+    let mut r = Reader::new(body);
+    if version >= 3 {
+        r.i32()?;
+    }
+    let brokers = r.count(false)?;
+    for _ in 0..brokers {
+        r.i32()?;
+        r.string(false)?;
+        r.i32()?;
+        r.string(false)?;
+    }
+    if version >= 2 {
+        r.string(false)?;
+    }
+    r.i32()?;
+    let mut topic = TopicMetadata { brokers, error: 3, partitions: Vec::new() };
+    for _ in 0..r.count(false)? {
+        topic.error = r.i16()?;
+        r.string(false)?;
+        r.u8()?;
+        let mut partitions = Vec::new();
+        for _ in 0..r.count(false)? {
+            let (error, index, leader) = (r.i16()?, r.i32()?, r.i32()?);
+            if version >= 7 {
+                r.i32()?;
+            }
+            for _ in 0..if version >= 5 { 3 } else { 2 } {
+                let nodes = r.count(false)?;
+                r.take(nodes * 4)?;
+            }
+            partitions.push((index, error, leader));
+        }
+        if version >= 8 {
+            r.i32()?;
+        }
+        partitions.sort_unstable();
+        topic.partitions = partitions.into_iter().map(|(_, error, leader)| (error, leader)).collect();
+    }
+    Ok(topic)
+}
+
+pub fn encode_create_topic(out: &mut Vec<u8>, topic: &str, partitions: i32, configs: &[(&str, String)]) {
+    out.i32(1);
+    out.string(topic, false);
+    out.i32(partitions);
+    out.i16(1);
+    out.i32(0);
+    out.i32(configs.len() as i32);
+    for (name, value) in configs {
+        out.string(name, false);
+        out.string(value, false);
+    }
+    out.i32(30_000);
+    out.i8(0);
+}
+
+/// The error code of the one topic that was asked for.
+pub fn decode_create_topic(body: &[u8]) -> Decoded<(i16, String)> {
+    let mut r = Reader::new(body);
+    r.i32()?;
+    if r.count(false)? == 0 {
+        return Err(DecodeError::Truncated);
+    }
+    r.string(false)?;
+    Ok((r.i16()?, r.text(false)?))
+}
+
+pub const LATEST: i64 = -1;
+pub const EARLIEST: i64 = -2;
+
+pub fn encode_list_offsets(out: &mut Vec<u8>, version: i16, topic: &str, partitions: i32, timestamp: i64) {
+    out.i32(-1);
+    if version >= 2 {
+        out.i8(0);
+    }
+    out.i32(1);
+    out.string(topic, false);
+    out.i32(partitions);
+    for partition in 0..partitions {
+        out.i32(partition);
+        if version >= 4 {
+            out.i32(-1);
+        }
+        out.i64(timestamp);
+    }
+}
+
+/// Error and offset of each partition, by partition.
+pub fn decode_list_offsets(body: &[u8], version: i16, partitions: i32) -> Decoded<Vec<(i16, i64)>> {
+    let mut r = Reader::new(body);
+    if version >= 2 {
+        r.i32()?;
+    }
+    let mut found = vec![(3i16, -1i64); usize::try_from(partitions).map_err(|_| DecodeError::BadLength)?];
+    for _ in 0..r.count(false)? {
+        r.string(false)?;
+        for _ in 0..r.count(false)? {
+            let (index, error) = (r.i32()?, r.i16()?);
+            r.i64()?;
+            let offset = r.i64()?;
+            if version >= 4 {
+                r.i32()?;
+            }
+            if let Some(slot) = usize::try_from(index).ok().and_then(|index| found.get_mut(index)) {
+                *slot = (error, offset);
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// What a Fetch asks for besides its partitions.
+#[derive(Debug, Clone, Copy)]
+pub struct FetchLimits {
+    pub max_wait_ms: i32,
+    pub max_bytes: i32,
+    pub partition_max_bytes: i32,
+}
+
+/// Writes a session-less Fetch of the given (partition, offset) pairs of one topic.
+pub fn encode_fetch(
+    out: &mut Vec<u8>,
+    version: i16,
+    topic: &str,
+    limits: FetchLimits,
+    partitions: impl ExactSizeIterator<Item = (i32, i64)>,
+) {
+    let compact = is_flexible(FETCH, version);
+    out.i32(-1);
+    out.i32(limits.max_wait_ms);
+    out.i32(1);
+    out.i32(limits.max_bytes);
+    out.i8(0);
+    if version >= 7 {
+        out.i32(0);
+        out.i32(-1);
+    }
+    out.count(1, compact);
+    out.string(topic, compact);
+    out.count(partitions.len(), compact);
+    for (partition, offset) in partitions {
+        out.i32(partition);
+        if version >= 9 {
+            out.i32(-1);
+        }
+        out.i64(offset);
+        if version >= 12 {
+            out.i32(-1);
+        }
+        if version >= 5 {
+            out.i64(-1);
+        }
+        out.i32(limits.partition_max_bytes);
+        if compact {
+            out.uvarint(0);
+        }
+    }
+    if compact {
+        out.uvarint(0);
+    }
+    if version >= 7 {
+        out.count(0, compact);
+    }
+    if version >= 11 {
+        out.string("", compact);
+    }
+    if compact {
+        out.uvarint(0);
+    }
+}
+
+/// One partition of a Fetch answer; the records are not copied.
+#[derive(Debug, Clone, Copy)]
+pub struct FetchedPartition<'a> {
+    pub partition: i32,
+    pub error: i16,
+    pub high_watermark: i64,
+    pub records: &'a [u8],
+}
+
+/// Hands each partition of a Fetch answer (after the correlation id) to `each`; the result is the
+/// answer's own error code.
+pub fn decode_fetch<'a>(
+    body: &'a [u8],
+    version: i16,
+    mut each: impl FnMut(FetchedPartition<'a>),
+) -> Decoded<i16> {
+    let compact = is_flexible(FETCH, version);
+    let mut r = Reader::new(body);
+    if compact {
+        r.skip_tags()?;
+    }
+    r.i32()?;
+    let mut error = 0;
+    if version >= 7 {
+        error = r.i16()?;
+        r.i32()?;
+    }
+    for _ in 0..r.count(compact)? {
+        r.string(compact)?;
+        for _ in 0..r.count(compact)? {
+            each(decode_fetched_partition(&mut r, version, compact)?);
+        }
+        if compact {
+            r.skip_tags()?;
+        }
+    }
+    Ok(error)
+}
+
+fn decode_fetched_partition<'a>(
+    r: &mut Reader<'a>,
+    version: i16,
+    compact: bool,
+) -> Decoded<FetchedPartition<'a>> {
+    let (partition, error, high_watermark) = (r.i32()?, r.i16()?, r.i64()?);
+    r.i64()?;
+    if version >= 5 {
+        r.i64()?;
+    }
+    for _ in 0..r.count(compact)? {
+        r.take(16)?;
+        if compact {
+            r.skip_tags()?;
+        }
+    }
+    if version >= 11 {
+        r.i32()?;
+    }
+    let records = r.bytes(compact)?;
+    if compact {
+        r.skip_tags()?;
+    }
+    Ok(FetchedPartition { partition, error, high_watermark, records })
+}
+
+/// The part of a Produce answer that matters: of its one partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Produced {
+    pub partition: i32,
+    pub error: i16,
+    pub base_offset: i64,
+}
+
+/// Reads a Produce answer (after the correlation id) to a request of one partition.
+pub fn decode_produce(body: &[u8], flexible: bool) -> Decoded<Produced> {
+    let mut r = Reader::new(body);
+    if flexible {
+        r.skip_tags()?;
+    }
+    if r.count(flexible)? == 0 {
+        return Err(DecodeError::Truncated);
+    }
+    r.string(flexible)?;
+    if r.count(flexible)? == 0 {
+        return Err(DecodeError::Truncated);
+    }
+    Ok(Produced { partition: r.i32()?, error: r.i16()?, base_offset: r.i64()? })
+}
+
+/// The protocol's name of an error code.
+pub fn error_name(code: i16) -> String {
+    let name = match code {
+        -1 => "UNKNOWN_SERVER_ERROR",
+        0 => "NONE",
+        1 => "OFFSET_OUT_OF_RANGE",
+        2 => "CORRUPT_MESSAGE",
+        3 => "UNKNOWN_TOPIC_OR_PARTITION",
+        5 => "LEADER_NOT_AVAILABLE",
+        6 => "NOT_LEADER_OR_FOLLOWER",
+        7 => "REQUEST_TIMED_OUT",
+        10 => "MESSAGE_TOO_LARGE",
+        17 => "INVALID_TOPIC_EXCEPTION",
+        19 => "NOT_ENOUGH_REPLICAS",
+        21 => "INVALID_REQUIRED_ACKS",
+        35 => "UNSUPPORTED_VERSION",
+        36 => "TOPIC_ALREADY_EXISTS",
+        37 => "INVALID_PARTITIONS",
+        40 => "INVALID_CONFIG",
+        42 => "INVALID_REQUEST",
+        44 => "POLICY_VIOLATION",
+        56 => "KAFKA_STORAGE_ERROR",
+        87 => "INVALID_RECORD",
+        89 => "THROTTLING_QUOTA_EXCEEDED",
+        _ => return format!("error {code}"),
+    };
+    format!("{name} ({code})")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn varints_round_trip() {
+        for value in [0i64, 1, -1, 63, 64, -64, -65, 8191, 8192, i64::MAX, i64::MIN] {
+            let mut out = Vec::new();
+            out.varint(value);
+            assert_eq!(Reader::new(&out).varint(), Ok(value));
+        }
+    }
+
+    #[test]
+    fn huge_counts_are_refused_without_allocating() {
+        let bytes = [0x7f, 0xff, 0xff, 0xff, 0, 0];
+        assert_eq!(Reader::new(&bytes).count(false), Err(DecodeError::BadLength));
+        assert_eq!(Reader::new(&bytes[..3]).i32(), Err(DecodeError::Truncated));
+    }
+
+    #[test]
+    fn every_truncated_fetch_answer_is_an_error() {
+        let mut out = Vec::new();
+        out.uvarint(0);
+        out.i32(0);
+        out.i16(0);
+        out.i32(0);
+        out.count(1, true);
+        out.string("t", true);
+        out.count(1, true);
+        out.i32(3);
+        out.i16(0);
+        out.i64(7);
+        out.i64(7);
+        out.i64(0);
+        out.count(0, true);
+        out.i32(-1);
+        out.count(4, true);
+        out.extend_from_slice(b"recs");
+        out.uvarint(0);
+        out.uvarint(0);
+        let mut seen = Vec::new();
+        let all = decode_fetch(&out, 12, |p| seen.push((p.partition, p.high_watermark, p.records.to_vec())));
+        assert_eq!(all, Ok(0));
+        assert_eq!(seen, vec![(3, 7, b"recs".to_vec())]);
+        for len in 0..out.len() {
+            assert!(decode_fetch(&out[..len], 12, |_| ()).is_err(), "cut at {len}");
+        }
+    }
+
+    #[test]
+    fn versions_meet_at_the_highest_common_one() {
+        let mut out = Vec::new();
+        out.i16(0);
+        out.i32(5);
+        for (key, min, max) in [(0, 0, 13), (1, 4, 18), (2, 1, 11), (3, 0, 13), (19, 2, 7)] {
+            out.i16(key);
+            out.i16(min);
+            out.i16(max);
+        }
+        let versions = decode_api_versions(&out).unwrap().unwrap();
+        assert_eq!(
+            versions,
+            Versions { produce: 11, fetch: 12, list_offsets: 5, metadata: 8, create_topics: 4 }
+        );
+    }
+}

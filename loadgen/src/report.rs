@@ -1,0 +1,287 @@
+//! What a run comes to: figures and the verdict, as JSON or as a table.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Write};
+
+use serde::Serialize;
+
+use crate::cpu::ProcessUse;
+use crate::histogram::LatencySummary;
+use crate::verdict::{Status, Verdict};
+
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Settings {
+    pub broker: String,
+    pub topic: String,
+    pub partitions: i32,
+    pub record_bytes: usize,
+    pub batch_records: usize,
+    pub batch_bytes: usize,
+    pub connections: usize,
+    pub window: usize,
+    pub acks: i16,
+    pub rate: Option<f64>,
+    pub keys: u32,
+    pub consumers: usize,
+    pub threads: usize,
+    pub load_cores: Vec<usize>,
+    pub server_cores: Vec<usize>,
+    pub produce_version: i16,
+    pub fetch_version: i16,
+    pub static_payload: bool,
+    pub seed: u64,
+}
+
+/// What was acked during the measurement.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Produced {
+    pub seconds: f64,
+    pub requests: u64,
+    pub records: u64,
+    pub requests_per_s: f64,
+    pub records_per_s: f64,
+    /// Keys and values.
+    pub payload_bytes_per_s: f64,
+    /// Whole record batches.
+    pub batch_bytes_per_s: f64,
+    pub records_acked_total: u64,
+    pub requests_per_write: f64,
+    /// "open loop": from the time at which a request was due; "closed loop": from its sending.
+    pub latency_kind: &'static str,
+    pub latency: Option<LatencySummary>,
+    /// Requests that were due and never left.
+    pub backlog_requests: u64,
+}
+
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Consumed {
+    pub records_total: u64,
+    pub batch_bytes_total: u64,
+    /// Records sent during the measurement.
+    pub records_measured: u64,
+    pub end_to_end: Option<LatencySummary>,
+}
+
+/// Processor time during the measurement.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct CpuUse {
+    pub load_cpu_s: f64,
+    pub load_cpu_us_per_request: f64,
+    /// Of the time of its threads, on a processor.
+    pub load_busy_share: f64,
+    /// Of the time of its threads, not waiting for the broker or the clock.
+    pub load_awake_share: f64,
+    /// Mean part of the window still in flight when it was refilled.
+    pub window_share_at_refill: f64,
+    pub process_cpu_s: f64,
+    pub server_threads: usize,
+    pub server_cpu_s: Option<f64>,
+    pub server_cpu_us_per_request: Option<f64>,
+    pub server_process: Option<ProcessUse>,
+}
+
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Report {
+    pub settings: Settings,
+    pub produced: Produced,
+    pub consumed: Option<Consumed>,
+    pub cpu: CpuUse,
+    /// Counters of the embedded server.
+    pub server_stats: Option<serde_json::Value>,
+    /// Refused requests by the protocol's name of the error.
+    pub errors: BTreeMap<String, u64>,
+    pub disconnects: u64,
+    /// Why the run is not what was asked for, if so.
+    pub incomplete: Option<String>,
+    pub warnings: Vec<String>,
+    pub verdict: Verdict,
+    pub exit_code: u8,
+}
+
+impl Report {
+    /// 0 ok, 1 the verdict failed, 2 the run is not what was asked for.
+    pub fn decide(&mut self) {
+        self.exit_code = match (self.verdict.failed(), &self.incomplete) {
+            (true, _) => 1,
+            (false, Some(_)) => 2,
+            (false, None) => 0,
+        };
+    }
+}
+
+/// `1234567` as `1,234,567`.
+pub fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+fn mega(bytes_per_s: f64) -> String {
+    format!("{:.1} MB/s", bytes_per_s / 1e6)
+}
+
+/// A time in the unit that fits.
+fn time(us: f64) -> String {
+    match us {
+        us if us < 1e3 => format!("{us:.0} us"),
+        us if us < 1e6 => format!("{:.2} ms", us / 1e3),
+        us => format!("{:.2} s", us / 1e6),
+    }
+}
+
+fn write_row(f: &mut fmt::Formatter<'_>, name: &str, text: impl fmt::Display) -> fmt::Result {
+    writeln!(f, "  {name:<18} {text}")
+}
+
+fn write_latency(f: &mut fmt::Formatter<'_>, name: &str, latency: &Option<LatencySummary>) -> fmt::Result {
+    let Some(l) = latency else { return write_row(f, name, "nothing was measured") };
+    let mut text = String::new();
+    let points = [
+        ("p50", l.p50_us),
+        ("p90", l.p90_us),
+        ("p99", l.p99_us),
+        ("p99.9", l.p999_us),
+        ("p99.99", l.p9999_us),
+        ("max", l.max_us),
+    ];
+    for (point, us) in points {
+        write!(text, "{point} {}   ", time(us))?;
+    }
+    write_row(f, name, text.trim_end())
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write_settings(f)?;
+        self.write_figures(f)?;
+        self.write_cpu(f)?;
+        for (name, count) in &self.errors {
+            write_row(f, "error", format_args!("{name}: {} times, not acked, unknown", thousands(*count)))?;
+        }
+        if self.disconnects > 0 {
+            write_row(f, "disconnects", self.disconnects)?;
+        }
+        for warning in &self.warnings {
+            writeln!(f, "warning: {warning}")?;
+        }
+        write_verdict(f, &self.verdict)?;
+        if let Some(why) = &self.incomplete {
+            writeln!(f, "the run is not what was asked for: {why}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Report {
+    fn write_settings(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let s = &self.settings;
+        writeln!(f, "load on {}", s.broker)?;
+        write_row(f, "topic", format_args!("{}, {} partitions", s.topic, s.partitions))?;
+        let (records, bytes) = (s.batch_records, thousands(s.batch_bytes as u64));
+        let batches = format_args!("{} bytes; {records} in a batch of {bytes} bytes", s.record_bytes);
+        write_row(f, "records", batches)?;
+        let acks = if s.acks < 0 { "all".to_owned() } else { s.acks.to_string() };
+        let (connections, window) = (s.connections, s.window);
+        let rate =
+            s.rate.map_or("as fast as it takes them".to_owned(), |rate| format!("{rate:.0} records/s"));
+        let load = format_args!("{connections} connections x {window} in flight, acks={acks}, {rate}");
+        write_row(f, "load", load)?;
+        let cores = if s.load_cores.is_empty() { "any".to_owned() } else { format!("{:?}", s.load_cores) };
+        let server = if s.server_cores.is_empty() {
+            String::new()
+        } else {
+            format!("; server on {:?}", s.server_cores)
+        };
+        write_row(f, "cores", format_args!("{} load threads on {cores}{server}", s.threads))
+    }
+
+    fn write_figures(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let p = &self.produced;
+        writeln!(f, "acked in {:.2} s", p.seconds)?;
+        write_row(
+            f,
+            "records",
+            format_args!("{} /s   ({})", thousands(p.records_per_s as u64), thousands(p.records)),
+        )?;
+        let requests = (thousands(p.requests_per_s as u64), p.requests_per_write);
+        write_row(f, "requests", format_args!("{} /s   ({:.1} per write)", requests.0, requests.1))?;
+        let (payload, batches) = (mega(p.payload_bytes_per_s), mega(p.batch_bytes_per_s));
+        write_row(f, "bytes", format_args!("{payload} of keys and values, {batches} of batches"))?;
+        write_latency(f, &format!("ack ({})", p.latency_kind), &p.latency)?;
+        if let Some(consumed) = &self.consumed {
+            write_row(f, "read", format_args!("{} records", thousands(consumed.records_total)))?;
+            if consumed.end_to_end.is_some() {
+                write_latency(f, "end to end", &consumed.end_to_end)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn write_cpu(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let c = &self.cpu;
+        writeln!(f, "processor time")?;
+        let (busy, awake) = (c.load_busy_share * 100.0, c.load_awake_share * 100.0);
+        let each = c.load_cpu_us_per_request;
+        let load = format_args!(
+            "{:.2} s, {each:.2} us/request ({busy:.0} % busy, {awake:.0} % awake)",
+            c.load_cpu_s
+        );
+        write_row(f, "load", load)?;
+        if let Some(server) = c.server_cpu_s {
+            let each = c.server_cpu_us_per_request.unwrap_or(0.0);
+            write_row(f, "server", format_args!("{server:.2} s, {each:.2} us/request"))?;
+        }
+        write_row(f, "this process", format_args!("{:.2} s", c.process_cpu_s))?;
+        if let Some(memory) = c.server_process {
+            let (now, max) = (memory.rss_bytes >> 20, memory.rss_bytes_max >> 20);
+            write_row(f, "server memory", format_args!("{now} MiB, at most {max} MiB"))?;
+        }
+        Ok(())
+    }
+}
+
+pub fn write_verdict(f: &mut fmt::Formatter<'_>, verdict: &Verdict) -> fmt::Result {
+    writeln!(f, "verdict")?;
+    for line in &verdict.lines {
+        let status = match line.status {
+            Status::Ok => "ok",
+            Status::Failed => "FAILED",
+            Status::NotChecked => "not checked",
+        };
+        writeln!(f, "  {:<10} {status}  ({})", format!("{}:", line.name), line.text)?;
+    }
+    for example in &verdict.examples {
+        writeln!(f, "    {example}")?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_grouped() {
+        assert_eq!(thousands(0), "0");
+        assert_eq!(thousands(999), "999");
+        assert_eq!(thousands(1_234_567), "1,234,567");
+    }
+
+    #[test]
+    fn a_failed_verdict_outweighs_an_incomplete_run() {
+        let mut report = Report { incomplete: Some("x".to_owned()), ..Report::default() };
+        report.decide();
+        assert_eq!(report.exit_code, 2);
+        let line = crate::verdict::Line { name: "loss", status: Status::Failed, text: String::new() };
+        report.verdict.lines.push(line);
+        report.decide();
+        assert_eq!(report.exit_code, 1);
+        assert!(report.to_string().contains("FAILED"));
+    }
+}
