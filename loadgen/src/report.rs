@@ -59,6 +59,8 @@ pub struct Consumed {
     pub batch_bytes_total: u64,
     /// Records sent during the measurement.
     pub records_measured: u64,
+    /// Batches that end above the high watermark told in the same answer.
+    pub batches_above_watermark: u64,
     pub end_to_end: Option<LatencySummary>,
 }
 
@@ -254,7 +256,7 @@ pub fn write_verdict(f: &mut fmt::Formatter<'_>, verdict: &Verdict) -> fmt::Resu
             Status::Failed => "FAILED",
             Status::NotChecked => "not checked",
         };
-        writeln!(f, "  {:<10} {status}  ({})", format!("{}:", line.name), line.text)?;
+        writeln!(f, "  {:<11} {status}  ({})", format!("{}:", line.name), line.text)?;
     }
     for example in &verdict.examples {
         writeln!(f, "    {example}")?;

@@ -57,6 +57,7 @@ struct Outcome {
     in_flight_share: (f64, u64),
     records_measured: u64,
     batch_bytes_read: u64,
+    batches_above_watermark: u64,
     stalled: bool,
     complete: bool,
     used: Vec<ThreadUse>,
@@ -255,6 +256,7 @@ fn gather(args: &RunArgs, target: &Target, workers: Vec<Worker<'_>>) -> Outcome 
         in_flight_share: (0.0, 0),
         records_measured: 0,
         batch_bytes_read: 0,
+        batches_above_watermark: 0,
         stalled: false,
         complete: args.consumers > 0,
         used: Vec::new(),
@@ -283,6 +285,7 @@ fn gather(args: &RunArgs, target: &Target, workers: Vec<Worker<'_>>) -> Outcome 
         all.end_to_end.merge(&consumed.latencies);
         all.records_measured += consumed.measured_records;
         all.batch_bytes_read += consumed.batch_bytes;
+        all.batches_above_watermark += consumed.batches_above_watermark;
         all.consumer_disconnects += consumed.disconnects;
         all.checker.merge(consumed.checker);
     }
@@ -313,6 +316,7 @@ fn report(
             records_total: outcome.checker.records(),
             batch_bytes_total: outcome.batch_bytes_read,
             records_measured: outcome.records_measured,
+            batches_above_watermark: outcome.batches_above_watermark,
             end_to_end: outcome.end_to_end.summary(),
         });
     }

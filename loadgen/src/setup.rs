@@ -259,6 +259,7 @@ pub fn consumer_books(
         latencies: Default::default(),
         measured_records: 0,
         batch_bytes: 0,
+        batches_above_watermark: 0,
         errors: Default::default(),
         disconnects: 0,
         progress_ns: 0,
