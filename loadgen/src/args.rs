@@ -195,6 +195,10 @@ pub struct VerifyArgs {
     pub state: PathBuf,
     #[arg(long, default_value_t = 1, value_name = "N")]
     pub consumers: usize,
+    /// If all is well, note in the state file that what was read without having been acked is there: it
+    /// must be there the next time, too.
+    #[arg(long)]
+    pub settle: bool,
     #[arg(long)]
     pub no_verify_payload: bool,
     #[arg(long)]

@@ -230,6 +230,19 @@ impl Checker {
         self.missing.insert(key, unseen);
     }
 
+    /// Whatever was read was durable: it is no longer unknown, and must be there from now on. To be
+    /// called when everything was read.
+    pub fn settle(&self, ledger: &mut Ledger) {
+        let nothing = Ranges::default();
+        for (key, maybe) in &mut ledger.maybe {
+            let Some(seen) = self.keys.get(*key as usize) else { continue };
+            let mut unseen = self.missing.get(key).unwrap_or(&nothing).clone();
+            unseen.insert(seen.next, u64::MAX);
+            *maybe = maybe.intersect(&unseen);
+        }
+        ledger.maybe.retain(|_, maybe| !maybe.is_empty());
+    }
+
     /// Compares with what was sent and acked. `complete`: reading reached the end of every partition;
     /// if not, missing records are no fault.
     pub fn finish(mut self, ledger: &Ledger, names: &KeyNames, complete: bool) -> Checked {

@@ -206,3 +206,20 @@ fn loss_is_not_claimed_when_reading_stopped_early() {
     assert_eq!(found(&checked), vec![]);
     assert!(!checked.complete);
 }
+
+#[test]
+fn what_was_read_once_must_stay() {
+    let (mut partitions, mut ledger, names) = topic();
+    let busy = busiest(&partitions);
+    let (key, seq) = partitions[busy].pop().unwrap();
+    ledger.mark_maybe(key, seq - 1, seq);
+    let mut checker = Checker::new(RUN, KEYS, PARTITIONS);
+    for (offset, &(key, seq)) in (0..).zip(&partitions[busy]) {
+        checker.record(busy as i32, offset, RUN, key, seq);
+    }
+    checker.settle(&mut ledger);
+    assert_eq!(ledger.maybe[&key].iter().collect::<Vec<_>>(), [(seq, seq)]);
+    assert_eq!(found(&check(&partitions, &ledger, &names)), vec![]);
+    partitions[busy].retain(|&record| record != (key, seq - 1));
+    assert_eq!(found(&check(&partitions, &ledger, &names)), vec![(FaultKind::Lost, 1)]);
+}

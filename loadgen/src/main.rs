@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::Parser;
 use keylane_loadgen::args::{Cli, Command, SinkArgs};
+use keylane_loadgen::sink::Keep;
 use keylane_loadgen::{cpu, run, sink, verify};
 
 fn main() -> ExitCode {
@@ -30,6 +31,6 @@ fn serve_sink(args: &SinkArgs) -> Result<u8> {
     let listener =
         TcpListener::bind(&args.listen).with_context(|| format!("listening on {}", args.listen))?;
     println!("{}", listener.local_addr()?);
-    sink::serve(&listener, args.partitions, args.duration)?;
+    sink::serve(&listener, args.partitions, Keep::Nothing, args.duration)?;
     Ok(0)
 }

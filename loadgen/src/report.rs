@@ -46,7 +46,8 @@ pub struct Produced {
     pub batch_bytes_per_s: f64,
     pub records_acked_total: u64,
     pub requests_per_write: f64,
-    /// "open loop": from the time at which a request was due; "closed loop": from its sending.
+    /// "open loop": from the time at which a request was due; "closed loop": from its sending;
+    /// "until written": nothing is acked.
     pub latency_kind: &'static str,
     pub latency: Option<LatencySummary>,
     /// Requests that were due and never left.

@@ -420,7 +420,11 @@ fn produced(args: &RunArgs, outcome: &Outcome, seconds: f64) -> Produced {
         batch_bytes_per_s: per(measured.batch_bytes as f64, seconds),
         records_acked_total: outcome.total.records,
         requests_per_write: per(outcome.total.requests as f64, outcome.writes as f64),
-        latency_kind: if args.rate.is_some() { "open loop" } else { "closed loop" },
+        latency_kind: match (args.rate, args.acks) {
+            (_, Acks::Zero) => "until written",
+            (Some(_), _) => "open loop",
+            (None, _) => "closed loop",
+        },
         latency: outcome.produce_latencies.summary(),
         backlog_requests: outcome.backlog,
     }

@@ -1,7 +1,9 @@
-//! A broker that keeps nothing: it answers Produce with success and the offset that a log would have.
+//! A broker to measure the load generator with, and to lie to its checker.
 //!
-//! It is there to measure the load generator itself, so it does as little as a broker can do: one
-//! thread, large reads, one write for all answers to what was read.
+//! [`Keep::Nothing`] answers Produce with success and the offset that a log would have: as little as a
+//! broker can do, one thread, large reads, one write for all answers to what was read. With
+//! [`Keep::Batches`] it serves from memory what was produced, and can be told to make one mistake: the
+//! negative control of the checks, over real sockets.
 
 use std::io::{self, ErrorKind, Write};
 use std::net::{TcpListener, TcpStream};
@@ -18,6 +20,105 @@ use crate::protocol::{self, Decoded, Put, Reader};
 
 const LISTENER: u64 = u64::MAX;
 
+/// What becomes of what is produced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keep {
+    Nothing,
+    /// Kept in memory; the mistake is made with the given batch, counted from 0.
+    Batches(Option<(Lie, u64)>),
+}
+
+/// A mistake that a broker must not make. The batch is acked in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lie {
+    Lose,
+    Repeat,
+    /// Stored behind the next one of its partition.
+    Swap,
+    /// Stored in the next partition.
+    Move,
+    /// An offset before it is left out.
+    SkipOffset,
+    /// A bit of it is flipped.
+    Garble,
+}
+
+#[derive(Debug, Default)]
+struct Partition {
+    next_offset: i64,
+    /// Next offset after each batch, and its bytes.
+    batches: Vec<(i64, Vec<u8>)>,
+    /// Batch that waits to be stored behind the next one.
+    held: Option<Vec<u8>>,
+}
+
+impl Partition {
+    fn append(&mut self, mut batch: Vec<u8>, count: i32) {
+        batch[..8].copy_from_slice(&self.next_offset.to_be_bytes());
+        self.next_offset += i64::from(count);
+        self.batches.push((self.next_offset, batch));
+    }
+}
+
+/// All partitions of the one topic.
+struct Log {
+    keep: Keep,
+    partitions: Vec<Partition>,
+    produced: u64,
+}
+
+impl Log {
+    /// Stores a batch, or not, and returns its first offset.
+    fn produce(&mut self, partition: i32, records: &[u8]) -> Decoded<i64> {
+        let mut head = Reader::new(records);
+        head.take(57)?;
+        let count = head.i32()?;
+        let index = usize::try_from(partition).map_err(|_| protocol::DecodeError::BadLength)?;
+        let known = self.partitions.get_mut(index).ok_or(protocol::DecodeError::BadLength)?;
+        let base = known.next_offset;
+        match self.keep {
+            Keep::Nothing => known.next_offset += i64::from(count),
+            Keep::Batches(lie) => {
+                let lie = lie.filter(|(_, nth)| *nth == self.produced).map(|(lie, _)| lie);
+                self.store(index, records.to_vec(), count, lie);
+            }
+        }
+        self.produced += 1;
+        Ok(base)
+    }
+
+    fn store(&mut self, index: usize, mut batch: Vec<u8>, count: i32, lie: Option<Lie>) {
+        let partitions = self.partitions.len();
+        let partition = &mut self.partitions[index];
+        match lie {
+            Some(Lie::Lose) => return,
+            Some(Lie::Swap) => return partition.held = Some(batch),
+            Some(Lie::Move) => return self.partitions[(index + 1) % partitions].append(batch, count),
+            Some(Lie::Repeat) => partition.append(batch.clone(), count),
+            Some(Lie::SkipOffset) => partition.next_offset += 1,
+            Some(Lie::Garble) => batch.iter_mut().nth_back(1).into_iter().for_each(|byte| *byte ^= 1),
+            None => {}
+        }
+        partition.append(batch, count);
+        if let Some(held) = partition.held.take() {
+            partition.append(held, count);
+        }
+    }
+
+    /// Batches of a partition from an offset on, up to about `limit` bytes.
+    fn read(&self, partition: &Partition, offset: i64, limit: usize) -> Vec<u8> {
+        let first = partition.batches.partition_point(|(next, _)| *next <= offset);
+        let mut out = Vec::new();
+        for (_, batch) in &partition.batches[first..] {
+            if out.len() + batch.len() > limit && !out.is_empty() {
+                break;
+            }
+            out.extend_from_slice(batch);
+        }
+        out
+    }
+}
+
 struct Peer {
     stream: TcpStream,
     inbox: Inbox,
@@ -29,12 +130,13 @@ struct Peer {
 const OFFERED: [(i16, i16, i16); 6] = [(0, 3, 11), (1, 4, 12), (2, 1, 5), (3, 1, 8), (18, 0, 0), (19, 2, 4)];
 
 /// Serves `listener` until `duration` has passed.
-pub fn serve(listener: &TcpListener, partitions: i32, duration: Duration) -> Result<()> {
+pub fn serve(listener: &TcpListener, partitions: i32, keep: Keep, duration: Duration) -> Result<()> {
     listener.set_nonblocking(true)?;
     let epoll = epoll::create(CreateFlags::CLOEXEC).context("epoll")?;
     epoll::add(&epoll, listener, EventData::new_u64(LISTENER), EventFlags::IN).context("epoll")?;
     let mut peers: Vec<Option<Peer>> = Vec::new();
-    let mut offsets = vec![0i64; usize::try_from(partitions)?];
+    let partitions = (0..partitions).map(|_| Partition::default()).collect();
+    let mut log = Log { keep, partitions, produced: 0 };
     let mut events = Vec::with_capacity(256);
     let deadline = Instant::now() + duration;
     while Instant::now() < deadline {
@@ -47,7 +149,7 @@ pub fn serve(listener: &TcpListener, partitions: i32, duration: Duration) -> Res
             if event.data.u64() == LISTENER {
                 accept(listener, &epoll, &mut peers)?;
             } else if let Some(slot) = peers.get_mut(event.data.u64() as usize)
-                && slot.as_mut().is_some_and(|peer| !peer.on_ready(&mut offsets))
+                && slot.as_mut().is_some_and(|peer| !peer.on_ready(&mut log))
             {
                 *slot = None;
             }
@@ -71,7 +173,7 @@ fn accept(listener: &TcpListener, epoll: &OwnedFd, peers: &mut Vec<Option<Peer>>
 
 impl Peer {
     /// False when the peer is gone.
-    fn on_ready(&mut self, offsets: &mut [i64]) -> bool {
+    fn on_ready(&mut self, log: &mut Log) -> bool {
         let mut flow = Flow::More;
         while flow == Flow::More {
             flow = self.inbox.fill(&self.stream);
@@ -79,7 +181,7 @@ impl Peer {
                 match self.inbox.next_frame() {
                     Ok(None) => break,
                     Ok(Some(frame)) => {
-                        if answer(frame, &mut self.answers, offsets).is_err() {
+                        if answer(frame, &mut self.answers, log).is_err() {
                             return false;
                         }
                     }
@@ -107,7 +209,7 @@ impl Peer {
     }
 }
 
-fn answer(frame: &[u8], out: &mut Vec<u8>, offsets: &mut [i64]) -> Decoded<()> {
+fn answer(frame: &[u8], out: &mut Vec<u8>, log: &mut Log) -> Decoded<()> {
     let mut r = Reader::new(frame);
     let (api, version, correlation) = (r.i16()?, r.i16()?, r.i32()?);
     r.string(false)?;
@@ -121,7 +223,7 @@ fn answer(frame: &[u8], out: &mut Vec<u8>, offsets: &mut [i64]) -> Decoded<()> {
     }
     match api {
         protocol::PRODUCE => {
-            if !answer_produce(&mut r, out, version, flexible, offsets)? {
+            if !answer_produce(&mut r, out, version, flexible, log)? {
                 out.truncate(start);
                 return Ok(());
             }
@@ -133,7 +235,7 @@ fn answer(frame: &[u8], out: &mut Vec<u8>, offsets: &mut [i64]) -> Decoded<()> {
                 .iter()
                 .for_each(|(api, low, high)| [api, low, high].into_iter().for_each(|v| out.i16(*v)));
         }
-        protocol::METADATA => answer_metadata(&mut r, out, version, offsets.len())?,
+        protocol::METADATA => answer_metadata(&mut r, out, version, log.partitions.len())?,
         protocol::CREATE_TOPICS => {
             r.i32()?;
             let name = r.text(false)?;
@@ -143,7 +245,8 @@ fn answer(frame: &[u8], out: &mut Vec<u8>, offsets: &mut [i64]) -> Decoded<()> {
             out.i16(0);
             out.i16(-1);
         }
-        protocol::LIST_OFFSETS => answer_offsets(out, version, offsets),
+        protocol::LIST_OFFSETS => answer_offsets(&mut r, out, version, log)?,
+        protocol::FETCH => answer_fetch(&mut r, out, version, log)?,
         _ => return Err(protocol::DecodeError::BadLength),
     }
     protocol::end_frame(out, start);
@@ -156,7 +259,7 @@ fn answer_produce(
     out: &mut Vec<u8>,
     version: i16,
     flexible: bool,
-    offsets: &mut [i64],
+    log: &mut Log,
 ) -> Decoded<bool> {
     r.string(flexible)?;
     let acks = r.i16()?;
@@ -166,14 +269,10 @@ fn answer_produce(
     r.count(flexible)?;
     let partition = r.i32()?;
     let records = r.bytes(flexible)?;
+    let base = log.produce(partition, records)?;
     if acks == 0 {
         return Ok(false);
     }
-    let mut head = Reader::new(records);
-    head.take(57)?;
-    let count = head.i32()?;
-    let known = usize::try_from(partition).ok().and_then(|p| offsets.get_mut(p));
-    let offset = known.ok_or(protocol::DecodeError::BadLength)?;
     out.count(1, flexible);
     if flexible {
         out.uvarint(topic.len() as u64 + 1);
@@ -184,8 +283,7 @@ fn answer_produce(
     out.count(1, flexible);
     out.i32(partition);
     out.i16(0);
-    out.i64(*offset);
-    *offset += i64::from(count);
+    out.i64(base);
     out.i64(-1);
     if version >= 5 {
         out.i64(0);
@@ -242,20 +340,65 @@ fn answer_metadata(r: &mut Reader<'_>, out: &mut Vec<u8>, version: i16, partitio
     Ok(())
 }
 
-fn answer_offsets(out: &mut Vec<u8>, version: i16, offsets: &[i64]) {
+fn answer_offsets(r: &mut Reader<'_>, out: &mut Vec<u8>, version: i16, log: &Log) -> Decoded<()> {
+    r.take(if version >= 2 { 9 } else { 8 })?;
+    r.string(false)?;
+    r.take(if version >= 4 { 12 } else { 8 })?;
+    let timestamp = r.i64()?;
     if version >= 2 {
         out.i32(0);
     }
     out.count(1, false);
     out.string("", false);
-    out.count(offsets.len(), false);
-    for (partition, offset) in (0..).zip(offsets) {
-        out.i32(partition);
+    out.count(log.partitions.len(), false);
+    for (index, partition) in (0..).zip(&log.partitions) {
+        out.i32(index);
         out.i16(0);
         out.i64(-1);
-        out.i64(*offset);
+        out.i64(if timestamp == protocol::EARLIEST { 0 } else { partition.next_offset });
         if version >= 4 {
             out.i32(0);
         }
     }
+    Ok(())
+}
+
+/// Fetch version 12 only: the one that this client picks.
+fn answer_fetch(r: &mut Reader<'_>, out: &mut Vec<u8>, version: i16, log: &Log) -> Decoded<()> {
+    if version != 12 {
+        return Err(protocol::DecodeError::BadLength);
+    }
+    r.take(4 + 4 + 4 + 4 + 1 + 4 + 4)?;
+    r.count(true)?;
+    let topic = r.text(true)?;
+    out.i32(0);
+    out.i16(0);
+    out.i32(0);
+    out.count(1, true);
+    out.string(&topic, true);
+    let partitions = r.count(true)?;
+    out.count(partitions, true);
+    for _ in 0..partitions {
+        let index = r.i32()?;
+        r.i32()?;
+        let offset = r.i64()?;
+        r.take(4 + 8)?;
+        let limit = usize::try_from(r.i32()?).map_err(|_| protocol::DecodeError::BadLength)?;
+        r.skip_tags()?;
+        let known = usize::try_from(index).ok().and_then(|index| log.partitions.get(index));
+        let partition = known.ok_or(protocol::DecodeError::BadLength)?;
+        out.i32(index);
+        out.i16(0);
+        out.i64(partition.next_offset);
+        out.i64(partition.next_offset);
+        out.i64(0);
+        out.count(0, true);
+        out.i32(-1);
+        let records = log.read(partition, offset, limit);
+        out.count(records.len(), true);
+        out.extend_from_slice(&records);
+        out.uvarint(0);
+    }
+    out.extend_from_slice(&[0, 0]);
+    Ok(())
 }

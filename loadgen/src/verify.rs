@@ -67,7 +67,10 @@ pub fn verify(args: &VerifyArgs) -> Result<Verification> {
         bail!("the broker closed the connection before all was read");
     }
     let refused: u64 = worker.consumer_books.errors.values().sum();
-    let checked = worker.consumer_books.checker.finish(&target.ledger, &target.names, true);
+    let checker = worker.consumer_books.checker;
+    let mut settled = target.ledger.clone();
+    checker.settle(&mut settled);
+    let checked = checker.finish(&target.ledger, &target.names, true);
     let circumstances = Circumstances {
         acks_promise: true,
         crc_verified: !args.no_verify_payload,
@@ -76,6 +79,9 @@ pub fn verify(args: &VerifyArgs) -> Result<Verification> {
     };
     let verdict = Verdict::of(&checked, circumstances);
     let exit_code = u8::from(verdict.failed());
+    if args.settle && exit_code == 0 {
+        State { topic: target.topic.clone(), rounds, ledger: settled }.save(&args.state)?;
+    }
     let seconds = clock.now_ns() as f64 / 1e9;
     Ok(Verification { topic: target.topic, rounds, seconds, checked, verdict, exit_code })
 }
