@@ -46,7 +46,7 @@ pub struct ProducerBooks<'a> {
     pub errors: BTreeMap<i16, u64>,
     /// Connections that the broker closed.
     pub disconnects: u64,
-    /// Answers to another request than the oldest one.
+    /// Answers to another request than the oldest one, or with an offset that does not rise.
     pub out_of_order: u64,
     pub writes: u64,
     /// Sum over refills of the requests still in flight, in parts of the window, and how many.
@@ -80,7 +80,7 @@ struct Slot {
 
 /// How a connection is to send.
 pub struct ProducerSpec {
-    pub index: u32,
+    pub partitions: i32,
     pub window: usize,
     pub template: Template,
     pub picker: KeyPicker,
@@ -100,6 +100,8 @@ pub struct Producer {
     ring: Vec<u8>,
     frame_bytes: usize,
     slots: Vec<Slot>,
+    /// The offset of the last answer, by partition.
+    last_offsets: Vec<i64>,
     /// Requests filled and answered, and bytes written, since the start.
     filled: u64,
     answered: u64,
@@ -121,6 +123,7 @@ impl Producer {
             }
         }
         let inbox = Inbox::new(64 << 10);
+        let last_offsets = vec![-1; spec.partitions.max(0) as usize];
         Self {
             spec,
             stream,
@@ -130,6 +133,7 @@ impl Producer {
             ring,
             frame_bytes,
             slots,
+            last_offsets,
             filled: 0,
             answered: 0,
             written_bytes: 0,
@@ -175,7 +179,13 @@ impl Producer {
                 Ok(Some(frame)) if self.answered < self.filled => {
                     let slot = self.slots[(self.answered % self.spec.window as u64) as usize];
                     match read_answer(frame, self.answered as i32, slot.partition, self.spec.flexible) {
-                        Answer::Acked => self.acked(books, slot, now_ns),
+                        Answer::Acked(offset) => {
+                            // -1: the broker does not say.
+                            let last = &mut self.last_offsets[slot.partition as usize];
+                            books.out_of_order += u64::from(offset >= 0 && offset <= *last);
+                            *last = offset.max(*last);
+                            self.acked(books, slot, now_ns);
+                        }
                         Answer::Refused(code) => {
                             *books.errors.entry(code).or_default() += 1;
                             self.mark_maybe(books, self.answered);
@@ -315,7 +325,7 @@ impl Producer {
 }
 
 enum Answer {
-    Acked,
+    Acked(i64),
     Refused(i16),
     OutOfOrder,
     Unreadable,
@@ -329,7 +339,7 @@ fn read_answer(frame: &[u8], correlation: i32, partition: i32, flexible: bool) -
     }
     match protocol::decode_produce(body, flexible) {
         Ok(produced) if produced.partition != partition => Answer::OutOfOrder,
-        Ok(produced) if produced.error == 0 => Answer::Acked,
+        Ok(produced) if produced.error == 0 => Answer::Acked(produced.base_offset),
         Ok(produced) => Answer::Refused(produced.error),
         Err(_) => Answer::Unreadable,
     }

@@ -58,6 +58,9 @@ pub struct Produced {
 pub struct Consumed {
     pub records_total: u64,
     pub batch_bytes_total: u64,
+    /// Reading back after the load: how long, and how fast.
+    pub after_seconds: Option<f64>,
+    pub after_batch_bytes_per_s: Option<f64>,
     /// Records sent during the measurement.
     pub records_measured: u64,
     /// Batches that end above the high watermark told in the same answer.
@@ -218,7 +221,10 @@ impl Report {
         write_row(f, "bytes", format_args!("{payload} of keys and values, {batches} of batches"))?;
         write_latency(f, &format!("ack ({})", p.latency_kind), &p.latency)?;
         if let Some(consumed) = &self.consumed {
-            write_row(f, "read", format_args!("{} records", thousands(consumed.records_total)))?;
+            let rate = consumed.after_batch_bytes_per_s.map_or(String::new(), |rate| {
+                format!(" in {:.2} s, {} of batches", consumed.after_seconds.unwrap_or(0.0), mega(rate))
+            });
+            write_row(f, "read", format_args!("{} records{rate}", thousands(consumed.records_total)))?;
             if consumed.end_to_end.is_some() {
                 write_latency(f, "end to end", &consumed.end_to_end)?;
             }

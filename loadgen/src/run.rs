@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
 
-use crate::args::{Acks, RunArgs};
+use crate::args::{Acks, Consume, RunArgs};
 use crate::checker::{Checked, Checker};
 use crate::client::{self, Admin};
 use crate::cpu::{self, ProcessUse};
@@ -58,6 +58,7 @@ struct Outcome {
     records_measured: u64,
     batch_bytes_read: u64,
     batches_above_watermark: u64,
+    read_until_ns: u64,
     stalled: bool,
     complete: bool,
     used: Vec<ThreadUse>,
@@ -89,6 +90,7 @@ fn run_on(args: &RunArgs, address: SocketAddr, cores: &CorePlan) -> Result<Repor
         watch.until_produced(&shared, cores.threads);
         let ends = if args.consumers > 0 { end_offsets(args, &mut admin, &target) } else { Ok(Vec::new()) };
         // Without end offsets, the threads find out by themselves that the broker is gone.
+        watch.ends_known_at_ns = clock.now_ns();
         let _ = shared.ends.set(ends.unwrap_or_default());
         watch.until_done(&shared, cores.threads);
         let joined =
@@ -144,6 +146,7 @@ struct Watch<'a> {
     times: Times,
     samples: [Option<Sample>; 2],
     produced_at_ns: u64,
+    ends_known_at_ns: u64,
     last_line: Instant,
     last: (u64, u64, u64),
     line: u32,
@@ -167,6 +170,7 @@ impl<'a> Watch<'a> {
             times,
             samples: [None; 2],
             produced_at_ns: 0,
+            ends_known_at_ns: 0,
             last_line,
             last: (0, 0, 0),
             line: 0,
@@ -257,6 +261,7 @@ fn gather(args: &RunArgs, target: &Target, workers: Vec<Worker<'_>>) -> Outcome 
         records_measured: 0,
         batch_bytes_read: 0,
         batches_above_watermark: 0,
+        read_until_ns: 0,
         stalled: false,
         complete: args.consumers > 0,
         used: Vec::new(),
@@ -286,6 +291,7 @@ fn gather(args: &RunArgs, target: &Target, workers: Vec<Worker<'_>>) -> Outcome 
         all.records_measured += consumed.measured_records;
         all.batch_bytes_read += consumed.batch_bytes;
         all.batches_above_watermark += consumed.batches_above_watermark;
+        all.read_until_ns = all.read_until_ns.max(consumed.progress_ns);
         all.consumer_disconnects += consumed.disconnects;
         all.checker.merge(consumed.checker);
     }
@@ -312,7 +318,12 @@ fn report(
     warn(args, &outcome, &mut report);
     report.incomplete = incomplete(args, &outcome);
     if args.consumers > 0 {
+        let after = args.consume == Consume::After;
+        let read_ns = outcome.read_until_ns.saturating_sub(watch.ends_known_at_ns);
+        let after_seconds = after.then_some(read_ns as f64 / 1e9);
         report.consumed = Some(Consumed {
+            after_seconds,
+            after_batch_bytes_per_s: after_seconds.map(|s| per(outcome.batch_bytes_read as f64, s)),
             records_total: outcome.checker.records(),
             batch_bytes_total: outcome.batch_bytes_read,
             records_measured: outcome.records_measured,

@@ -227,7 +227,7 @@ impl<'a> Workers<'a> {
             seed: args.seed,
         });
         let spec = ProducerSpec {
-            index,
+            partitions: target.partitions,
             window: args.window,
             template,
             picker: KeyPicker::new(owned, &target.names, target.partitions, dist),

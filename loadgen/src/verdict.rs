@@ -128,7 +128,11 @@ impl Verdict {
     fn add_answers(&mut self, circumstances: Circumstances) {
         let wrong = circumstances.answers_out_of_order;
         if wrong > 0 {
-            self.add_checked("answers", &[(wrong, "answers out of order")], String::new());
+            self.add_checked(
+                "answers",
+                &[(wrong, "answers out of order or with offsets that do not rise")],
+                String::new(),
+            );
         }
         if circumstances.refused > 0 {
             let text = format!("{} requests: not acked, unknown", thousands(circumstances.refused));
