@@ -84,15 +84,14 @@ impl Pace {
         }
     }
 
-    /// Requests that were due before `now_ns` and have not been sent.
-    pub fn backlog(&self, now_ns: u64) -> u64 {
-        match self {
-            Self::Unlimited => 0,
-            Self::Every { first_ns, interval_ns, sent } => {
-                let due = ((now_ns as f64 - first_ns) / interval_ns).ceil().max(0.0) as u64;
-                due.saturating_sub(*sent)
-            }
-        }
+    /// The due times before `until_ns` of requests that have not been sent.
+    pub fn unsent_ns(&self, until_ns: u64) -> impl Iterator<Item = u64> + use<> {
+        let (first_ns, interval_ns, sent) = match *self {
+            Self::Unlimited => (f64::INFINITY, 0.0, 0),
+            Self::Every { first_ns, interval_ns, sent } => (first_ns, interval_ns, sent),
+        };
+        let due = (sent..).map(move |n| first_ns + interval_ns * n as f64);
+        due.take_while(move |due_ns| *due_ns < until_ns as f64).map(|due_ns| due_ns as u64)
     }
 }
 
@@ -107,7 +106,8 @@ mod tests {
         assert_eq!(pace.due_ns(), Some(10_001_000));
         pace.sent_one();
         assert_eq!(pace.due_ns(), Some(30_001_000));
-        assert_eq!(pace.backlog(30_001_000), 0);
-        assert_eq!(pace.backlog(70_001_001), 3);
+        assert_eq!(pace.unsent_ns(30_001_000).count(), 0);
+        assert_eq!(pace.unsent_ns(70_001_001).collect::<Vec<_>>(), [30_001_000, 50_001_000, 70_001_000]);
+        assert_eq!(Pace::Unlimited.unsent_ns(u64::MAX).count(), 0);
     }
 }

@@ -308,6 +308,22 @@ impl Producer {
         }
     }
 
+    /// At the end of the load: what was due and never left counts with the time that it had waited by
+    /// then, so that a broker that is too slow is not measured by what it did answer alone.
+    pub fn count_unsent(&self, books: &mut ProducerBooks<'_>) -> u64 {
+        let (from_ns, to_ns) = books.measure_ns;
+        let mut unsent = 0;
+        if self.alive {
+            for due_ns in self.pace.unsent_ns(to_ns) {
+                unsent += 1;
+                if due_ns >= from_ns {
+                    books.latencies.record(to_ns - due_ns, 1);
+                }
+            }
+        }
+        unsent
+    }
+
     /// The broker went away, or is not waited for any longer: nobody knows what became of the rest.
     pub fn close(&mut self, books: &mut ProducerBooks<'_>) {
         if !self.alive {
@@ -315,8 +331,14 @@ impl Producer {
         }
         self.alive = false;
         books.disconnects += 1;
+        let now_ns = books.clock.now_ns();
         for request in self.answered..self.filled {
             self.mark_maybe(books, request);
+            let due_ns = self.slots[(request % self.spec.window as u64) as usize].due_ns;
+            if due_ns >= books.measure_ns.0 {
+                // It would have taken longer still.
+                books.latencies.record(now_ns - due_ns, 1);
+            }
         }
         self.answered = self.filled;
         // The socket may be gone already.

@@ -379,7 +379,8 @@ fn warn(args: &RunArgs, outcome: &Outcome, report: &mut Report) {
     if outcome.backlog > 0 {
         let backlog = outcome.backlog;
         report.warnings.push(format!(
-            "the rate was not reached: {backlog} requests were due and never sent; the latencies leave them out"
+            "the rate was not reached: {backlog} requests were due and never sent; the latencies count the \
+             time that they had waited at the end"
         ));
     }
     if outcome.stalled {

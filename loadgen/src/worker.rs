@@ -85,6 +85,7 @@ pub struct Worker<'a> {
     pub stalled: bool,
     /// Requests that were due and never sent.
     pub backlog: u64,
+    unsent_counted: bool,
     asleep_ns: u64,
     reported: (u64, u64, u64),
 }
@@ -100,6 +101,7 @@ impl<'a> Worker<'a> {
             used: ThreadUse::default(),
             stalled: false,
             backlog: 0,
+            unsent_counted: false,
             asleep_ns: 0,
             reported: (0, 0, 0),
         }
@@ -169,15 +171,14 @@ impl<'a> Worker<'a> {
             }
             return self.producers.iter().any(Producer::is_alive);
         }
-        if now_ns > times.measure_ns.1 + DRAIN_NS {
+        if !self.unsent_counted {
+            self.unsent_counted = true;
+            self.backlog = self.producers.iter().map(|producer| producer.count_unsent(books)).sum();
+        }
+        if now_ns > times.measure_ns.1.saturating_add(DRAIN_NS) {
             self.producers.iter_mut().for_each(|producer| producer.close(books));
         }
-        let open = self.producers.iter().any(|producer| producer.is_alive() && producer.in_flight() > 0);
-        if !open {
-            let living = self.producers.iter().filter(|producer| producer.is_alive());
-            self.backlog = living.map(|producer| producer.pace.backlog(times.measure_ns.1)).sum();
-        }
-        open
+        self.producers.iter().any(|producer| producer.is_alive() && producer.in_flight() > 0)
     }
 
     fn step_consumers(&mut self, now_ns: u64, ends_known: bool) {
