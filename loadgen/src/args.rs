@@ -152,6 +152,12 @@ pub struct RunArgs {
     /// Do not compute the CRC-32C of what is read.
     #[arg(long)]
     pub no_verify_payload: bool,
+    /// Version of Produce requests; default: the highest that both sides know.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i16).range(3..=11))]
+    pub produce_version: Option<i16>,
+    /// Version of Fetch requests.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i16).range(4..=12))]
+    pub fetch_version: Option<i16>,
     /// File to keep the books in: what was sent and acked, by key.
     #[arg(long, value_name = "FILE")]
     pub state: Option<PathBuf>,

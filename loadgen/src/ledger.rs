@@ -56,6 +56,17 @@ impl Ledger {
         }
     }
 
+    /// All that was sent since the books were `before` may be there or not.
+    pub fn nothing_was_acked_since(&mut self, before: &Self) {
+        for key in 0..self.keys() {
+            let from = before.sent[key as usize] + 1;
+            let to = self.sent[key as usize];
+            if from <= to {
+                self.mark_maybe(key, from, to);
+            }
+        }
+    }
+
     pub fn sent_records(&self) -> u64 {
         self.sent.iter().sum()
     }

@@ -287,13 +287,13 @@ impl Producer {
         }
     }
 
-    /// With acks=0 there are no answers: what is written whole is done.
+    /// With acks=0 there are no answers: what is written whole is done. Nothing of it is acked, see
+    /// [`Ledger::nothing_was_acked_since`].
     fn count_written(&mut self, books: &mut ProducerBooks<'_>) {
         let now_ns = books.clock.now_ns();
         while self.answered < self.written_bytes / self.frame_bytes as u64 {
             let slot = self.slots[(self.answered % self.spec.window as u64) as usize];
             self.acked(books, slot, now_ns);
-            self.mark_maybe(books, self.answered);
             self.answered += 1;
         }
     }

@@ -31,10 +31,14 @@ pub fn run(args: &RunArgs) -> Result<Report> {
     let cores = plan_cores(args);
     let Some(bootstrap) = &args.bootstrap else {
         let embedded = Embedded::start(args, &cores.server)?;
-        let mut report = run_on(args, embedded.server.kafka_addr(), &cores)?;
+        let ran = run_on(args, embedded.server.kafka_addr(), &cores);
+        let stats = serde_json::to_value(embedded.server.stats()).ok();
+        // Also after an error the server must not outlive its data.
+        let stopped = embedded.stop();
+        let mut report = ran?;
+        stopped?;
         report.settings.broker = "an embedded Keylane".to_owned();
-        report.server_stats = serde_json::to_value(embedded.server.stats()).ok();
-        embedded.stop()?;
+        report.server_stats = stats;
         return Ok(report);
     };
     let mut report = run_on(args, client::resolve(bootstrap)?, &cores)?;
@@ -294,6 +298,9 @@ fn gather(args: &RunArgs, target: &Target, workers: Vec<Worker<'_>>) -> Outcome 
         all.read_until_ns = all.read_until_ns.max(consumed.progress_ns);
         all.consumer_disconnects += consumed.disconnects;
         all.checker.merge(consumed.checker);
+    }
+    if args.acks == Acks::Zero {
+        all.ledger.nothing_was_acked_since(ledger);
     }
     all
 }

@@ -102,6 +102,9 @@ pub struct Target {
 impl Target {
     pub fn prepare(args: &RunArgs, address: SocketAddr) -> Result<(Self, Admin)> {
         let mut admin = Admin::connect(address)?;
+        let versions = &mut admin.versions;
+        versions.produce = args.produce_version.unwrap_or(versions.produce);
+        versions.fetch = args.fetch_version.unwrap_or(versions.fetch);
         let resumed = match (&args.state, args.resume) {
             (Some(path), true) => Some(State::load(path)?),
             _ => None,
