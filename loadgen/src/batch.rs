@@ -8,7 +8,8 @@
 //! at the end of an answer is left out.
 
 use crate::keys::{KeyNames, Rng};
-use crate::protocol::{self, Decoded, Put, Reader};
+use crate::protocol;
+use crate::wire::{DecodeError, Decoded, Put, Reader};
 
 /// Bytes of a batch before its records.
 pub const HEADER_BYTES: usize = 61;
@@ -384,7 +385,7 @@ impl<'a> BatchView<'a> {
 
 fn read_record<'a>(r: &mut Reader<'a>) -> Decoded<(i64, &'a [u8], &'a [u8])> {
     let length = r.varint()?;
-    let mut r = Reader::new(r.take(usize::try_from(length).map_err(|_| protocol::DecodeError::BadLength)?)?);
+    let mut r = Reader::new(r.take(usize::try_from(length).map_err(|_| DecodeError::BadLength)?)?);
     r.u8()?;
     r.varint()?;
     let delta = r.varint()?;
@@ -396,7 +397,7 @@ fn read_record<'a>(r: &mut Reader<'a>) -> Decoded<(i64, &'a [u8], &'a [u8])> {
 /// A length and that many bytes; null reads as empty.
 fn read_field<'a>(r: &mut Reader<'a>) -> Decoded<&'a [u8]> {
     let len = r.varint()?;
-    r.take(usize::try_from(len.max(0)).map_err(|_| protocol::DecodeError::BadLength)?)
+    r.take(usize::try_from(len.max(0)).map_err(|_| DecodeError::BadLength)?)
 }
 
 #[cfg(test)]

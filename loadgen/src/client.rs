@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::protocol::{self, TopicMetadata, Versions};
+use crate::wire::Reader;
 
 /// The longest answer that is read.
 pub const FRAME_BYTES_MAX: usize = 128 << 20;
@@ -57,7 +58,7 @@ impl Admin {
         self.stream.write_all(&frame).context("sending a request")?;
         let mut head = [0; 8];
         self.stream.read_exact(&mut head).context("waiting for an answer")?;
-        let mut r = protocol::Reader::new(&head);
+        let mut r = Reader::new(&head);
         let (length, correlation) = (r.i32()?, r.i32()?);
         ensure!(correlation == self.correlation, "an answer to another request");
         let length = usize::try_from(length)?.checked_sub(4).context("an answer without a body")?;

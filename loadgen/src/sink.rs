@@ -16,7 +16,8 @@ use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::time::Timespec;
 
 use crate::client::{Flow, Inbox};
-use crate::protocol::{self, Decoded, Put, Reader};
+use crate::protocol;
+use crate::wire::{DecodeError, Decoded, Put, Reader};
 
 const LISTENER: u64 = u64::MAX;
 
@@ -73,8 +74,8 @@ impl Log {
         let mut head = Reader::new(records);
         head.take(57)?;
         let count = head.i32()?;
-        let index = usize::try_from(partition).map_err(|_| protocol::DecodeError::BadLength)?;
-        let known = self.partitions.get_mut(index).ok_or(protocol::DecodeError::BadLength)?;
+        let index = usize::try_from(partition).map_err(|_| DecodeError::BadLength)?;
+        let known = self.partitions.get_mut(index).ok_or(DecodeError::BadLength)?;
         let base = known.next_offset;
         match self.keep {
             Keep::Nothing => known.next_offset += i64::from(count),
@@ -247,7 +248,7 @@ fn answer(frame: &[u8], out: &mut Vec<u8>, log: &mut Log) -> Decoded<()> {
         }
         protocol::LIST_OFFSETS => answer_offsets(&mut r, out, version, log)?,
         protocol::FETCH => answer_fetch(&mut r, out, version, log)?,
-        _ => return Err(protocol::DecodeError::BadLength),
+        _ => return Err(DecodeError::BadLength),
     }
     protocol::end_frame(out, start);
     Ok(())
@@ -366,7 +367,7 @@ fn answer_offsets(r: &mut Reader<'_>, out: &mut Vec<u8>, version: i16, log: &Log
 /// Fetch version 12 only: the one that this client picks.
 fn answer_fetch(r: &mut Reader<'_>, out: &mut Vec<u8>, version: i16, log: &Log) -> Decoded<()> {
     if version != 12 {
-        return Err(protocol::DecodeError::BadLength);
+        return Err(DecodeError::BadLength);
     }
     r.take(4 + 4 + 4 + 4 + 1 + 4 + 4)?;
     r.count(true)?;
@@ -383,10 +384,10 @@ fn answer_fetch(r: &mut Reader<'_>, out: &mut Vec<u8>, version: i16, log: &Log) 
         r.i32()?;
         let offset = r.i64()?;
         r.take(4 + 8)?;
-        let limit = usize::try_from(r.i32()?).map_err(|_| protocol::DecodeError::BadLength)?;
+        let limit = usize::try_from(r.i32()?).map_err(|_| DecodeError::BadLength)?;
         r.skip_tags()?;
         let known = usize::try_from(index).ok().and_then(|index| log.partitions.get(index));
-        let partition = known.ok_or(protocol::DecodeError::BadLength)?;
+        let partition = known.ok_or(DecodeError::BadLength)?;
         out.i32(index);
         out.i16(0);
         out.i64(partition.next_offset);
