@@ -1,0 +1,274 @@
+//! The least parsing that finds the one record batch of a Produce request, and its answer.
+//!
+//! Versions 3 to 11: one topic, one partition, one batch of format 2; anything else is `None` and the
+//! connection is closed. Nothing is allocated: the parts are slices of the receive buffer.
+
+/// API key of Produce.
+pub const PRODUCE: i16 = 0;
+/// Versions of Produce that are understood.
+pub const PRODUCE_VERSIONS: std::ops::RangeInclusive<i16> = 3..=11;
+
+/// First version of Produce in the flexible encoding.
+const FLEXIBLE_FROM: i16 = 9;
+/// Size of the header of a batch, in bytes.
+const BATCH_HEADER: usize = 61;
+/// Where the checksum of a batch lies.
+const CRC_AT: usize = 17;
+/// Where the bytes that the checksum covers begin: at `attributes`.
+const CRC_FROM: usize = 21;
+/// Where the number of records lies.
+const COUNT_AT: usize = 57;
+
+/// A Produce request of one batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Produce<'a> {
+    /// Version of the request, and so of the answer.
+    pub version: i16,
+    /// Number that ties the answer to the request.
+    pub correlation: i32,
+    /// 0: no answer is wanted.
+    pub acks: i16,
+    /// Name of the topic.
+    pub topic: &'a [u8],
+    /// Index of the partition.
+    pub partition: i32,
+    /// The batch, header included.
+    pub batch: &'a [u8],
+}
+
+/// A cursor over a frame; every step checks the bytes that are left.
+struct Cursor<'a>(&'a [u8]);
+
+impl<'a> Cursor<'a> {
+    fn take(&mut self, n: usize) -> Option<&'a [u8]> {
+        let (front, rest) = self.0.split_at_checked(n)?;
+        self.0 = rest;
+        Some(front)
+    }
+
+    fn i16(&mut self) -> Option<i16> {
+        Some(i16::from_be_bytes(self.take(2)?.try_into().ok()?))
+    }
+
+    fn i32(&mut self) -> Option<i32> {
+        Some(i32::from_be_bytes(self.take(4)?.try_into().ok()?))
+    }
+
+    fn uvarint(&mut self) -> Option<usize> {
+        let mut value = 0usize;
+        for shift in [0, 7, 14, 21, 28] {
+            let byte = *self.take(1)?.first()?;
+            value |= usize::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                return Some(value);
+            }
+        }
+        None
+    }
+
+    /// A string or bytes in the compact form; `None` inside if null.
+    fn compact(&mut self) -> Option<Option<&'a [u8]>> {
+        match self.uvarint()? {
+            0 => Some(None),
+            n => Some(Some(self.take(n - 1)?)),
+        }
+    }
+
+    fn nullable_string(&mut self) -> Option<Option<&'a [u8]>> {
+        match self.i16()? {
+            n if n < 0 => Some(None),
+            n => Some(Some(self.take(n as usize)?)),
+        }
+    }
+
+    fn tagged_fields(&mut self) -> Option<()> {
+        for _ in 0..self.uvarint()? {
+            self.uvarint()?;
+            let n = self.uvarint()?;
+            self.take(n)?;
+        }
+        Some(())
+    }
+}
+
+/// API key, version and correlation id of a frame (without its length prefix).
+pub fn request_head(frame: &[u8]) -> Option<(i16, i16, i32)> {
+    let mut at = Cursor(frame);
+    Some((at.i16()?, at.i16()?, at.i32()?))
+}
+
+/// Finds the batch of a Produce request in a frame without its length prefix.
+pub fn parse_produce(frame: &[u8]) -> Option<Produce<'_>> {
+    let mut at = Cursor(frame);
+    let (key, version, correlation) = (at.i16()?, at.i16()?, at.i32()?);
+    if key != PRODUCE || !PRODUCE_VERSIONS.contains(&version) {
+        return None;
+    }
+    at.nullable_string()?; // client id
+    let (acks, topic, partition, batch);
+    if version >= FLEXIBLE_FROM {
+        at.tagged_fields()?;
+        at.compact()?; // transactional id
+        acks = at.i16()?;
+        at.i32()?; // time-out
+        (at.uvarint()? == 2).then_some(())?;
+        topic = at.compact()??;
+        (at.uvarint()? == 2).then_some(())?;
+        partition = at.i32()?;
+        batch = at.compact()??;
+    } else {
+        at.nullable_string()?;
+        acks = at.i16()?;
+        at.i32()?;
+        (at.i32()? == 1).then_some(())?;
+        topic = at.nullable_string()??;
+        (at.i32()? == 1).then_some(())?;
+        partition = at.i32()?;
+        let n = usize::try_from(at.i32()?).ok()?;
+        batch = at.take(n)?;
+    }
+    (batch.len() >= BATCH_HEADER).then_some(Produce { version, correlation, acks, topic, partition, batch })
+}
+
+/// Whether the checksum of a batch fits its bytes.
+pub fn crc_fits(batch: &[u8]) -> bool {
+    batch[CRC_AT..CRC_FROM] == crc32c::crc32c(&batch[CRC_FROM..]).to_be_bytes()
+}
+
+/// The number of records that the header of a batch states.
+pub fn record_count(batch: &[u8]) -> i32 {
+    let mut at = Cursor(&batch[COUNT_AT..]);
+    at.i32().unwrap_or(0)
+}
+
+/// Appends the answer to `request`, length prefix included.
+pub fn put_answer(out: &mut Vec<u8>, request: &Produce<'_>, error: i16, base_offset: i64) {
+    let start = out.len();
+    out.extend_from_slice(&[0; 4]);
+    out.extend_from_slice(&request.correlation.to_be_bytes());
+    let flexible = request.version >= FLEXIBLE_FROM;
+    if flexible {
+        out.extend_from_slice(&[0, 2]); // no tagged fields; one topic
+        put_uvarint(out, request.topic.len() + 1);
+        out.extend_from_slice(request.topic);
+        out.push(2); // one partition
+    } else {
+        out.extend_from_slice(&1i32.to_be_bytes());
+        out.extend_from_slice(&(request.topic.len() as i16).to_be_bytes());
+        out.extend_from_slice(request.topic);
+        out.extend_from_slice(&1i32.to_be_bytes());
+    }
+    out.extend_from_slice(&request.partition.to_be_bytes());
+    out.extend_from_slice(&error.to_be_bytes());
+    out.extend_from_slice(&base_offset.to_be_bytes());
+    out.extend_from_slice(&(-1i64).to_be_bytes()); // log append time
+    if request.version >= 5 {
+        out.extend_from_slice(&0i64.to_be_bytes()); // log start offset
+    }
+    if flexible {
+        // No record errors, no message, no tagged fields of the partition nor the topic, no throttling,
+        // no tagged fields.
+        out.extend_from_slice(&[1, 0, 0, 0, 0, 0, 0, 0, 0]);
+    } else {
+        if request.version >= 8 {
+            out.extend_from_slice(&[0, 0, 0, 0, 0xff, 0xff]); // no record errors, no message
+        }
+        out.extend_from_slice(&0i32.to_be_bytes()); // throttling
+    }
+    let length = (out.len() - start - 4) as u32;
+    out[start..start + 4].copy_from_slice(&length.to_be_bytes());
+}
+
+fn put_uvarint(out: &mut Vec<u8>, mut value: usize) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::{Buf, Bytes, BytesMut};
+    use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
+    use kafka_protocol::messages::{
+        ApiKey, ProduceRequest, ProduceResponse, RequestHeader, ResponseHeader, TopicName,
+    };
+    use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, StrBytes};
+
+    use super::*;
+
+    fn frame(version: i16, topic: &str, batch: &[u8]) -> Vec<u8> {
+        let partition =
+            PartitionProduceData::default().with_index(7).with_records(Some(Bytes::copy_from_slice(batch)));
+        let data = TopicProduceData::default()
+            .with_name(TopicName(StrBytes::from_string(topic.into())))
+            .with_partition_data(vec![partition]);
+        let request =
+            ProduceRequest::default().with_acks(-1).with_timeout_ms(1000).with_topic_data(vec![data]);
+        let header = RequestHeader::default()
+            .with_request_api_key(ApiKey::Produce as i16)
+            .with_request_api_version(version)
+            .with_correlation_id(42)
+            .with_client_id(Some(StrBytes::from_static_str("test")));
+        let mut out = BytesMut::new();
+        header.encode(&mut out, ProduceRequest::header_version(version)).unwrap();
+        request.encode(&mut out, version).unwrap();
+        out.to_vec()
+    }
+
+    fn batch() -> Vec<u8> {
+        let mut batch: Vec<u8> = (0..200u8).collect();
+        batch[COUNT_AT..COUNT_AT + 4].copy_from_slice(&3i32.to_be_bytes());
+        let crc = crc32c::crc32c(&batch[CRC_FROM..]);
+        batch[CRC_AT..CRC_FROM].copy_from_slice(&crc.to_be_bytes());
+        batch
+    }
+
+    #[test]
+    fn finds_the_batch_and_answers_in_every_version() {
+        let batch = batch();
+        let long_name = "t".repeat(200);
+        for version in PRODUCE_VERSIONS {
+            let frame = frame(version, &long_name, &batch);
+            let request = parse_produce(&frame).unwrap();
+            assert_eq!(request.batch, &batch[..]);
+            assert_eq!((request.partition, request.acks, request.correlation), (7, -1, 42));
+            assert!(crc_fits(request.batch));
+            assert_eq!(record_count(request.batch), 3);
+
+            let mut out = vec![0xee];
+            put_answer(&mut out, &request, 2, 1234);
+            let mut answer = Bytes::from(out.split_off(1));
+            assert_eq!(answer.get_u32() as usize, answer.len());
+            let header =
+                ResponseHeader::decode(&mut answer, ProduceResponse::header_version(version)).unwrap();
+            assert_eq!(header.correlation_id, 42);
+            let response = ProduceResponse::decode(&mut answer, version).unwrap();
+            assert!(answer.is_empty(), "version {version}: bytes left over");
+            let topic = &response.responses[0];
+            assert_eq!(topic.name.0.as_str(), long_name);
+            let partition = &topic.partition_responses[0];
+            assert_eq!((partition.index, partition.error_code, partition.base_offset), (7, 2, 1234));
+            assert_eq!(partition.log_append_time_ms, -1);
+        }
+    }
+
+    #[test]
+    fn a_cut_frame_is_refused_at_every_length() {
+        for version in [3, 9] {
+            let frame = frame(version, "topic", &batch());
+            let end_of_batch = frame.windows(200).position(|w| w == batch()).unwrap() + 200;
+            for n in 0..end_of_batch {
+                assert_eq!(parse_produce(&frame[..n]), None, "version {version}, {n} bytes");
+            }
+        }
+    }
+
+    #[test]
+    fn a_changed_byte_breaks_the_checksum() {
+        let mut batch = batch();
+        batch[100] ^= 1;
+        assert!(!crc_fits(&batch));
+    }
+}
