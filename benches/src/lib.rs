@@ -2,5 +2,7 @@
 //!
 //! [`ceiling`] is the bare loop that carries the same bytes with nothing around it: the throughput one
 //! core can reach with this runtime, this network path and this disk.
+//! [`share`] is what comparing a server with it needs.
 
 pub mod ceiling;
+pub mod share;

@@ -22,9 +22,18 @@ def create(name, partitions, config=None):
         return found and len(found.partitions) == partitions and all(p.leader >= 0 for p in found.partitions.values())
 
     wait_for(f"topic {name} with leaders", 20, there)
+
     # A leader that is not ready refuses batches, and without idempotence their repetition changes the order.
-    for found in admin.list_offsets({TopicPartition(name, p): OffsetSpec.latest() for p in range(partitions)}).values():
-        wait_for(f"leaders of {name}", 10, lambda found=found: found.result(10))
+    def leaders_answer():
+        wanted = {TopicPartition(name, p): OffsetSpec.latest() for p in range(partitions)}
+        try:
+            return all(found.result(10) for found in admin.list_offsets(wanted).values())
+        except KafkaException as cause:
+            if cause.args[0].retriable() or cause.args[0].code() == KafkaError.NOT_LEADER_FOR_PARTITION:
+                return False
+            raise
+
+    wait_for(f"leaders of {name}", 20, leaders_answer)
 
 
 def consumer(**options):
