@@ -175,9 +175,10 @@ impl Bench {
     ) -> anyhow::Result<Value> {
         let (out, err) = (folder.join("load.json"), folder.join("load.log"));
         let mut command = Command::new(self.programs.join("keylane-loadgen"));
+        // Without consumers, the default: what is read back would cost only one of the servers.
         command
             .args(["run", "--bootstrap", &address.to_string(), "--cores", &self.args.load_cores])
-            .args(["--consumers", "0", "--record-bytes", "1024", "--json", "--no-progress"])
+            .args(["--record-bytes", "1024", "--json", "--no-progress"])
             .args(["--partitions", &partitions.to_string(), "--server-pid", &server_pid.to_string()])
             .args(["--duration", &format!("{}s", self.args.seconds)])
             .args(["--warmup", &format!("{}s", self.args.warmup)])

@@ -1,4 +1,4 @@
-//! What a client asks before it produces: ApiVersions, Metadata, CreateTopics.
+//! What a client asks before it produces: ApiVersions, Metadata, CreateTopics, ListOffsets.
 //!
 //! One broker, itself; every topic that is asked for exists. Anything else ends the connection.
 
@@ -10,15 +10,19 @@ use std::net::SocketAddr;
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::messages::api_versions_response::ApiVersion;
 use kafka_protocol::messages::create_topics_response::CreatableTopicResult;
+use kafka_protocol::messages::list_offsets_response::{
+    ListOffsetsPartitionResponse, ListOffsetsTopicResponse,
+};
 use kafka_protocol::messages::metadata_response::{
     MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
 use kafka_protocol::messages::{
-    ApiKey, ApiVersionsResponse, BrokerId, CreateTopicsRequest, CreateTopicsResponse, MetadataRequest,
-    MetadataResponse, RequestHeader, ResponseHeader, TopicName,
+    ApiKey, ApiVersionsResponse, BrokerId, CreateTopicsRequest, CreateTopicsResponse, ListOffsetsRequest,
+    ListOffsetsResponse, MetadataRequest, MetadataResponse, RequestHeader, ResponseHeader, TopicName,
 };
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, StrBytes};
 
+use super::connection::Offsets;
 use super::wire;
 
 /// Most partitions a topic can have.
@@ -26,14 +30,18 @@ pub const PARTITIONS_MAX: usize = 100_000;
 /// Largest request that is decoded, in bytes: the decoder allocates what array lengths say, so only
 /// plausible requests get there.
 const REQUEST_BYTES_MAX: usize = 1 << 20;
+/// Kafka's timestamp for the beginning of a partition.
+const EARLIEST: i64 = -2;
 /// Kafka's error UNSUPPORTED_VERSION.
 const UNSUPPORTED_VERSION: i16 = 35;
 
-/// (key, lowest, highest version) as advertised. Fetch is listed because librdkafka takes the record
-/// format from it; to ask for it ends the connection. Produce is listed from 0 for the same reason.
-const SERVED: [(ApiKey, i16, i16); 5] = [
+/// (key, lowest, highest version) as advertised. Fetch is listed because clients look for it before they
+/// produce (librdkafka takes the record format from it); to ask for it ends the connection. Produce is
+/// listed from 0 for the same reason.
+const SERVED: [(ApiKey, i16, i16); 6] = [
     (ApiKey::Produce, 0, *wire::PRODUCE_VERSIONS.end()),
-    (ApiKey::Fetch, 4, 11),
+    (ApiKey::Fetch, 4, 12),
+    (ApiKey::ListOffsets, 1, 5),
     (ApiKey::Metadata, 0, 12),
     (ApiKey::ApiVersions, 0, 4),
     (ApiKey::CreateTopics, 2, 7),
@@ -57,8 +65,8 @@ impl Admin {
         Self { address, partitions, created: RefCell::default() }
     }
 
-    /// The answer to a frame, length prefix included.
-    pub fn answer(&self, frame: &[u8]) -> io::Result<Vec<u8>> {
+    /// The answer to a frame, length prefix included; `offsets` are the next offsets of all partitions.
+    pub fn answer(&self, frame: &[u8], offsets: &Offsets) -> io::Result<Vec<u8>> {
         let (key, version, correlation) = wire::request_head(frame).ok_or_else(|| invalid("short frame"))?;
         if frame.len() > REQUEST_BYTES_MAX {
             return Err(invalid("request too large"));
@@ -83,6 +91,11 @@ impl Admin {
                 .map_err(invalid)?;
             let request = CreateTopicsRequest::decode(&mut body, version).map_err(invalid)?;
             return frame_of(correlation, version, &self.create(&request));
+        }
+        if key == ApiKey::ListOffsets as i16 {
+            RequestHeader::decode(&mut body, ListOffsetsRequest::header_version(version)).map_err(invalid)?;
+            let request = ListOffsetsRequest::decode(&mut body, version).map_err(invalid)?;
+            return frame_of(correlation, version, &Self::list_offsets(&request, offsets));
         }
         Err(invalid("not served"))
     }
@@ -139,6 +152,33 @@ impl Admin {
         });
         CreateTopicsResponse::default().with_topics(results.collect())
     }
+
+    /// The beginning is 0; every other question is answered with the end.
+    fn list_offsets(request: &ListOffsetsRequest, offsets: &Offsets) -> ListOffsetsResponse {
+        let topics = request.topics.iter().map(|topic| {
+            let partitions = topic.partitions.iter().map(|asked| {
+                let end = end_of(offsets, &topic.name, asked.partition_index);
+                let offset = if asked.timestamp == EARLIEST { 0 } else { end };
+                ListOffsetsPartitionResponse::default()
+                    .with_partition_index(asked.partition_index)
+                    .with_timestamp(-1)
+                    .with_leader_epoch(0)
+                    .with_offset(offset)
+            });
+            ListOffsetsTopicResponse::default()
+                .with_name(topic.name.clone())
+                .with_partitions(partitions.collect())
+        });
+        ListOffsetsResponse::default().with_topics(topics.collect())
+    }
+}
+
+/// The next offset of a partition.
+fn end_of(offsets: &Offsets, topic: &TopicName, partition: i32) -> i64 {
+    let topics = offsets.borrow();
+    let Some(ends) = topics.get(topic.0.as_bytes()) else { return 0 };
+    let index = usize::try_from(partition).unwrap_or(usize::MAX);
+    ends.borrow().get(index).copied().unwrap_or(0)
 }
 
 fn frame_of<M: Encodable + HeaderVersion>(correlation: i32, version: i16, body: &M) -> io::Result<Vec<u8>> {

@@ -165,7 +165,7 @@ impl Receiver {
         let (key, ..) = wire::request_head(frame).ok_or_else(|| malformed("frame too small"))?;
         if key != wire::PRODUCE {
             let shared = &self.shared;
-            let answer = shared.admin.answer(frame)?;
+            let answer = shared.admin.answer(frame, &shared.offsets)?;
             shared.log.answer(&mut self.place, &self.outbox, |out| out.extend_from_slice(&answer));
             return Ok(());
         }
