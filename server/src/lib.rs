@@ -18,4 +18,4 @@ mod server;
 mod topics;
 
 pub use config::ServerConfig;
-pub use server::{ServerHandle, StartError, Stats, start};
+pub use server::{ServerHandle, StartError, Stats, abort_on_panic, start};

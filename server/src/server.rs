@@ -322,3 +322,15 @@ fn short_id(id: uuid::Uuid) -> String {
         })
         .collect()
 }
+
+/// For a program that is nothing but this server: any panic ends the process. A core that panicked must not
+/// leave a server half alive; everything acked is on the disk.
+pub fn abort_on_panic() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        if !crate::broker::record_time::panic_is_caught() {
+            report(info);
+            std::process::abort();
+        }
+    }));
+}

@@ -32,7 +32,6 @@ impl<'a> ApiVersionsRequest<'a> {
             request.client_software_version = r.string(flexible, "client_software_version")?;
         }
         r.skip_tags(flexible)?;
-        r.finish()?;
         Ok(request)
     }
 }

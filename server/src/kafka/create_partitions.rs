@@ -41,7 +41,6 @@ impl<'a> CreatePartitionsRequest<'a> {
             validate_only: r.bool("validate_only")?,
         };
         r.skip_tags(flexible)?;
-        r.finish()?;
         Ok(request)
     }
 }

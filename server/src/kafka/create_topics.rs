@@ -57,7 +57,6 @@ impl<'a> CreateTopicsRequest<'a> {
             validate_only: r.bool("validate_only")?,
         };
         r.skip_tags(flexible)?;
-        r.finish()?;
         Ok(request)
     }
 }

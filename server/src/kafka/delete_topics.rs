@@ -48,7 +48,6 @@ impl<'a> DeleteTopicsRequest<'a> {
         };
         let timeout_ms = r.i32("timeout_ms")?;
         r.skip_tags(flexible)?;
-        r.finish()?;
         Ok(Self { topics, timeout_ms })
     }
 }

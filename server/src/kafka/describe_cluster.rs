@@ -33,7 +33,6 @@ impl DescribeClusterRequest {
             include_fenced_brokers: version >= 2 && r.bool("include_fenced_brokers")?,
         };
         r.skip_tags(true)?;
-        r.finish()?;
         Ok(request)
     }
 }

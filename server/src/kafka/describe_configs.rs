@@ -56,7 +56,6 @@ impl<'a> DescribeConfigsRequest<'a> {
             include_documentation: version >= 3 && r.bool("include_documentation")?,
         };
         r.skip_tags(flexible)?;
-        r.finish()?;
         Ok(request)
     }
 }

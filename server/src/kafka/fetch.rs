@@ -130,7 +130,6 @@ impl<'a> FetchRequest<'a> {
             }
             field.finish()
         })?;
-        r.finish()?;
         Ok(Self {
             cluster_id,
             replica_id,

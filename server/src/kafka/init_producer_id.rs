@@ -30,7 +30,6 @@ impl<'a> InitProducerIdRequest<'a> {
             producer_epoch: if version >= 3 { r.i16("producer_epoch")? } else { -1 },
         };
         r.skip_tags(flexible)?;
-        r.finish()?;
         Ok(request)
     }
 }

@@ -82,7 +82,6 @@ impl<'a> ListOffsetsRequest<'a> {
             timeout_ms: if version >= 10 { r.i32("timeout_ms")? } else { 0 },
         };
         r.skip_tags(flexible)?;
-        r.finish()?;
         Ok(request)
     }
 }

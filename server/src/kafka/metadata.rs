@@ -69,7 +69,6 @@ impl<'a> MetadataRequest<'a> {
                 && r.bool("include_topic_authorized_operations")?,
         };
         r.skip_tags(flexible)?;
-        r.finish()?;
         Ok(request)
     }
 }

@@ -2,7 +2,9 @@
 //!
 //! Promises: requests are decoded by hand with a bounded reader ([`wire`]), so that no frame can make the
 //! server allocate more than a small multiple of its own length; responses are encoded by hand, into the
-//! connection's buffer. Nothing here knows of topics, logs or sockets. Reference:
+//! connection's buffer. Bytes that follow
+//! a request in its frame are ignored, as Kafka does (librdkafka's Metadata v12 has three). Nothing here knows
+//! of topics, logs or sockets. Reference:
 //! <https://kafka.apache.org/protocol>.
 pub mod api_versions;
 pub mod create_partitions;

@@ -116,7 +116,6 @@ impl<'a> ProduceRequest<'a> {
         }
         *r = items.reader;
         r.skip_tags(layout.flexible)?;
-        r.finish()?;
         Ok(Self { transactional_id, acks, timeout_ms, topic_count, partition_count, layout, topics })
     }
 

@@ -332,7 +332,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Nothing may be left.
+    /// Nothing may be left: for tagged fields, whose length is stated.
     #[inline]
     pub fn finish(&self) -> Result<(), WireError> {
         match self.remaining() {
