@@ -32,6 +32,7 @@ pub struct Outcome {
     batch_bytes_read: u64,
     batches_above_watermark: u64,
     read_until_ns: u64,
+    read_during_load: u64,
     stalled: bool,
     complete: bool,
     used: Vec<ThreadUse>,
@@ -60,6 +61,7 @@ impl Outcome {
             batch_bytes_read: 0,
             batches_above_watermark: 0,
             read_until_ns: 0,
+            read_during_load: 0,
             stalled: false,
             complete: args.consumers > 0,
             used: Vec::new(),
@@ -70,6 +72,7 @@ impl Outcome {
             all.complete &= worker.consumers.iter().all(|consumer| consumer.is_done());
             all.stalled |= worker.stalled;
             all.backlog += worker.backlog;
+            all.read_during_load += worker.read_during_load;
             all.used.push(worker.used);
             let books = worker.producer_books;
             all.measured.add(&books.measured);
@@ -125,6 +128,7 @@ impl Outcome {
             let after_seconds = after.then_some(read_ns as f64 / 1e9);
             report.consumed = Some(Consumed {
                 after_seconds,
+                records_during_load: self.read_during_load,
                 after_batch_bytes_per_s: after_seconds.map(|s| per(self.batch_bytes_read as f64, s)),
                 records_total: self.checker.records(),
                 batch_bytes_total: self.batch_bytes_read,

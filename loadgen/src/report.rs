@@ -58,6 +58,8 @@ pub struct Produced {
 pub struct Consumed {
     pub records_total: u64,
     pub batch_bytes_total: u64,
+    /// Read while producers were at work; 0 if all is read back after the load.
+    pub records_during_load: u64,
     /// Reading back after the load: how long, and how fast.
     pub after_seconds: Option<f64>,
     pub after_batch_bytes_per_s: Option<f64>,

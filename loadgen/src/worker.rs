@@ -85,6 +85,9 @@ pub struct Worker<'a> {
     pub stalled: bool,
     /// Requests that were due and never sent.
     pub backlog: u64,
+    /// Records read before the ends were known.
+    pub read_during_load: u64,
+    ends_known: bool,
     unsent_counted: bool,
     asleep_ns: u64,
     reported: (u64, u64, u64),
@@ -101,6 +104,8 @@ impl<'a> Worker<'a> {
             used: ThreadUse::default(),
             stalled: false,
             backlog: 0,
+            read_during_load: 0,
+            ends_known: false,
             unsent_counted: false,
             asleep_ns: 0,
             reported: (0, 0, 0),
@@ -116,7 +121,6 @@ impl<'a> Worker<'a> {
         let mut events = Vec::with_capacity(256);
         let mut measure = Measure::default();
         let mut producing = true;
-        let mut ends_known = false;
         loop {
             let now_ns = self.producer_books.clock.now_ns();
             measure.at(now_ns, times, self);
@@ -128,13 +132,16 @@ impl<'a> Worker<'a> {
                     self.consumer_books.progress_ns = now_ns;
                 }
             }
-            if !ends_known && let Some(ends) = shared.ends.get() {
-                ends_known = true;
+            if !self.ends_known
+                && let Some(ends) = shared.ends.get()
+            {
+                self.ends_known = true;
+                self.read_during_load = self.consumer_books.checker.records();
                 self.consumer_books.progress_ns = now_ns;
                 self.consumers.iter_mut().for_each(|consumer| consumer.set_ends(ends));
             }
-            self.step_consumers(now_ns, ends_known);
-            if !producing && ends_known && self.consumers.iter().all(|c| c.is_done() || !c.is_alive()) {
+            self.step_consumers(now_ns);
+            if !producing && self.ends_known && self.consumers.iter().all(|c| c.is_done() || !c.is_alive()) {
                 measure.at(u64::MAX, times, self);
                 return Ok(());
             }
@@ -181,13 +188,13 @@ impl<'a> Worker<'a> {
         self.producers.iter().any(|producer| producer.is_alive() && producer.in_flight() > 0)
     }
 
-    fn step_consumers(&mut self, now_ns: u64, ends_known: bool) {
-        if !self.tail && !ends_known {
+    fn step_consumers(&mut self, now_ns: u64) {
+        if !self.tail && !self.ends_known {
             return;
         }
         let books = &mut self.consumer_books;
         self.consumers.iter_mut().for_each(|consumer| consumer.pump(books, now_ns));
-        if ends_known && now_ns > books.progress_ns + STALL_NS {
+        if self.ends_known && now_ns > books.progress_ns + STALL_NS {
             self.stalled = self.consumers.iter().any(|c| c.is_alive() && !c.is_done());
             self.consumers.iter_mut().for_each(|consumer| consumer.close(books));
         }
@@ -200,6 +207,8 @@ impl<'a> Worker<'a> {
             producer.on_ready(books, refill);
         } else if let Some(consumer) = self.consumers.get_mut(index - self.producers.len())
             && consumer.is_alive()
+            // A new socket is writable at once: that must not start the reading before its time.
+            && (self.tail || self.ends_known)
         {
             consumer.on_ready(&mut self.consumer_books);
         }

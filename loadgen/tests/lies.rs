@@ -98,3 +98,15 @@ fn a_state_file_carries_the_books_over_runs() {
         assert!(found.checked.records_acked > second.produced.records_acked_total);
     }
 }
+
+/// Consumers that were to read after the load once began with it: their socket was writable.
+#[test]
+fn reading_back_begins_after_the_load() {
+    let address = broker(Keep::Batches(None)).unwrap();
+    let after = load(&address, "--consumers 2 --consume after").unwrap().consumed.unwrap();
+    assert!(after.records_total > 300 && after.after_seconds.is_some());
+    assert_eq!(after.records_during_load, 0);
+    let address = broker(Keep::Batches(None)).unwrap();
+    let tail = load(&address, "--consumers 2 --consume tail").unwrap().consumed.unwrap();
+    assert!(tail.records_during_load > 0 && tail.after_seconds.is_none());
+}
