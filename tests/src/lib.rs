@@ -1,1 +1,3 @@
 //! Keylane.
+
+pub mod crash;

@@ -11,6 +11,8 @@ pub const SECTOR: usize = 512;
 
 const SECTORS: usize = BLOCK / SECTOR;
 
+static ZEROS: [u8; BLOCK] = [0; BLOCK];
+
 /// A block; `None` is a block of zeros.
 pub type Block = Option<Rc<[u8; BLOCK]>>;
 
@@ -64,21 +66,28 @@ impl Content {
         self.len = len;
     }
 
+    /// The bytes from `pos` on, at most `len` of them, piece by piece.
+    pub fn pieces(&self, pos: u64, len: usize) -> impl Iterator<Item = &[u8]> {
+        let end = pos + self.len.saturating_sub(pos).min(len as u64);
+        let mut at = pos;
+        std::iter::from_fn(move || {
+            let from = (at % BLOCK as u64) as usize;
+            let n = (end - at).min((BLOCK - from) as u64) as usize;
+            let block = self.blocks.get((at / BLOCK as u64) as usize)?;
+            at += n as u64;
+            let bytes: &[u8; BLOCK] = block.as_deref().unwrap_or(&ZEROS);
+            (n > 0).then(|| &bytes[from..from + n])
+        })
+    }
+
     /// Copies bytes from `pos` on; returns how many there were.
     pub fn read(&self, pos: u64, out: &mut [u8]) -> usize {
-        let wanted = self.len.saturating_sub(pos).min(out.len() as u64) as usize;
         let mut done = 0;
-        while done < wanted {
-            let at = pos + done as u64;
-            let from = (at % BLOCK as u64) as usize;
-            let n = (BLOCK - from).min(wanted - done);
-            match &self.blocks[(at / BLOCK as u64) as usize] {
-                Some(block) => out[done..done + n].copy_from_slice(&block[from..from + n]),
-                None => out[done..done + n].fill(0),
-            }
-            done += n;
+        for piece in self.pieces(pos, out.len()) {
+            out[done..done + piece.len()].copy_from_slice(piece);
+            done += piece.len();
         }
-        wanted
+        done
     }
 
     /// Replaces whole blocks, extending the file if they reach beyond its end.

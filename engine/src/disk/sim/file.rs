@@ -69,22 +69,28 @@ impl DiskFile for SimFile {
                 self.path(),
                 |_, _| (),
                 |state, ticket, ()| {
-                    let mut bytes = vec![0; buf.capacity()];
-                    let mut n = state.inode(self.ino).visible.read(pos, &mut bytes);
+                    let len = state.inode(self.ino).visible.len().saturating_sub(pos);
+                    let mut n = len.min(buf.capacity() as u64) as usize;
+                    let one_in = state.options.short_read_1_in;
                     match ticket.fault {
                         Some(Fault::Error | Fault::ErrorLost | Fault::NoSpace) => return Err(eio()),
                         Some(Fault::Short(short)) => n = n.min(short),
-                        Some(Fault::Zeroed) => bytes.fill(0),
+                        Some(_) => {}
+                        None => n = Self::short(state, one_in, n).unwrap_or(n),
+                    }
+                    let mut done = 0;
+                    for piece in state.inode(self.ino).visible.pieces(pos, n) {
+                        buf.put(done, piece);
+                        done += piece.len();
+                    }
+                    match ticket.fault {
+                        Some(Fault::Zeroed) => buf.as_mut_slice()[..n].fill(0),
                         Some(Fault::FlipBit) if n > 0 => {
                             let bit = state.rng.below(n as u64 * 8) as usize;
-                            bytes[bit / 8] ^= 1 << (bit % 8);
+                            buf.as_mut_slice()[bit / 8] ^= 1 << (bit % 8);
                         }
-                        _ => {
-                            let one_in = state.options.short_read_1_in;
-                            n = Self::short(state, one_in, n).unwrap_or(n);
-                        }
+                        _ => {}
                     }
-                    buf.put(0, &bytes[..n]);
                     Ok(n)
                 },
             )

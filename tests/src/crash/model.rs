@@ -1,0 +1,168 @@
+//! What was sent, and what was promised of it.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use keylane_engine::disk::sim::Rng;
+use keylane_engine::record_batch::{self, RecordBatch};
+use keylane_engine::{LogId, Offset};
+
+/// A batch that was appended.
+#[derive(Debug, Clone)]
+pub struct Sent {
+    /// The offset it was given.
+    pub base_offset: Offset,
+    /// Its records.
+    pub count: u32,
+    /// As it was sent: the offset in its header is not set.
+    pub bytes: Bytes,
+}
+
+impl Sent {
+    /// Whether these stored bytes are this batch at its offset.
+    pub fn is(&self, stored: &[u8]) -> bool {
+        stored.len() == self.bytes.len()
+            && record_batch::base_offset(stored) == Some(self.base_offset)
+            && stored[8..12] == self.bytes[8..12]
+            && stored[16..] == self.bytes[16..]
+    }
+}
+
+/// One log, from its first batch.
+#[derive(Debug, Default)]
+pub struct Log {
+    /// Every batch that was appended, in order.
+    pub sent: Vec<Sent>,
+    /// So many of them were acknowledged, or shown to a reader.
+    pub acked: usize,
+    /// Whether its batches carry a producer id and sequences.
+    pub idempotent: bool,
+}
+
+impl Log {
+    /// Offset after the last batch.
+    pub fn end(&self) -> Offset {
+        self.end_of(self.sent.len())
+    }
+
+    /// Offset after the first `batches` batches.
+    pub fn end_of(&self, batches: usize) -> Offset {
+        batches.checked_sub(1).map_or(0, |last| {
+            let last = &self.sent[last];
+            last.base_offset + u64::from(last.count)
+        })
+    }
+
+    /// Number of the batch that holds an offset.
+    pub fn batch_at(&self, offset: Offset) -> Option<usize> {
+        let after = self.sent.partition_point(|sent| sent.base_offset <= offset);
+        after.checked_sub(1).filter(|_| offset < self.end())
+    }
+
+    /// A batch that could be sent after `batches` batches of this log.
+    pub fn make(&self, log: LogId, batches: usize, rng: &mut Rng) -> Sent {
+        let count = rng.between(1, 4);
+        let records: Vec<(Vec<u8>, Vec<u8>)> = (0..count)
+            .map(|record| {
+                let len = if rng.one_in(40) { rng.below(5000) } else { rng.below(120) } as usize;
+                let mut value = format!("log {log} batch {batches} record {record} ").into_bytes();
+                let text = value.len();
+                value.resize(text + len, 0);
+                rng.fill(&mut value[text..]);
+                (format!("key {}", rng.below(10)).into_bytes(), value)
+            })
+            .collect();
+        let records: Vec<(&[u8], &[u8])> = records.iter().map(|(k, v)| (&k[..], &v[..])).collect();
+        let time = 1_700_000_000_000 + batches as i64;
+        let bytes = match self.idempotent {
+            true => {
+                let sequence = self.end_of(batches) as i32;
+                record_batch::build_from(&records, time, i64::from(log.0), 0, sequence)
+            }
+            false => record_batch::build(&records, time),
+        };
+        debug_assert!(RecordBatch::check(&bytes).is_ok());
+        Sent { base_offset: self.end_of(batches), count: count as u32, bytes: bytes.into() }
+    }
+}
+
+/// How far a topic has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Its creation was begun.
+    Creating,
+    /// Its creation was acknowledged.
+    Live,
+    /// Its deletion was begun.
+    Deleting,
+    /// Its deletion was acknowledged.
+    Deleted,
+}
+
+/// A topic.
+#[derive(Debug, Clone)]
+pub struct Topic {
+    /// How far it has come.
+    pub stage: Stage,
+    /// Logs of its partitions; not known while it is being created.
+    pub logs: Vec<LogId>,
+}
+
+/// Everything that was sent and promised in a run.
+#[derive(Debug, Default)]
+pub struct Model {
+    /// By name; names are not used twice.
+    pub topics: BTreeMap<String, Topic>,
+    /// By number.
+    pub logs: BTreeMap<LogId, Log>,
+    /// Negative control: a batch counts as acknowledged as soon as it was appended.
+    pub acks_at_once: bool,
+}
+
+/// What was promised at one moment.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// The topics.
+    pub topics: Rc<BTreeMap<String, Topic>>,
+    /// Batches acknowledged and batches sent, by log.
+    pub logs: Vec<(LogId, usize, usize)>,
+}
+
+impl Model {
+    /// What is promised now.
+    pub fn snapshot(&self) -> Snapshot {
+        let logs = self.logs.iter().map(|(id, log)| {
+            let acked = if self.acks_at_once { log.sent.len() } else { log.acked };
+            (*id, acked, log.sent.len())
+        });
+        Snapshot { topics: Rc::new(self.topics.clone()), logs: logs.collect() }
+    }
+
+    /// Notes that the first `batches` batches of a log are durable.
+    pub fn ack(&mut self, log: LogId, batches: usize) {
+        if let Some(log) = self.logs.get_mut(&log) {
+            log.acked = log.acked.max(batches);
+        }
+    }
+
+    /// Batches sent so far, over all logs.
+    pub fn sent(&self) -> usize {
+        self.logs.values().map(|log| log.sent.len()).sum()
+    }
+
+    /// Sets the stage of a topic.
+    pub fn set_stage(&mut self, topic: &str, stage: Stage) {
+        if let Some(topic) = self.topics.get_mut(topic) {
+            topic.stage = stage;
+        }
+    }
+}
+
+impl Snapshot {
+    /// Batches acknowledged and sent of one log.
+    pub fn of(&self, log: LogId) -> (usize, usize) {
+        let found = self.logs.binary_search_by_key(&log, |(id, _, _)| *id);
+        found.map_or((0, 0), |at| (self.logs[at].1, self.logs[at].2))
+    }
+}

@@ -1,0 +1,225 @@
+//! The load of a run: writers with several batches outstanding, a reader, and topics that come and go.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use keylane_engine::catalog::NewTopic;
+use keylane_engine::disk::sim::{Rng, SimDisk};
+use keylane_engine::shard::{CommitState, PartitionRef, Shard};
+use keylane_engine::{AppendError, CommitSeq, LogId, ReadError};
+use tokio::task::{spawn_local, yield_now};
+
+use super::engine::Engine;
+use super::model::{Log, Model, Stage, Topic};
+use super::run::Plan;
+
+type Targets = Rc<RefCell<BTreeMap<LogId, (Shard<SimDisk>, PartitionRef)>>>;
+
+/// What the tasks of a load share.
+#[derive(Clone)]
+struct Load {
+    model: Rc<RefCell<Model>>,
+    targets: Targets,
+    appends_left: Rc<Cell<usize>>,
+    /// A task has given up.
+    over: Rc<Cell<bool>>,
+}
+
+/// Opens the engine and runs the load to its end; returns the open engine.
+pub async fn run(disk: SimDisk, plan: &Plan, model: Rc<RefCell<Model>>) -> Result<Engine, String> {
+    let mut engine =
+        Engine::open(&disk, plan.shards, &plan.options).await.map_err(|e| format!("opening: {e}"))?;
+    let load = Load {
+        model,
+        targets: Targets::default(),
+        appends_left: Rc::new(Cell::new(plan.appends)),
+        over: Rc::default(),
+    };
+    let mut rng = Rng::new(plan.seed);
+    for number in 0..3 {
+        create(&mut engine, &load, number, &mut rng).await?;
+    }
+    disk.set_options(|options| *options = plan.disk.clone());
+    plan.faults.iter().for_each(|rule| disk.add_rule(rule.clone()));
+    let writers: Vec<_> = (0..plan.writers)
+        .map(|_| spawn_local(write(load.clone(), Rng::new(rng.next_u64()), plan.window)))
+        .collect();
+    let reader = spawn_local(read(load.clone(), Rng::new(rng.next_u64())));
+    for number in 3..3 + plan.topic_changes {
+        let due = plan.appends * (3 + plan.topic_changes - number) / (plan.topic_changes + 1);
+        while load.appends_left.get() > due && !load.over.get() {
+            yield_now().await;
+        }
+        create(&mut engine, &load, number, &mut rng).await?;
+        delete(&mut engine, &load, number - 3).await?;
+    }
+    for task in writers.into_iter().chain([reader]) {
+        task.await.map_err(|e| e.to_string())??;
+    }
+    Ok(engine)
+}
+
+fn name(number: usize) -> String {
+    format!("topic-{number}")
+}
+
+async fn create(engine: &mut Engine, load: &Load, number: usize, rng: &mut Rng) -> Result<(), String> {
+    let name = name(number);
+    let topic = Topic { stage: Stage::Creating, logs: Vec::new() };
+    load.model.borrow_mut().topics.insert(name.clone(), topic);
+    let partitions = rng.between(2, 4) as usize;
+    let new = NewTopic { name: name.clone(), partitions, configs: BTreeMap::new() };
+    let made = engine.catalog.create(vec![new]).await.map_err(|e| format!("creating {name}: {e}"))?;
+    let placements: Vec<_> = made.iter().flat_map(|topic| topic.partitions.clone()).collect();
+    let mut model = load.model.borrow_mut();
+    for placement in &placements {
+        let shard = engine.shards[usize::from(placement.shard)].clone();
+        let at = shard.attach(placement.log);
+        load.targets.borrow_mut().insert(placement.log, (shard, at));
+        model.logs.insert(placement.log, Log { idempotent: rng.one_in(2), ..Log::default() });
+    }
+    let topic = Topic { stage: Stage::Live, logs: placements.iter().map(|p| p.log).collect() };
+    model.topics.insert(name, topic);
+    Ok(())
+}
+
+async fn delete(engine: &mut Engine, load: &Load, number: usize) -> Result<(), String> {
+    let name = name(number);
+    load.model.borrow_mut().set_stage(&name, Stage::Deleting);
+    let gone = engine.catalog.delete(&name).await.map_err(|e| format!("deleting {name}: {e}"))?;
+    load.model.borrow_mut().set_stage(&name, Stage::Deleted);
+    for placement in &gone.partitions {
+        load.targets.borrow_mut().remove(&placement.log);
+        engine.shards[usize::from(placement.shard)].detach(placement.log);
+    }
+    Ok(())
+}
+
+/// A batch that was appended and not yet acknowledged.
+struct Outstanding {
+    shard: Shard<SimDisk>,
+    log: LogId,
+    batches: usize,
+    seq: CommitSeq,
+}
+
+async fn write(load: Load, mut rng: Rng, window: usize) -> Result<(), String> {
+    let mut outstanding: Vec<Outstanding> = Vec::new();
+    while load.appends_left.get() > 0 || !outstanding.is_empty() {
+        if outstanding.len() >= window || load.appends_left.get() == 0 {
+            let oldest = &outstanding[0];
+            oldest.shard.committed(oldest.seq).await;
+        }
+        let mut failed = None;
+        outstanding.retain(|batch| match batch.shard.commit_state(batch.seq) {
+            CommitState::Pending => true,
+            CommitState::Durable => {
+                load.model.borrow_mut().ack(batch.log, batch.batches);
+                false
+            }
+            CommitState::Failed => {
+                failed = batch.shard.failure();
+                false
+            }
+        });
+        if let Some(failure) = failed {
+            load.over.set(true);
+            return Err(failure.to_string());
+        }
+        if load.appends_left.get() == 0 {
+            continue;
+        }
+        for _ in 0..rng.below(6) {
+            yield_now().await;
+        }
+        match append(&load, &mut rng).await {
+            Ok(batch) => outstanding.extend(batch),
+            Err(what) => {
+                load.over.set(true);
+                return Err(what);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Appends one batch to some log.
+async fn append(load: &Load, rng: &mut Rng) -> Result<Option<Outstanding>, String> {
+    let target = {
+        let targets = load.targets.borrow();
+        let pick = rng.below(targets.len() as u64) as usize;
+        targets.iter().nth(pick).map(|(log, (shard, at))| (*log, shard.clone(), *at))
+    };
+    let Some((log, shard, at)) = target else { return Ok(None) };
+    let result = {
+        let mut model = load.model.borrow_mut();
+        let Some(entry) = model.logs.get_mut(&log) else { return Ok(None) };
+        let batch = entry.make(log, entry.sent.len(), rng);
+        let result = shard.append(at, &batch.bytes);
+        if let Ok(appended) = &result {
+            if appended.base_offset != batch.base_offset || appended.duplicate {
+                return Err(format!("log {log}: {appended:?} where {} is next", batch.base_offset));
+            }
+            entry.sent.push(batch);
+            load.appends_left.set(load.appends_left.get().saturating_sub(1));
+        }
+        result.map(|appended| (appended, entry.sent.len()))
+    };
+    match result {
+        Ok((appended, batches)) => Ok(Some(Outstanding { shard, log, batches, seq: appended.seq })),
+        Err(AppendError::Busy | AppendError::DiskFull) => {
+            shard.space().await;
+            Ok(None)
+        }
+        Err(AppendError::UnknownPartition) => Ok(None),
+        Err(other) => Err(format!("appending to log {log}: {other}")),
+    }
+}
+
+/// Reads here and there while the writers write. What a reader was shown counts as promised.
+async fn read(load: Load, mut rng: Rng) -> Result<(), String> {
+    while load.appends_left.get() > 0 && !load.over.get() {
+        for _ in 0..20 {
+            yield_now().await;
+        }
+        let target = {
+            let targets = load.targets.borrow();
+            let pick = rng.below(targets.len().max(1) as u64) as usize;
+            targets.iter().nth(pick).map(|(log, (shard, at))| (*log, shard.clone(), *at))
+        };
+        let Some((log, shard, at)) = target else { continue };
+        let Ok(offsets) = shard.offsets(at) else { continue };
+        if offsets.high_watermark == 0 {
+            continue;
+        }
+        let seen = {
+            let mut model = load.model.borrow_mut();
+            let Some(entry) = model.logs.get(&log) else { continue };
+            let seen = entry.batch_at(offsets.high_watermark - 1);
+            seen.inspect(|last| model.ack(log, last + 1))
+        };
+        let Some(_) = seen else {
+            return Err(format!("log {log}: readers see up to {}", offsets.high_watermark));
+        };
+        let offset = rng.below(offsets.high_watermark);
+        let answer = match shard.read(at, offset, 8 << 10).await {
+            Ok(answer) => answer,
+            Err(ReadError::UnknownPartition) => continue,
+            Err(other) => return Err(format!("reading log {log} at {offset}: {other}")),
+        };
+        let model = load.model.borrow();
+        let entry = &model.logs[&log];
+        let first = entry.batch_at(offset).ok_or("an offset below the high watermark was never sent")?;
+        let batches = super::check::split(&answer).map_err(|e| format!("log {log} at {offset}: {e}"))?;
+        if batches.is_empty() {
+            return Err(format!("log {log}: nothing at {offset}, below the high watermark"));
+        }
+        for (sent, stored) in entry.sent[first..].iter().zip(&batches) {
+            if !sent.is(stored) {
+                return Err(format!("log {log}: another batch at {} than was sent", sent.base_offset));
+            }
+        }
+    }
+    Ok(())
+}
