@@ -8,10 +8,10 @@ use std::future::Future;
 use keylane_engine::catalog::NewTopic;
 use keylane_engine::disk::sim::{CrashStyle, Fault, Op, Rng, Rule, SimDisk, SimOptions};
 use keylane_engine::shard::{CommitState, ShardOptions};
-use keylane_engine::{AppendError, LogId};
+use keylane_engine::{AppendError, CommitSeq, LogId};
 use keylane_tests::crash::check::{Checker, Depth, Finding, split};
 use keylane_tests::crash::engine::Engine;
-use keylane_tests::crash::model::{Log, Model, Stage, Topic};
+use keylane_tests::crash::model::{Log, Model, Sent, Stage, Topic};
 use tokio::runtime::Runtime;
 use tokio::task::LocalSet;
 
@@ -61,31 +61,39 @@ impl Bench {
         Self { engine, logs, model: RefCell::new(model), rng: Rng::new(seed) }
     }
 
+    /// A batch for some log, the log's next one.
+    fn make(&mut self) -> (LogId, Sent) {
+        let log = self.logs[self.rng.below(self.logs.len() as u64) as usize];
+        let model = self.model.borrow();
+        let entry = &model.logs[&log];
+        (log, entry.make(log, entry.sent.len(), &mut self.rng))
+    }
+
+    /// Tries to append a batch once; returns how many its log has then, and the commit.
+    fn try_append(&self, log: LogId, batch: &Sent) -> Result<(usize, CommitSeq), AppendError> {
+        let shard = &self.engine.shards[0];
+        let at = shard.partition(log).expect("attached");
+        let appended = shard.append(at, &batch.bytes)?;
+        let mut model = self.model.borrow_mut();
+        let entry = model.logs.get_mut(&log).expect("known");
+        entry.sent.push(batch.clone());
+        Ok((entry.sent.len(), appended.seq))
+    }
+
     /// Appends up to `n` batches, a few at a time; returns the first error.
     async fn append(&mut self, n: usize) -> Option<AppendError> {
         let shard = self.engine.shards[0].clone();
         let mut outstanding = Vec::new();
         for _ in 0..n {
-            let log = self.logs[self.rng.below(self.logs.len() as u64) as usize];
-            let at = shard.partition(log).expect("attached");
-            let batch = {
-                let model = self.model.borrow();
-                let entry = &model.logs[&log];
-                entry.make(log, entry.sent.len(), &mut self.rng)
-            };
+            let (log, batch) = self.make();
             let appended = loop {
-                match shard.append(at, &batch.bytes) {
+                match self.try_append(log, &batch) {
                     Err(AppendError::Busy | AppendError::DiskFull) => shard.space().await,
                     other => break other,
                 }
             };
             match appended {
-                Ok(appended) => {
-                    let mut model = self.model.borrow_mut();
-                    let entry = model.logs.get_mut(&log).expect("known");
-                    entry.sent.push(batch);
-                    outstanding.push((log, entry.sent.len(), appended.seq));
-                }
+                Ok((batches, seq)) => outstanding.push((log, batches, seq)),
                 Err(error) => return Some(error),
             }
             if outstanding.len() >= 8 {
@@ -96,7 +104,21 @@ impl Bench {
         None
     }
 
-    async fn settle(&self, outstanding: &mut Vec<(LogId, usize, u64)>) {
+    /// Appends until there is no space.
+    async fn fill(&mut self) {
+        let shard = self.engine.shards[0].clone();
+        loop {
+            let (log, batch) = self.make();
+            match self.try_append(log, &batch) {
+                Ok((batches, seq)) => self.settle(&mut vec![(log, batches, seq)]).await,
+                Err(AppendError::DiskFull) => return,
+                Err(AppendError::Busy) => shard.space().await,
+                Err(other) => panic!("{other}"),
+            }
+        }
+    }
+
+    async fn settle(&self, outstanding: &mut Vec<(LogId, usize, CommitSeq)>) {
         for (log, batches, seq) in outstanding.drain(..) {
             if self.engine.shards[0].committed(seq).await == CommitState::Durable {
                 self.model.borrow_mut().ack(log, batches);
@@ -107,22 +129,25 @@ impl Bench {
     /// Reads everything that readers may see, and compares it.
     async fn read(&self) {
         let shard = &self.engine.shards[0];
-        let model = self.model.borrow();
         for log in &self.logs {
             let at = shard.partition(*log).expect("attached");
             let end = shard.offsets(at).expect("attached").high_watermark;
-            let entry = &model.logs[log];
-            assert_eq!(end, entry.end_of(entry.acked), "readers see what was acknowledged, and no more");
+            let acked = {
+                let model = self.model.borrow();
+                let entry = &model.logs[log];
+                assert_eq!(end, entry.end_of(entry.acked), "readers see what was acknowledged, and no more");
+                entry.sent[..entry.acked].to_vec()
+            };
             let (mut next, mut found) = (0, 0);
             while next < end {
                 let part = shard.read(at, next, 64 << 10).await.expect("durable data is readable");
                 for bytes in split(&part).expect("whole batches") {
-                    assert!(entry.sent[found].is(&bytes), "log {log}: another batch at {next}");
+                    assert!(acked[found].is(&bytes), "log {log}: another batch at {next}");
                     found += 1;
                 }
                 next = part.next_offset;
             }
-            assert_eq!(found, entry.acked);
+            assert_eq!(found, acked.len());
         }
     }
 }
@@ -200,35 +225,7 @@ fn a_full_disk_takes_appends_again_when_there_is_room() {
         let mut bench = Bench::new(&disk, 1).await;
         assert!(bench.append(50).await.is_none());
         disk.set_capacity(Some(disk.used_bytes() + (160 << 10)));
-        let shard = bench.engine.shards[0].clone();
-        let full = async {
-            loop {
-                let at = shard.partition(bench.logs[0]).expect("attached");
-                let model = bench.model.borrow();
-                let entry = &model.logs[&bench.logs[0]];
-                let batch = entry.make(bench.logs[0], entry.sent.len(), &mut bench.rng);
-                drop(model);
-                match shard.append(at, &batch.bytes) {
-                    Ok(appended) => {
-                        bench
-                            .model
-                            .borrow_mut()
-                            .logs
-                            .get_mut(&bench.logs[0])
-                            .expect("known")
-                            .sent
-                            .push(batch);
-                        assert_eq!(shard.committed(appended.seq).await, CommitState::Durable);
-                        let batches = bench.model.borrow().logs[&bench.logs[0]].sent.len();
-                        bench.model.borrow_mut().ack(bench.logs[0], batches);
-                    }
-                    Err(AppendError::DiskFull) => break,
-                    Err(AppendError::Busy) => shard.space().await,
-                    Err(other) => panic!("{other}"),
-                }
-            }
-        };
-        full.await;
+        bench.fill().await;
         bench.read().await;
         disk.set_capacity(None);
         assert!(bench.append(300).await.is_none());
