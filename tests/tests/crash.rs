@@ -130,3 +130,18 @@ fn a_slow_disk_is_only_slow() {
         assert_eq!(outcome.gave_up, None);
     }
 }
+
+/// Closing while the sealer is at work, or waits for space: both must end, and once only.
+#[test]
+fn closing_waits_for_segments_that_are_being_sealed() {
+    let machine = machine();
+    for number in 0..20 {
+        let mut plan = Plan::draw(400 + number, 300);
+        plan.close = true;
+        let fault = if number % 2 == 0 { Fault::Delay(3000) } else { Fault::NoSpace };
+        plan.faults = vec![Rule::once(Op::Create, fault).on(".idx.new").after(number / 2).times(3)];
+        let outcome = run(&plan, &machine, false);
+        assert_sound(&outcome, &plan);
+        assert_eq!(outcome.gave_up, None, "{plan:#?}");
+    }
+}

@@ -181,6 +181,7 @@ struct Inner<D: Disk> {
     prepare: Notify,
     roll: Notify,
     sealing: Notify,
+    sealer_runs: Cell<bool>,
     counters: Arc<Counters>,
 }
 
@@ -292,13 +293,14 @@ impl<D: Disk> Shard<D> {
             prepare: Notify::new(),
             roll: Notify::new(),
             sealing: Notify::new(),
+            sealer_runs: Cell::new(false),
             counters,
         });
         for _ in 0..inner.options.commits_in_flight {
             tokio::task::spawn_local(commit::worker(Rc::clone(&inner)));
         }
         tokio::task::spawn_local(roll::preparer(Rc::clone(&inner)));
-        tokio::task::spawn_local(seal::sealer(Rc::clone(&inner)));
+        seal::start_sealer(&inner);
         Ok(Self { inner })
     }
 

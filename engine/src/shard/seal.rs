@@ -117,8 +117,15 @@ impl<F> State<F> {
     }
 }
 
+/// Starts the sealer unless it runs: two at a time would write the same files.
+pub(super) fn start_sealer<D: Disk>(inner: &Rc<Inner<D>>) {
+    if !inner.sealer_runs.replace(true) {
+        tokio::task::spawn_local(sealer(Rc::clone(inner)));
+    }
+}
+
 /// Seals segments as they fill up, until the shard stops or fails.
-pub(super) async fn sealer<D: Disk>(inner: Rc<Inner<D>>) {
+async fn sealer<D: Disk>(inner: Rc<Inner<D>>) {
     loop {
         if inner.failure.get().is_some() {
             break;
@@ -145,6 +152,7 @@ pub(super) async fn sealer<D: Disk>(inner: Rc<Inner<D>>) {
             Err(e) => inner.fail("sealing a segment", e),
         }
     }
+    inner.sealer_runs.set(false);
     inner.roll.notify_waiters();
 }
 
@@ -246,10 +254,10 @@ pub(super) async fn close<D: Disk>(inner: &Rc<Inner<D>>) {
         };
         (generation, empty, file, end, prepared)
     };
+    // The sealer may have ended already; if it is at work, it finds the last job when it looks next.
     inner.sealing.notify_one();
-    let fallback = tokio::task::spawn_local(sealer(Rc::clone(inner)));
+    start_sealer(inner);
     wait_until(inner, |s| s.unsealed == 0 && s.dead.is_empty()).await;
-    let _ended = fallback.await;
     if inner.failure.get().is_some() {
         return;
     }
