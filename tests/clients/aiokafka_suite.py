@@ -38,7 +38,8 @@ async def produce(name, sent, **options):
 
 
 async def read_all(name, partitions):
-    reader = AIOKafkaConsumer(bootstrap_servers=BOOTSTRAP, group_id=None, enable_auto_commit=False)
+    reader = AIOKafkaConsumer(bootstrap_servers=BOOTSTRAP, group_id=None, enable_auto_commit=False,
+                              auto_offset_reset="earliest")  # else its own reset to the end can overtake the seek
     await reader.start()
     try:
         places = [TopicPartition(name, p) for p in range(partitions)]
@@ -89,7 +90,7 @@ async def times():
     name = topic("aio-times")
     await create(name, 1)
     await produce(name, [Record(b"k", b"v", (), EPOCH_MS + i * 1000) for i in range(50)])
-    reader = AIOKafkaConsumer(bootstrap_servers=BOOTSTRAP, group_id=None)
+    reader = AIOKafkaConsumer(bootstrap_servers=BOOTSTRAP, group_id=None, auto_offset_reset="earliest")
     await reader.start()
     try:
         place = TopicPartition(name, 0)
