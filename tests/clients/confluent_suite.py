@@ -259,7 +259,7 @@ def unknown_topic():
 
 def describe():
     name = topic("described")
-    create(name, 4, {"retention.ms": "123456789"})
+    create(name, 4)
     cluster = admin.describe_cluster().result(10)
     expect(cluster.cluster_id, "a cluster id")
     equal(len(cluster.nodes), 1, "nodes")
@@ -273,13 +273,13 @@ def describe():
 
 def configs():
     name = topic("configured")
-    create(name, 1, {"retention.ms": "123456789"})
+    create(name, 1, {"max.message.bytes": "123456"})
     where = ConfigResource(ResourceType.TOPIC, name)
     found = admin.describe_configs([where])[where].result(10)
-    retention = found["retention.ms"]
-    equal((retention.value, retention.is_default), ("123456789", False), "retention.ms")
-    equal(retention.source, ConfigSource.DYNAMIC_TOPIC_CONFIG.value, "source of retention.ms")
-    for key in ["max.message.bytes", "cleanup.policy", "compression.type", "message.timestamp.type"]:
+    limit = found["max.message.bytes"]
+    equal((limit.value, limit.is_default), ("123456", False), "max.message.bytes")
+    equal(limit.source, ConfigSource.DYNAMIC_TOPIC_CONFIG.value, "source of max.message.bytes")
+    for key in ["retention.ms", "cleanup.policy", "compression.type", "message.timestamp.type"]:
         expect(key in found and found[key].value, f"{key} is not described")
         expect(found[key].is_default, f"{key} is not a default")
     missing = ConfigResource(ResourceType.TOPIC, topic("nobody-made-this"))

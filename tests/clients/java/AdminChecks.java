@@ -86,7 +86,7 @@ final class AdminChecks {
         Check.raises(
                 InvalidConfigurationException.class,
                 "a bad value",
-                () -> cluster.create(Cluster.topic("bad"), 1, Map.of("retention.ms", "soon")));
+                () -> cluster.create(Cluster.topic("bad"), 1, Map.of("max.message.bytes", "many")));
     }
 
     private void validateOnly() throws Exception {
@@ -99,14 +99,14 @@ final class AdminChecks {
 
     private void configs() throws Exception {
         String name = Cluster.topic("configs");
-        cluster.create(name, 1, Map.of("retention.ms", "123456789"));
+        cluster.create(name, 1, Map.of("max.message.bytes", "123456"));
         ConfigResource where = new ConfigResource(ConfigResource.Type.TOPIC, name);
         Config found = admin.describeConfigs(List.of(where)).all().get().get(where);
-        ConfigEntry retention = found.get("retention.ms");
-        Check.equal(retention.value(), "123456789", "retention.ms");
-        Check.equal(retention.source(), ConfigSource.DYNAMIC_TOPIC_CONFIG, "source of retention.ms");
-        Check.expect(!retention.isDefault() && !retention.isReadOnly() && !retention.isSensitive(), "its flags");
-        for (String key : List.of("max.message.bytes", "cleanup.policy", "compression.type", "retention.bytes")) {
+        ConfigEntry limit = found.get("max.message.bytes");
+        Check.equal(limit.value(), "123456", "max.message.bytes");
+        Check.equal(limit.source(), ConfigSource.DYNAMIC_TOPIC_CONFIG, "source of max.message.bytes");
+        Check.expect(!limit.isDefault() && !limit.isReadOnly() && !limit.isSensitive(), "its flags");
+        for (String key : List.of("retention.ms", "cleanup.policy", "compression.type", "retention.bytes")) {
             ConfigEntry entry = found.get(key);
             Check.expect(entry != null && entry.value() != null, key + " is described");
             Check.equal(entry.source(), ConfigSource.DEFAULT_CONFIG, "source of " + key);
