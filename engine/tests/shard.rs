@@ -1,5 +1,6 @@
 //! A shard on the real disk: what is appended is read back, from memory and from the disk, before and
 //! after a restart.
+#![allow(clippy::unwrap_used)]
 
 use std::collections::HashSet;
 use std::path::Path;

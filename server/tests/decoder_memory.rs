@@ -147,6 +147,13 @@ fn valid(api: ApiKey, version: i16) -> Vec<u8> {
         ApiKey::DeleteTopics => {
             body(&theirs::DeleteTopicsRequest::default().with_topic_names(vec![name(); 2]), version)
         }
+        ApiKey::FindCoordinator if version >= 4 => body(
+            &theirs::FindCoordinatorRequest::default().with_coordinator_keys(vec![text("g"); 2]),
+            version,
+        ),
+        ApiKey::FindCoordinator => {
+            body(&theirs::FindCoordinatorRequest::default().with_key(text("g")), version)
+        }
         ApiKey::InitProducerId => {
             let transaction = Some(theirs::TransactionalId(text("tx")));
             body(&theirs::InitProducerIdRequest::default().with_transactional_id(transaction), version)

@@ -1,5 +1,5 @@
-//! Metadata and DescribeCluster: one broker, all partitions led by it. Metadata creates topics when that is
-//! allowed.
+//! Metadata, DescribeCluster and FindCoordinator: one broker, all partitions led by it. Metadata creates topics
+//! when that is allowed.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -13,6 +13,7 @@ use crate::controller;
 use crate::core::Core;
 use crate::kafka::ErrorCode;
 use crate::kafka::describe_cluster::{ClusterBroker, DescribeClusterRequest, DescribeClusterResponse};
+use crate::kafka::find_coordinator::{Coordinator, FindCoordinatorRequest, FindCoordinatorResponse};
 use crate::kafka::metadata::{
     MetadataBroker, MetadataPartition, MetadataRequest, MetadataRequestTopic, MetadataResponse, MetadataTopic,
 };
@@ -150,4 +151,21 @@ pub fn describe_cluster(
         brokers: vec![ClusterBroker { id: NODE_ID, host: host.into(), port, rack: None }],
         cluster_authorized_operations: OPERATIONS_OMITTED,
     }
+}
+
+/// Answers FindCoordinator: there is none yet. The API is served because librdkafka takes its absence for a broker
+/// that is too old for LZ4, and then silently sends uncompressed; and so that a consumer that subscribes instead
+/// of assigning is told why that fails.
+pub fn find_coordinator(request: &FindCoordinatorRequest<'_>) -> FindCoordinatorResponse<'static> {
+    const WHY: &str =
+        "this version serves neither consumer groups nor transactions; assign partitions instead";
+    let none = |key: &&str| Coordinator {
+        key: (*key).to_owned().into(),
+        error: ErrorCode::UnsupportedVersion,
+        error_message: Some(WHY.into()),
+        node_id: -1,
+        host: "".into(),
+        port: -1,
+    };
+    FindCoordinatorResponse { coordinators: request.keys.iter().map(none).collect() }
 }

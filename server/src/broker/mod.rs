@@ -127,6 +127,10 @@ async fn control(connection: Rc<Connection>, frame: Bytes) -> Result<Answer, Clo
             let response = metadata::metadata(&connection, &request, version).await;
             respond(&|w| response.encode(version, w))
         }
+        Request::FindCoordinator(request) => {
+            let response = metadata::find_coordinator(&request);
+            respond(&|w| response.encode(version, w))
+        }
         Request::DescribeCluster(request) => {
             let response = metadata::describe_cluster(&connection, &request);
             respond(&|w| response.encode(version, w))

@@ -15,6 +15,7 @@ pub mod describe_configs;
 pub mod error;
 pub mod fetch;
 pub mod fetch_response;
+pub mod find_coordinator;
 pub mod frame;
 pub mod header;
 pub mod init_producer_id;

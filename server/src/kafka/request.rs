@@ -6,6 +6,7 @@ use super::delete_topics::DeleteTopicsRequest;
 use super::describe_cluster::DescribeClusterRequest;
 use super::describe_configs::DescribeConfigsRequest;
 use super::fetch::FetchRequest;
+use super::find_coordinator::FindCoordinatorRequest;
 use super::init_producer_id::InitProducerIdRequest;
 use super::list_offsets::ListOffsetsRequest;
 use super::metadata::MetadataRequest;
@@ -20,6 +21,7 @@ pub enum Request<'a> {
     Fetch(FetchRequest<'a>),
     ListOffsets(ListOffsetsRequest<'a>),
     Metadata(MetadataRequest<'a>),
+    FindCoordinator(FindCoordinatorRequest<'a>),
     ApiVersions(ApiVersionsRequest<'a>),
     CreateTopics(CreateTopicsRequest<'a>),
     DeleteTopics(DeleteTopicsRequest<'a>),
@@ -37,6 +39,7 @@ impl<'a> Request<'a> {
             ApiKey::Fetch => Self::Fetch(FetchRequest::decode(version, r)?),
             ApiKey::ListOffsets => Self::ListOffsets(ListOffsetsRequest::decode(version, r)?),
             ApiKey::Metadata => Self::Metadata(MetadataRequest::decode(version, r)?),
+            ApiKey::FindCoordinator => Self::FindCoordinator(FindCoordinatorRequest::decode(version, r)?),
             ApiKey::ApiVersions => Self::ApiVersions(ApiVersionsRequest::decode(version, r)?),
             ApiKey::CreateTopics => Self::CreateTopics(CreateTopicsRequest::decode(version, r)?),
             ApiKey::DeleteTopics => Self::DeleteTopics(DeleteTopicsRequest::decode(version, r)?),
