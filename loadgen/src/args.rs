@@ -122,7 +122,7 @@ pub struct RunArgs {
     #[arg(long, default_value_t = 1.0, value_name = "EXPONENT")]
     pub zipf_exponent: f64,
     /// Consumer connections; 0: produce only, and nothing is checked.
-    #[arg(long, default_value_t = 2, value_name = "N")]
+    #[arg(long, default_value_t = 2, default_value_if("static_payload", "true", "0"), value_name = "N")]
     pub consumers: usize,
     #[arg(long, value_enum, default_value = "tail")]
     pub consume: Consume,

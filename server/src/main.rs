@@ -86,13 +86,13 @@ fn serve(options: Options) -> Result<(), Failure> {
     signals.thread_block().map_err(Failure::Signals)?;
 
     let cores = config.cores.as_ref().map_or(0, Vec::len);
-    let shards = config.shards.map_or(cores, usize::from);
     let data = config.data.display().to_string();
     keylane::abort_on_panic();
     let handle = keylane::start(config).map_err(Failure::Start)?;
     say(format_args!(
-        "keylane: listening on {} ({cores} cores, {shards} shards, data {data})",
-        handle.kafka_addr()
+        "keylane: listening on {} ({cores} cores, {} shards, data {data})",
+        handle.kafka_addr(),
+        handle.shards()
     ));
 
     let signal = signals.wait().map_err(Failure::Signals)?;

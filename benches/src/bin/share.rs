@@ -175,7 +175,7 @@ impl Bench {
     ) -> anyhow::Result<Value> {
         let (out, err) = (folder.join("load.json"), folder.join("load.log"));
         let mut command = Command::new(self.programs.join("keylane-loadgen"));
-        // Without consumers, the default: what is read back would cost only one of the servers.
+        // Without consumers: what is read back would cost only one of the servers.
         command
             .args(["run", "--bootstrap", &address.to_string(), "--cores", &self.args.load_cores])
             .args(["--record-bytes", "1024", "--json", "--no-progress"])
@@ -184,6 +184,9 @@ impl Bench {
             .args(["--warmup", &format!("{}s", self.args.warmup)])
             .args(workload.options)
             .args(self.args.load_args.split_ascii_whitespace());
+        if !self.args.load_args.contains("--static-payload") {
+            command.args(["--consumers", "0"]);
+        }
         let mut load = Guard::spawn(&mut command, File::create(&out)?, File::create(&err)?)
             .with_context(|| format!("cannot start {command:?}; build it in release mode"))?;
         let limit = Duration::from_secs(self.args.seconds + self.args.warmup + 60);

@@ -66,7 +66,7 @@ impl Default for ShardOptions {
             chunk_bytes: 2 << 20,
             tail_cache_bytes: 64 << 20,
             uncommitted_bytes_max: 16 << 20,
-            commits_in_flight: 4,
+            commits_in_flight: 2,
             early_commit_bytes: 256 << 10,
             zero_fill: true,
         }

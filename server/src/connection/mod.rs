@@ -26,7 +26,7 @@ use out::Out;
 /// Receive buffer of a quiet connection.
 const QUIET_BYTES: usize = 4 << 10;
 /// Receive buffer of a busy one, unless a single frame needs more.
-const BUSY_BYTES: usize = 512 << 10;
+const BUSY_BYTES: usize = 256 << 10;
 /// Small reads in a row after which a large buffer is given back.
 const SMALL_READS: u32 = 16;
 /// A frame that has begun must be complete, and an answer must leave, within this.
