@@ -27,6 +27,8 @@ use out::Out;
 const QUIET_BYTES: usize = 4 << 10;
 /// Receive buffer of a busy one, unless a single frame needs more.
 const BUSY_BYTES: usize = 256 << 10;
+/// What is moved to the front of the buffer without a second thought.
+const MOVED_BYTES: usize = 4 << 10;
 /// Small reads in a row after which a large buffer is given back.
 const SMALL_READS: u32 = 16;
 /// A frame that has begun must be complete, and an answer must leave, within this.
@@ -204,8 +206,9 @@ impl Reader {
         }
         let target = QUIET_BYTES.max(self.paid_bytes());
         let (len, capacity) = (self.buf.len(), self.buf.capacity());
-        let enough = capacity >= wanted && capacity - len >= (target / 2).min(target - len.min(target));
-        let room = enough && capacity > len;
+        // What is left of a large frame stays where it is if the frame fits there; a little is moved to
+        // the front, so that the next read is a large one.
+        let room = capacity >= wanted && capacity > len && (len > MOVED_BYTES || capacity >= target);
         if !room && !self.buf.try_reclaim(target.saturating_sub(len).max(1)) {
             let mut fresh = BytesMut::with_capacity(target.max(len + 1));
             fresh.extend_from_slice(&self.buf);
