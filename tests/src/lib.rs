@@ -1,3 +1,4 @@
 //! Keylane.
 
 pub mod crash;
+pub mod e2e;

@@ -1,0 +1,80 @@
+//! Record batches, written and read with the `kafka-protocol` crate.
+
+use anyhow::{Context, Result, ensure};
+use bytes::{Bytes, BytesMut};
+use kafka_protocol::records::{
+    Compression, NO_PARTITION_LEADER_EPOCH, Record, RecordBatchDecoder, RecordBatchEncoder,
+    RecordEncodeOptions, TimestampType,
+};
+
+/// Time of every record.
+const TIMESTAMP_MS: i64 = 1_700_000_000_000;
+
+/// Who wrote a batch.
+#[derive(Debug, Clone, Copy)]
+pub struct Writer {
+    pub producer_id: i64,
+    pub epoch: i16,
+    /// Sequence of the batch's first record.
+    pub sequence: i32,
+}
+
+/// A producer that is not idempotent.
+pub const NOBODY: Writer = Writer { producer_id: -1, epoch: -1, sequence: -1 };
+
+/// A batch with these values.
+pub fn batch(values: &[Bytes], writer: Writer) -> Bytes {
+    let idempotent = writer.producer_id >= 0;
+    let record = |(number, value): (i32, &Bytes)| Record {
+        transactional: false,
+        control: false,
+        delete_horizon: false,
+        partition_leader_epoch: NO_PARTITION_LEADER_EPOCH,
+        producer_id: writer.producer_id,
+        producer_epoch: writer.epoch,
+        timestamp_type: TimestampType::Creation,
+        offset: i64::from(number),
+        // Without a producer the codec still wants sequences that rise with the offsets.
+        sequence: if idempotent { writer.sequence + number } else { number - 1 },
+        timestamp: TIMESTAMP_MS,
+        key: Some(Bytes::from_static(b"key")),
+        value: Some(value.clone()),
+        headers: Default::default(),
+    };
+    let records: Vec<Record> = (0i32..).zip(values).map(record).collect();
+    let options = RecordEncodeOptions { version: 2, compression: Compression::None };
+    let mut out = BytesMut::new();
+    RecordBatchEncoder::encode(&mut out, &records, &options).expect("a batch of plain records");
+    out.freeze()
+}
+
+/// A batch of one record.
+pub fn single(value: impl Into<Bytes>) -> Bytes {
+    batch(&[value.into()], NOBODY)
+}
+
+/// A value of `len` bytes that says which one it is.
+pub fn numbered(number: u64, len: usize) -> Bytes {
+    let mut value = format!("{number:016}").into_bytes();
+    value.resize(len.max(16), b'.');
+    value.into()
+}
+
+/// Offsets and values of whole batches; a batch that was cut off at the end is left out.
+pub fn values(records: &Bytes) -> Result<Vec<(i64, Bytes)>> {
+    let mut rest = records.clone();
+    let mut out = Vec::new();
+    while let Some(length) = rest.get(8..12) {
+        let length = i32::from_be_bytes(length.try_into().context("four bytes")?);
+        let whole = 12 + usize::try_from(length).context("a batch of negative length")?;
+        if rest.len() < whole {
+            break;
+        }
+        let set = RecordBatchDecoder::decode(&mut rest.split_to(whole))?;
+        for record in set.records {
+            out.push((record.offset, record.value.context("a record without value")?));
+        }
+    }
+    ensure!(records.is_empty() || !out.is_empty(), "{} bytes without a whole batch", records.len());
+    Ok(out)
+}
