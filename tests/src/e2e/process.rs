@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -106,7 +106,7 @@ impl Server {
     }
 
     /// SIGTERM: a clean stop.
-    pub fn stop(mut self) -> Result<ExitStatus> {
+    pub fn stop(mut self) -> Result<()> {
         let pid = libc::pid_t::try_from(self.pid()).context("a process id")?;
         // SAFETY: kill() touches no memory; the process is our child and was not waited for yet.
         let sent = unsafe { libc::kill(pid, libc::SIGTERM) };
@@ -115,7 +115,7 @@ impl Server {
         loop {
             if let Some(status) = self.child.try_wait()? {
                 ensure!(status.success(), "the server stopped with {status}");
-                return Ok(status);
+                return Ok(());
             }
             ensure!(Instant::now() < deadline, "the server did not stop within {} s", STOP.as_secs());
             std::thread::sleep(Duration::from_millis(10));
