@@ -13,6 +13,8 @@ use values::CoreList;
 const BATCHES_PER_SEGMENT_MIN: u64 = 4;
 /// Segments are made of blocks of this size; the engine rounds up.
 const BLOCK_BYTES: u64 = 4096;
+/// A commit of one batch has at most so much more: a header, a directory entry and padding.
+const COMMIT_OVERHEAD_BYTES: u64 = 2 * BLOCK_BYTES;
 /// Smallest and largest segment that the engine opens.
 const SEGMENT_BYTES: (u64, u64) = (64 << 10, 2 << 30);
 /// Smallest useful limit of a batch: its header and one small record fit.
@@ -78,8 +80,7 @@ impl ServerConfig {
     /// Largest batch that the engine takes with these settings, in bytes.
     pub fn batch_bytes_max(&self) -> usize {
         let quarter = usize::try_from(self.segment_bytes / BATCHES_PER_SEGMENT_MIN).unwrap_or(usize::MAX);
-        // A commit of one batch has a header, a directory entry and padding.
-        quarter.min(self.uncommitted_bytes_max()).saturating_sub(2 * BLOCK_BYTES as usize)
+        quarter.min(self.uncommitted_bytes_max()).saturating_sub(COMMIT_OVERHEAD_BYTES as usize)
     }
 }
 
@@ -245,7 +246,8 @@ impl ServerConfig {
         if message > self.max_request_bytes {
             return Err(ConfigError::MessageAboveRequest { message, request: self.max_request_bytes });
         }
-        let min = (BATCHES_PER_SEGMENT_MIN * message as u64).next_multiple_of(BLOCK_BYTES);
+        let commit = message as u64 + COMMIT_OVERHEAD_BYTES;
+        let min = (BATCHES_PER_SEGMENT_MIN * commit).next_multiple_of(BLOCK_BYTES);
         let segment = self.segment_bytes;
         if segment < min {
             return Err(ConfigError::SegmentTooSmall { segment, message, min });
@@ -335,8 +337,13 @@ mod tests {
         let error = check(|c| c.max_message_bytes = 200 << 20).unwrap_err();
         assert!(error.contains("--max-request-bytes 104857600"), "{error}");
         let error = check(|c| c.segment_bytes = 1 << 20).unwrap_err();
-        assert!(error.contains("choose at least 4198400"), "{error}");
-        assert_eq!(check(|c| c.segment_bytes = 4_198_400), Ok(()));
+        assert!(error.contains("choose at least 4231168"), "{error}");
+        assert_eq!(check(|c| c.segment_bytes = 4_231_168), Ok(()));
+        let smallest = ServerConfig { segment_bytes: 4_231_168, ..ServerConfig::default() };
+        assert!(
+            smallest.batch_bytes_max() >= smallest.max_message_bytes,
+            "the engine takes the largest batch"
+        );
         assert!(check(|c| c.segment_bytes = 3 << 30).unwrap_err().contains("to 2147483648"));
         assert!(check(|c| c.tail_cache_bytes = 4096).unwrap_err().contains("--tail-cache-bytes 4096"));
         assert!(check(|c| c.max_request_bytes = 3 << 30).unwrap_err().contains("to 2147483647"));
