@@ -42,7 +42,7 @@ impl Lab {
     }
 
     fn start(&self, cores: &str) -> Result<Server> {
-        let args = ["--cores", cores, "--shards", "2", "--segment-bytes", "4198400"];
+        let args = ["--cores", cores, "--shards", "2", "--segment-bytes", "4231168"];
         Server::start(&self.binary, &self.data(), &args, &self.dir.path().join("server.log"))
     }
 

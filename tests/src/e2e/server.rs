@@ -9,7 +9,7 @@ use keylane::ServerConfig;
 use tempfile::TempDir;
 
 /// Smallest segment that holds four batches of the default size.
-pub const SMALL_SEGMENT_BYTES: u64 = 4_198_400;
+pub const SMALL_SEGMENT_BYTES: u64 = 4_231_168;
 
 /// A directory below `parent` (`CARGO_TARGET_TMPDIR`: a temporary directory of the system may lie in
 /// memory), removed when it is dropped.
