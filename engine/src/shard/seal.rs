@@ -147,6 +147,12 @@ async fn sealer<D: Disk>(inner: Rc<Inner<D>>) {
         match result {
             Ok(()) => inner.roll.notify_waiters(),
             Err(e) if e.kind() == io::ErrorKind::StorageFull || e.kind() == io::ErrorKind::QuotaExceeded => {
+                if stop {
+                    // A stop does not wait for somebody to make space.
+                    let shard = inner.identity.shard.0;
+                    tracing::warn!(shard, "no space to seal the last segment; the next start scans it");
+                    break;
+                }
                 tokio::time::sleep(RETRY).await;
             }
             Err(e) => inner.fail("sealing a segment", e),
@@ -257,8 +263,10 @@ pub(super) async fn close<D: Disk>(inner: &Rc<Inner<D>>) {
     // The sealer may have ended already; if it is at work, it finds the last job when it looks next.
     inner.sealing.notify_one();
     start_sealer(inner);
-    wait_until(inner, |s| s.unsealed == 0 && s.dead.is_empty()).await;
-    if inner.failure.get().is_some() {
+    let sealed = |s: &State<D::File>| s.unsealed == 0 && s.dead.is_empty();
+    wait_until(inner, |s| sealed(s) || !inner.sealer_runs.get()).await;
+    if inner.failure.get().is_some() || !sealed(&inner.state.borrow()) {
+        // What is left is what a crash leaves.
         return;
     }
     let mut rest: Vec<_> = prepared.into_iter().collect();
