@@ -194,8 +194,10 @@ impl Reader {
             self.paid = None;
             self.small_reads = 0;
         }
-        if wanted > QUIET_BYTES.max(self.paid_bytes()) {
-            // A large frame: pay for twice what has come so far, not for what its prefix claims.
+        if wanted > QUIET_BYTES.max(self.paid_bytes()) && self.buf.len() >= QUIET_BYTES {
+            // A large frame: pay for twice what has come so far, not for what its prefix claims; and for
+            // nothing before its beginning has filled the buffer of a quiet connection. A client that
+            // sends a length and then nothing must not take memory from the others.
             let target = wanted.min((self.buf.len() * 2).max(BUSY_BYTES));
             if target > self.paid_bytes() {
                 let more = units(target) - units(self.paid_bytes());
