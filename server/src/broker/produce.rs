@@ -100,7 +100,17 @@ pub async fn in_turn(connection: &Rc<Connection>, frame: Bytes) -> Result<(), Cl
         outcomes.push(outcome);
     }
     if request.acks == 0 {
-        return outcomes.iter().try_for_each(unacknowledged);
+        outcomes.iter().try_for_each(unacknowledged)?;
+        if held.is_some() {
+            let connection = Rc::clone(connection);
+            tokio::task::spawn_local(async move {
+                if let Err(reason) = unacknowledged_elsewhere(outcomes).await {
+                    connection.close(&reason);
+                }
+                drop(held);
+            });
+        }
+        return Ok(());
     }
     if outcomes.iter().any(|o| matches!(o, Outcome::There(_))) {
         let promise = connection.out.borrow_mut().promise();
@@ -199,6 +209,21 @@ fn unacknowledged(outcome: &Outcome) -> Result<(), CloseReason> {
         Outcome::Failed(code) => Err(CloseReason::Unacknowledged(*code)),
         _ => Ok(()),
     }
+}
+
+/// Other cores say later that something failed; until then the request's memory is paid for.
+async fn unacknowledged_elsewhere(outcomes: Vec<Outcome>) -> Result<(), CloseReason> {
+    for outcome in outcomes {
+        if let Outcome::There(answer) = outcome {
+            let code = match answer.await {
+                Ok(Ok(_)) => continue,
+                Ok(Err(code)) => code,
+                Err(_) => ErrorCode::NotLeaderOrFollower,
+            };
+            return Err(CloseReason::Unacknowledged(code));
+        }
+    }
+    Ok(())
 }
 
 fn append(
