@@ -47,7 +47,7 @@ fn an_honest_broker_passes() {
 
 #[test]
 fn a_broker_that_is_only_written_to_is_not_called_ok() {
-    for more in ["", "--static-payload", "--acks 0"] {
+    for more in ["--consumers 0", "--static-payload", "--consumers 0 --acks 0"] {
         let report = load(&broker(Keep::Nothing).unwrap(), more).unwrap();
         assert_eq!(report.exit_code, 0);
         assert!(report.produced.records_acked_total > 0);
