@@ -1,45 +1,86 @@
 //! The tail cache: the memory of recent commits, from which a consumer that keeps up is served without
 //! a copy and without the disk.
 //!
-//! Commits are held in sequence, the oldest go first. A reader that still holds a slice keeps that
+//! Commits are held in sequence, the oldest go first. How many are held follows the readers: memory that
+//! nobody reads is better used again soon, while the processor's caches still know it. What a reader
+//! asked for, and twice as far back, stays; a reader that comes too late makes the cache grow to its
+//! limit; when nobody asks it shrinks to [`FLOOR_BYTES`]. A reader that still holds a slice keeps that
 //! memory alive, not the cache's entry.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 
 use bytes::Bytes;
 
 use crate::ids::CommitSeq;
 
+/// Held in any case, if the limit allows it.
+pub const FLOOR_BYTES: usize = 8 << 20;
+/// After so many bytes without being asked for again, half of what was wanted is given up.
+const DECAY_BYTES: u64 = 256 << 20;
+
 /// Recent commits by sequence.
 #[derive(Debug)]
 pub struct Tail {
     first: CommitSeq,
-    commits: VecDeque<Bytes>,
+    /// Each with the number of bytes that were pushed before it.
+    commits: VecDeque<(u64, Bytes)>,
+    pushed: u64,
     bytes: usize,
     bytes_max: usize,
+    wanted: Cell<usize>,
+    decay_at: u64,
 }
 
 impl Tail {
     /// An empty cache of at most `bytes_max` bytes, whose first commit will be `first`.
     pub fn new(first: CommitSeq, bytes_max: usize) -> Self {
-        Self { first, commits: VecDeque::new(), bytes: 0, bytes_max }
+        let wanted = Cell::new(0);
+        Self {
+            first,
+            commits: VecDeque::new(),
+            pushed: 0,
+            bytes: 0,
+            bytes_max,
+            wanted,
+            decay_at: DECAY_BYTES,
+        }
     }
 
-    /// Adds the next commit; drops the oldest beyond the limit.
+    /// Adds the next commit; drops the oldest that are not wanted or beyond the limit.
     pub fn push(&mut self, seq: CommitSeq, commit: Bytes) {
         assert_eq!(seq, self.first + self.commits.len() as u64, "commits come in sequence");
         self.bytes += commit.len();
-        self.commits.push_back(commit);
-        while self.bytes > self.bytes_max {
-            let Some(oldest) = self.commits.pop_front() else { break };
+        self.commits.push_back((self.pushed, commit.clone()));
+        self.pushed += commit.len() as u64;
+        if self.pushed >= self.decay_at {
+            self.wanted.set(self.wanted.get() / 2);
+            self.decay_at = self.pushed + DECAY_BYTES;
+        }
+        let limit = self.wanted.get().max(FLOOR_BYTES).min(self.bytes_max);
+        while self.bytes > limit {
+            let Some((_, oldest)) = self.commits.pop_front() else { break };
             self.bytes -= oldest.len();
             self.first += 1;
         }
     }
 
-    /// The commit with this sequence, if it is still here.
+    /// The commit with this sequence, if it is still here; a reader wants it.
     pub fn get(&self, seq: CommitSeq) -> Option<&Bytes> {
-        self.commits.get(usize::try_from(seq.checked_sub(self.first)?).ok()?)
+        let (start, commit) = self.commits.get(usize::try_from(seq.checked_sub(self.first)?).ok()?)?;
+        let behind = usize::try_from(self.pushed - start).unwrap_or(usize::MAX);
+        self.wanted.set(self.wanted.get().max(behind.saturating_mul(2)));
+        Some(commit)
+    }
+
+    /// A reader came too late for something that was here.
+    pub fn missed(&self) {
+        self.wanted.set(self.bytes_max);
+    }
+
+    /// Whether the commit with this sequence is here.
+    pub fn holds(&self, seq: CommitSeq) -> bool {
+        seq >= self.first && seq < self.first + self.commits.len() as u64
     }
 
     /// Sequence of the oldest commit here, or of the next one.
@@ -57,14 +98,34 @@ impl Tail {
 mod tests {
     use super::*;
 
+    const MIB: usize = 1 << 20;
+
+    fn push(tail: &mut Tail, seqs: std::ops::RangeInclusive<u64>) {
+        seqs.for_each(|seq| tail.push(seq, Bytes::from(vec![seq as u8; MIB])));
+    }
+
     #[test]
-    fn the_oldest_goes_first() {
-        let mut tail = Tail::new(1, 10);
-        for seq in 1..=4 {
-            tail.push(seq, Bytes::from(vec![seq as u8; 4]));
-        }
-        assert_eq!((tail.first(), tail.bytes()), (3, 8));
-        assert!(tail.get(2).is_none() && tail.get(5).is_none());
+    fn the_oldest_goes_first_and_the_limit_holds() {
+        let mut tail = Tail::new(1, 3 * MIB);
+        tail.missed();
+        push(&mut tail, 1..=4);
+        assert_eq!((tail.first(), tail.bytes()), (2, 3 * MIB));
+        assert!(tail.get(1).is_none() && tail.get(5).is_none() && !tail.holds(1) && tail.holds(4));
         assert_eq!(tail.get(3).unwrap()[0], 3);
+    }
+
+    #[test]
+    fn it_grows_with_what_readers_want_and_shrinks_when_nobody_asks() {
+        let mut tail = Tail::new(1, 64 * MIB);
+        push(&mut tail, 1..=50);
+        assert_eq!(tail.bytes(), FLOOR_BYTES);
+        assert!(tail.get(43).is_some());
+        push(&mut tail, 51..=100);
+        assert_eq!(tail.bytes(), 16 * MIB, "twice as far back as was asked for");
+        tail.missed();
+        push(&mut tail, 101..=200);
+        assert_eq!(tail.bytes(), 64 * MIB);
+        push(&mut tail, 201..=2_000);
+        assert_eq!(tail.bytes(), FLOOR_BYTES);
     }
 }

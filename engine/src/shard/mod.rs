@@ -39,6 +39,9 @@ use crate::partition::{Partition, Watcher};
 pub use append::Appended;
 pub use read::{Batches, Cached};
 
+/// Free chunks kept for reuse: few, so that the one that is taken was used a moment ago.
+const FREE_CHUNKS: usize = 3;
+
 /// Limits and sizes of one shard.
 #[derive(Debug, Clone)]
 pub struct ShardOptions {
@@ -46,7 +49,7 @@ pub struct ShardOptions {
     pub segment_bytes: u64,
     /// Bytes of one memory chunk; a commit is at most this large unless a single batch is larger.
     pub chunk_bytes: usize,
-    /// Bytes of recent commits kept for readers.
+    /// Most bytes of recent commits kept for readers.
     pub tail_cache_bytes: usize,
     /// Bytes that may wait for the disk before `append` says `Busy`.
     pub uncommitted_bytes_max: usize,
@@ -240,8 +243,7 @@ impl<D: Disk> Shard<D> {
                 .await
                 .map_err(OpenError::io(format!("creating a segment in {dir}")))?;
         let next_seq = recovered.next_seq;
-        let keep = options.uncommitted_bytes_max / options.chunk_bytes + 4;
-        let pool = Pool::new(options.chunk_bytes, keep);
+        let pool = Pool::new(options.chunk_bytes, FREE_CHUNKS);
         let mut state = State {
             partitions: Vec::new(),
             free_slots: Vec::new(),

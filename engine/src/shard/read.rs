@@ -135,6 +135,7 @@ impl<D: Disk> Shard<D> {
             let state = self.inner.state.borrow();
             let partition = state.check_range(at, offset)?;
             if let Some(index) = partition.tail_index(offset) {
+                state.tail.missed();
                 return Ok(state.locate_unsealed(partition, index, bytes_max));
             }
             (partition.run_of(offset).copied(), partition.high_watermark)
@@ -278,7 +279,7 @@ impl<F> State<F> {
         for batch in partition.tail.range(index..) {
             let next = batch.base_offset + u64::from(batch.count);
             let full = !out.is_empty() && bytes + batch.len as usize > bytes_max;
-            if full || next > partition.high_watermark || self.tail.get(batch.seq).is_some() {
+            if full || next > partition.high_watermark || self.tail.holds(batch.seq) {
                 break;
             }
             let Some((generation, position)) = self.place(batch.seq) else { break };
