@@ -15,9 +15,9 @@ use bytes::Bytes;
 use crate::ids::CommitSeq;
 
 /// Held in any case, if the limit allows it.
-pub const FLOOR_BYTES: usize = 8 << 20;
+pub const FLOOR_BYTES: usize = 4 << 20;
 /// After so many bytes without being asked for again, half of what was wanted is given up.
-const DECAY_BYTES: u64 = 256 << 20;
+const DECAY_BYTES: u64 = 128 << 20;
 
 /// Recent commits by sequence.
 #[derive(Debug)]
@@ -35,7 +35,8 @@ pub struct Tail {
 impl Tail {
     /// An empty cache of at most `bytes_max` bytes, whose first commit will be `first`.
     pub fn new(first: CommitSeq, bytes_max: usize) -> Self {
-        let wanted = Cell::new(0);
+        // Who comes first finds what was written before.
+        let wanted = Cell::new(bytes_max);
         Self {
             first,
             commits: VecDeque::new(),
@@ -117,15 +118,15 @@ mod tests {
     #[test]
     fn it_grows_with_what_readers_want_and_shrinks_when_nobody_asks() {
         let mut tail = Tail::new(1, 64 * MIB);
-        push(&mut tail, 1..=50);
-        assert_eq!(tail.bytes(), FLOOR_BYTES);
-        assert!(tail.get(43).is_some());
-        push(&mut tail, 51..=100);
-        assert_eq!(tail.bytes(), 16 * MIB, "twice as far back as was asked for");
-        tail.missed();
-        push(&mut tail, 101..=200);
+        push(&mut tail, 1..=100);
         assert_eq!(tail.bytes(), 64 * MIB);
-        push(&mut tail, 201..=2_000);
+        push(&mut tail, 101..=2_000);
         assert_eq!(tail.bytes(), FLOOR_BYTES);
+        assert!(tail.get(1_997).is_some());
+        push(&mut tail, 2_001..=2_040);
+        assert_eq!(tail.bytes(), 8 * MIB, "twice as far back as was asked for");
+        tail.missed();
+        push(&mut tail, 2_041..=2_105);
+        assert!(tail.bytes() >= 32 * MIB);
     }
 }

@@ -70,7 +70,11 @@ impl<D: Disk> Inner<D> {
         if state.closed.is_empty() && state.open.is_empty() {
             return if state.stopping && state.in_flight.is_empty() { Step::Stop } else { Step::Wait };
         }
-        let enough = !state.closed.is_empty() || state.open.disk_len() >= self.options.early_commit_bytes;
+        // As much as most of the one in flight, so that two large commits alternate instead of a large
+        // and a small one.
+        let in_flight = state.in_flight.back().map_or(0, |c| c.disk_len);
+        let early = self.options.early_commit_bytes.max(in_flight / 4 * 3);
+        let enough = !state.closed.is_empty() || state.open.disk_len() >= early;
         if !state.in_flight.is_empty() && !enough {
             return Step::Wait;
         }
