@@ -27,7 +27,7 @@ pub const MEMORY_UNIT: usize = 64 << 10;
 /// Memory of a core for large receive buffers and requests on their way to another core.
 const RECEIVE_BYTES: usize = 256 << 20;
 /// Memory of a core for Fetch answers that are being sent.
-const FETCH_BYTES: usize = 256 << 20;
+pub const FETCH_BYTES: usize = 256 << 20;
 /// How long a stop waits for connections to take their answers.
 const DRAIN: Duration = Duration::from_secs(5);
 

@@ -134,16 +134,32 @@ pub fn start(config: ServerConfig) -> Result<ServerHandle, StartError> {
         threads.push(spawned);
     }
     drop(ready);
-    let mut counters = Vec::new();
-    for _ in 0..cores {
-        // On an error the other cores see their channels closed, and end.
-        counters.extend(readiness.recv().map_err(|_| StartError::Died)??);
+    let counters = wait_until_ready(cores, &readiness, &go);
+    if counters.is_err() {
+        // The other cores see their channels closed, and end; until then the directory stays locked.
+        drop((go, readiness));
+        for thread in threads.drain(..) {
+            let _why_is_known = thread.join();
+        }
     }
-    for go in &go {
-        go.send(()).map_err(|_| StartError::Died)?;
-    }
+    let counters = counters?;
     let shards = counters.len() as u16;
     Ok(ServerHandle { addr, shards, counters, stopper, threads, _lock: lock })
+}
+
+fn wait_until_ready(
+    cores: usize,
+    readiness: &Receiver<Ready>,
+    go: &[Sender<()>],
+) -> Result<Vec<Arc<Counters>>, StartError> {
+    let mut counters = Vec::new();
+    for _ in 0..cores {
+        counters.extend(readiness.recv().map_err(|_| StartError::Died)??);
+    }
+    for go in go {
+        go.send(()).map_err(|_| StartError::Died)?;
+    }
+    Ok(counters)
 }
 
 impl ServerHandle {

@@ -197,6 +197,38 @@ fn frames_that_never_come_hold_nobody_up() {
     bench.finish();
 }
 
+/// Some thirty consumers that asked for much and took nothing once held all the memory for answers: every
+/// other fetch on their core waited for a minute.
+#[test]
+fn consumers_that_take_nothing_hold_nobody_up() {
+    let bench = Bench::start_on(vec![0]);
+    let mut client = bench.client();
+    for number in 0..10 {
+        client.append(T, 0, single(numbered(number, 1_000_000))).unwrap();
+    }
+    let mut request = fetch_request(T, 0, 0);
+    request.max_bytes = 50 << 20;
+    request.topics[0].partitions[0].partition_max_bytes = 50 << 20;
+    let mut slow: Vec<Client> = (0..150).map(|_| bench.client()).collect();
+    for connection in &mut slow {
+        for id in 0..4 {
+            connection.send(&frame(&request, FETCH, id)).unwrap();
+        }
+    }
+    std::thread::sleep(Duration::from_millis(500));
+    let began = Instant::now();
+    assert_eq!(client.fetch(T, 0, 9).unwrap().error_code, 0);
+    assert_eq!(bench.client().read_all(T, 0).unwrap().len(), 10);
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    // Those who take their answers after all find them whole and in order.
+    for id in 0..4 {
+        let body = slow[0].receive().unwrap().expect("an answer");
+        assert_eq!(body[..4], i32::to_be_bytes(id));
+    }
+    drop((client, slow));
+    bench.finish();
+}
+
 /// Requests of an API in three versions: the first, the first flexible one, and the last.
 fn frames_of<R: Request>(request: impl Fn(i16) -> R) -> Vec<(String, bool, Bytes)> {
     let spec = SERVED.iter().find(|s| s.key.code() == R::KEY).expect("an API that is served");

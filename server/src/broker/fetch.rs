@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use crate::connection::out::Answer;
 use crate::connection::{CloseReason, Connection};
-use crate::core::{Core, MEMORY_UNIT};
+use crate::core::{Core, FETCH_BYTES, MEMORY_UNIT};
 use crate::kafka::fetch::{FetchPartition, FetchRequest};
 use crate::kafka::fetch_response::{FetchResponseWriter, FetchedPartition};
 use crate::kafka::produce::TopicRef;
@@ -31,6 +31,9 @@ use super::read_code_of;
 
 /// Largest answer, unless a single batch is larger; clients ask again at once.
 const ANSWER_BYTES_MAX: usize = 8 << 20;
+/// An answer takes at most this part of what each connection could have. Answers that were begun while there
+/// were fewer connections are larger: with n connections all of them together take ln(n) / 8 of the memory.
+const SLOW_SHARE: usize = 8;
 /// Longest wait.
 const WAIT_MAX: Duration = Duration::from_secs(300);
 /// When more than one byte is wanted, what is there is looked at again after this at the earliest.
@@ -54,24 +57,43 @@ struct Found {
     slices: Vec<Bytes>,
 }
 
+/// The right to answer a fetch, one at a time per connection; given back when the answer has been sent.
+pub struct Turn(Rc<Connection>);
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.0.fetching.set(false);
+        if let Some(waker) = self.0.next_fetch.take() {
+            waker.wake();
+        }
+    }
+}
+
 /// Waits until no other fetch of this connection is being answered.
-pub async fn wait_for_turn(connection: &Rc<Connection>) {
+pub async fn take_turn(connection: &Rc<Connection>) -> Turn {
     poll_fn(|cx| {
         if connection.fetching.get() {
-            return connection.out.borrow_mut().poll_reader(cx, |_| !connection.fetching.get());
+            connection.next_fetch.set(Some(cx.waker().clone()));
+            return Poll::Pending;
         }
         Poll::Ready(())
     })
     .await;
     connection.fetching.set(true);
+    Turn(Rc::clone(connection))
 }
 
 /// Answers a Fetch request.
-pub async fn answer(connection: Rc<Connection>, frame: Bytes) -> Result<Answer, CloseReason> {
-    let answer = answer_within(&connection.core, &frame).await;
-    connection.fetching.set(false);
-    connection.out.borrow_mut().wake_reader();
-    answer
+pub async fn answer(connection: Rc<Connection>, frame: Bytes, turn: Turn) -> Result<Answer, CloseReason> {
+    let answer = answer_within(&connection.core, &frame).await?;
+    Ok(Answer { turn: Some(turn), ..answer })
+}
+
+/// Bytes of one answer, so that even if every client of this core is slow to take its own, there is memory
+/// left for the next one.
+fn answer_bytes_max(core: &Core) -> usize {
+    let share = FETCH_BYTES / SLOW_SHARE / core.connections.borrow().len().max(1);
+    share.clamp(MEMORY_UNIT, ANSWER_BYTES_MAX)
 }
 
 async fn answer_within(core: &Rc<Core>, frame: &Bytes) -> Result<Answer, CloseReason> {
@@ -79,8 +101,9 @@ async fn answer_within(core: &Rc<Core>, frame: &Bytes) -> Result<Answer, CloseRe
     let header = RequestHeader::decode(&mut reader)?;
     let request = FetchRequest::decode(header.version, &mut reader)?;
     let wanted = resolve(core, &request);
-    let min_bytes = usize::try_from(request.min_bytes).unwrap_or(0).min(ANSWER_BYTES_MAX);
-    let max_bytes = usize::try_from(request.max_bytes).unwrap_or(0).min(ANSWER_BYTES_MAX);
+    let most = answer_bytes_max(core);
+    let min_bytes = usize::try_from(request.min_bytes).unwrap_or(0).min(most);
+    let max_bytes = usize::try_from(request.max_bytes).unwrap_or(0).min(most);
     let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0)).min(WAIT_MAX);
     let deadline = Instant::now() + wait;
     loop {
@@ -274,7 +297,7 @@ fn respond(
             writer.partition(&head, part.slices);
         }
     }
-    Ok(Answer { slices: writer.finish()?, held })
+    Ok(Answer { slices: writer.finish()?, held, turn: None })
 }
 
 /// Waits until a partition has more than was found, or the time is over.

@@ -88,8 +88,8 @@ pub async fn dispatch_deferred(connection: &Rc<Connection>, frame: Bytes) -> Res
     match header.api {
         ApiKey::Produce => produce::in_turn(connection, frame.clone()).await,
         ApiKey::Fetch => {
-            fetch::wait_for_turn(connection).await;
-            spawn(connection, frame.clone(), fetch::answer);
+            let turn = fetch::take_turn(connection).await;
+            spawn(connection, frame.clone(), |connection, frame| fetch::answer(connection, frame, turn));
             Ok(())
         }
         _ => {
@@ -168,7 +168,7 @@ async fn control(connection: Rc<Connection>, frame: Bytes) -> Result<Answer, Clo
 fn encode(header: ResponseHeader, body: &dyn Fn(&mut Writer<'_>)) -> Result<Answer, CloseReason> {
     let mut out = BytesMut::new();
     write_response(&mut out, header, |w| body(w))?;
-    Ok(Answer { slices: vec![out.freeze()], held: None })
+    Ok(Answer { slices: vec![out.freeze()], ..Answer::default() })
 }
 
 /// The protocol's name for a refused append.

@@ -164,7 +164,7 @@ async fn answer_later(core: &Rc<Core>, frame: &Bytes, outcomes: Vec<Outcome>) ->
     }
     let mut out = BytesMut::new();
     write(&mut out, &header, &request, known.into_iter(), |_, _| {})?;
-    Ok(Answer { slices: vec![out.freeze()], held: None })
+    Ok(Answer { slices: vec![out.freeze()], ..Answer::default() })
 }
 
 /// Encodes an answer; `gated` is told of each partition that waits for a commit.

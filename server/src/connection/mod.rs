@@ -10,6 +10,7 @@ use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -69,6 +70,8 @@ pub struct Connection {
     stream: Stream,
     /// A Fetch is being answered; the next one waits, so that one answer at a time holds memory.
     pub fetching: Cell<bool>,
+    /// Who waits to be the next.
+    pub next_fetch: Cell<Option<Waker>>,
 }
 
 impl Connection {
@@ -93,6 +96,7 @@ pub async fn serve(core: Rc<Core>, stream: Stream, local: std::net::SocketAddr, 
         local,
         stream: stream.clone(),
         fetching: Cell::new(false),
+        next_fetch: Cell::default(),
     });
     let id = core.connections.borrow_mut().insert(stream.clone());
     let writer = tokio::task::spawn_local(write(Rc::clone(&connection), stream.clone()));
@@ -104,6 +108,7 @@ pub async fn serve(core: Rc<Core>, stream: Stream, local: std::net::SocketAddr, 
     connection.out.borrow_mut().close();
     // What was asked before is still answered.
     let _finished = tokio::time::timeout(STALL, writer).await;
+    connection.out.borrow_mut().break_off();
     stream.shutdown();
     core.connections.borrow_mut().try_remove(id);
     core.drained.notify_waiters();

@@ -15,6 +15,7 @@ use keylane_engine::CommitSeq;
 use keylane_engine::shard::CommitState;
 use tokio::sync::OwnedSemaphorePermit;
 
+use crate::broker::fetch::Turn;
 use crate::core::Core;
 use crate::kafka::ErrorCode;
 use crate::kafka::produce::PartitionSlot;
@@ -61,12 +62,14 @@ impl<T> Few<T> {
 }
 
 /// An answer, and what is paid for its memory until it is sent.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Answer {
     /// The frame, in pieces.
     pub slices: Vec<Bytes>,
     /// Paid memory.
     pub held: Option<OwnedSemaphorePermit>,
+    /// The turn of a fetch.
+    pub turn: Option<Turn>,
 }
 
 /// The place of an answer that is not known yet.
@@ -74,12 +77,14 @@ pub struct Answer {
 pub struct Promise(Rc<RefCell<Option<Answer>>>);
 
 /// What leaves in one write.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Due {
     /// The answers, in order.
     pub slices: Vec<Bytes>,
     /// Paid memory, given back when they are sent.
     pub held: Vec<OwnedSemaphorePermit>,
+    /// Turns of fetches, given back likewise.
+    pub turns: Vec<Turn>,
 }
 
 enum Slot {
@@ -209,6 +214,7 @@ impl Out {
                     bytes += answer.slices.iter().map(Bytes::len).sum::<usize>();
                     due.slices.extend(answer.slices);
                     due.held.extend(answer.held);
+                    due.turns.extend(answer.turn);
                     self.slots.pop_front();
                 }
             }
