@@ -154,14 +154,16 @@ pub fn describe_cluster(
 }
 
 /// Answers FindCoordinator: there is none yet. The API is served because librdkafka takes its absence for a broker
-/// that is too old for LZ4, and then silently sends uncompressed; and so that a consumer that subscribes instead
-/// of assigning is told why that fails.
+/// that is too old for LZ4, and then silently sends uncompressed. For a group the answer is one that clients take
+/// for passing: librdkafka asks even for a consumer that only assigns, and would show it any other error.
 pub fn find_coordinator(request: &FindCoordinatorRequest<'_>) -> FindCoordinatorResponse<'static> {
+    const GROUP: i8 = 0;
     const WHY: &str =
         "this version serves neither consumer groups nor transactions; assign partitions instead";
+    let group = request.key_type == GROUP;
     let none = |key: &&str| Coordinator {
         key: (*key).to_owned().into(),
-        error: ErrorCode::UnsupportedVersion,
+        error: if group { ErrorCode::CoordinatorNotAvailable } else { ErrorCode::UnsupportedVersion },
         error_message: Some(WHY.into()),
         node_id: -1,
         host: "".into(),
