@@ -26,8 +26,8 @@ pub struct BatchRef {
     pub at: u32,
     /// Its bytes.
     pub len: u32,
-    /// Its records.
-    pub count: u32,
+    /// Offsets it spans.
+    pub span: u32,
 }
 
 /// The part of a sealed segment that belongs to one partition.
@@ -94,7 +94,7 @@ impl Partition {
         let after = self.tail.partition_point(|b| b.base_offset <= offset);
         let index = after.checked_sub(1)?;
         let batch = self.tail.get(index)?;
-        (offset < batch.base_offset + u64::from(batch.count)).then_some(index)
+        (offset < batch.base_offset + u64::from(batch.span)).then_some(index)
     }
 
     /// The sealed run that holds `offset`.

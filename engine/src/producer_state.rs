@@ -94,7 +94,7 @@ impl ProducerTable {
         if batch.producer_epoch > known.epoch {
             return if batch.base_sequence == 0 { Ok(None) } else { Err(out_of_order(0)) };
         }
-        let last = sequence_after(batch.base_sequence, batch.count - 1);
+        let last = sequence_after(batch.base_sequence, batch.span - 1);
         let same = |a: &&Accepted| a.first == batch.base_sequence && a.last == last;
         if let Some(before) = known.recent.iter().rev().find(same) {
             return Ok(Some(before.base_offset));
@@ -121,7 +121,7 @@ impl ProducerTable {
             producer.epoch = batch.producer_epoch;
             producer.recent.clear();
         }
-        let last = sequence_after(batch.base_sequence, batch.count - 1);
+        let last = sequence_after(batch.base_sequence, batch.span - 1);
         producer.recent.push_back(Accepted { first: batch.base_sequence, last, base_offset });
         while producer.recent.get(DURABLE_BATCHES).is_some_and(|a| a.base_offset < durable_below) {
             producer.recent.pop_front();

@@ -4,6 +4,8 @@
 //! [`RecordBatch::check`] promises that a batch that passes is whole: its length field matches its
 //! bytes, its CRC-32C is right, its record count and offsets agree, and, when it is not compressed, its
 //! records do too. The contents of compressed records are the producers' and consumers' affair.
+//! [`RecordBatch::check_stored`] allows for records that compaction has taken: the batch still spans their
+//! offsets.
 //!
 //! Layout (big endian; source: <https://kafka.apache.org/documentation/#recordbatch>):
 //!
@@ -14,7 +16,7 @@
 //! 16 magic               i8    2
 //! 17 CRC-32C             u32   over all bytes from 21
 //! 21 attributes          i16   bits 0-2 codec, 3 timestamp type, 4 transactional, 5 control
-//! 23 last offset delta   i32
+//! 23 last offset delta   i32   record count - 1, or more once records were taken by compaction
 //! 27 base timestamp      i64   milliseconds
 //! 35 maximum timestamp   i64   milliseconds
 //! 43 producer id         i64   -1: none
@@ -96,6 +98,8 @@ pub struct RecordBatch<'a> {
     bytes: &'a [u8],
     /// Records in the batch; at least 1.
     pub count: u32,
+    /// Offsets that it spans: last offset delta + 1. Equals `count` unless it was compacted.
+    pub span: u32,
     /// Attribute bits.
     pub attributes: i16,
     /// Largest record timestamp, in milliseconds.
@@ -112,6 +116,9 @@ impl<'a> RecordBatch<'a> {
     /// Checks a batch that a producer sent. The errors say which field is wrong.
     pub fn check(bytes: &'a [u8]) -> Result<Self, BatchError> {
         let batch = Self::check_stored(bytes)?;
+        if batch.count != batch.span {
+            return Err(BatchError::Count { count: batch.count as i32, last_delta: batch.span as i32 - 1 });
+        }
         if batch.attributes & 0x20 != 0 {
             return Err(BatchError::Control);
         }
@@ -154,7 +161,7 @@ impl<'a> RecordBatch<'a> {
         }
         let last_delta = i32_be(bytes, 23).ok_or(short)?;
         let count = i32_be(bytes, 57).ok_or(short)?;
-        if count < 1 || last_delta != count - 1 {
+        if count < 1 || last_delta < count - 1 || last_delta == i32::MAX {
             return Err(BatchError::Count { count, last_delta });
         }
         Self::peek(bytes).ok_or(short)
@@ -165,6 +172,7 @@ impl<'a> RecordBatch<'a> {
         Some(Self {
             bytes,
             count: u32_be(bytes, 57)?,
+            span: u32_be(bytes, 23)?.wrapping_add(1),
             attributes: i16_be(bytes, 21)?,
             max_timestamp: i64_be(bytes, 35)?,
             producer_id: i64_be(bytes, 43)?,
@@ -319,6 +327,22 @@ mod tests {
         zero[57..61].copy_from_slice(&0i32.to_be_bytes());
         zero[23..27].copy_from_slice(&(-1i32).to_be_bytes());
         assert!(matches!(RecordBatch::check(&resealed(zero)), Err(BatchError::Count { .. })));
+    }
+
+    #[test]
+    fn a_stored_batch_may_span_more_offsets_than_it_has_records_and_a_new_one_may_not() {
+        let mut gaps = build(&[(b"a", b"1"), (b"b", b"2")], 1);
+        gaps[23..27].copy_from_slice(&6i32.to_be_bytes());
+        let gaps = resealed(gaps);
+        let batch = RecordBatch::check_stored(&gaps).unwrap();
+        assert_eq!((batch.count, batch.span), (2, 7));
+        assert_eq!(RecordBatch::check(&gaps).unwrap_err(), BatchError::Count { count: 2, last_delta: 6 });
+        for last_delta in [0, -1, i32::MIN, i32::MAX] {
+            let mut bad = gaps.clone();
+            bad[23..27].copy_from_slice(&last_delta.to_be_bytes());
+            let error = RecordBatch::check_stored(&resealed(bad)).unwrap_err();
+            assert_eq!(error, BatchError::Count { count: 2, last_delta });
+        }
     }
 
     #[test]

@@ -169,7 +169,7 @@ mod tests {
                 log: LogId(1),
                 len: batch.len() as u32,
                 at: 0,
-                count: 2,
+                span: 2,
                 base_offset,
                 max_timestamp: 3,
             };

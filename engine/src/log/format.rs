@@ -164,8 +164,8 @@ pub struct Entry {
     pub len: u32,
     /// Where it begins, relative to the commit.
     pub at: u32,
-    /// Records in it.
-    pub count: u32,
+    /// Offsets it spans: last offset delta + 1, which is the number of its records unless it was compacted.
+    pub span: u32,
     /// Offset of its first record.
     pub base_offset: Offset,
     /// Largest timestamp in it, in milliseconds.
@@ -179,7 +179,7 @@ impl Entry {
         out[0..4].copy_from_slice(&self.log.0.to_le_bytes());
         out[4..8].copy_from_slice(&self.len.to_le_bytes());
         out[8..12].copy_from_slice(&self.at.to_le_bytes());
-        out[12..16].copy_from_slice(&self.count.to_le_bytes());
+        out[12..16].copy_from_slice(&self.span.to_le_bytes());
         out[16..24].copy_from_slice(&self.base_offset.to_le_bytes());
         out[24..32].copy_from_slice(&self.max_timestamp.to_le_bytes());
         out
@@ -191,7 +191,7 @@ impl Entry {
             log: LogId(u32_le(bytes, 0)?),
             len: u32_le(bytes, 4)?,
             at: u32_le(bytes, 8)?,
-            count: u32_le(bytes, 12)?,
+            span: u32_le(bytes, 12)?,
             base_offset: u64_le(bytes, 16)?,
             max_timestamp: i64_le(bytes, 24)?,
         })
@@ -264,7 +264,7 @@ pub fn check_entry(entry: &Entry, raw: &[u8]) -> Result<(), Option<BatchError>> 
     let batch = RecordBatch::check_stored(raw).map_err(Some)?;
     let same = record_batch::base_offset(raw) == Some(entry.base_offset)
         && record_batch::leader_epoch(raw) == Some(LEADER_EPOCH)
-        && batch.count == entry.count
+        && batch.span == entry.span
         && batch.max_timestamp == entry.max_timestamp;
     if same { Ok(()) } else { Err(None) }
 }

@@ -37,8 +37,8 @@ pub struct IndexEntry {
     pub position: u32,
     /// Its bytes.
     pub len: u32,
-    /// Its records.
-    pub count: u32,
+    /// Offsets it spans.
+    pub span: u32,
     /// Largest timestamp, in milliseconds.
     pub max_timestamp: i64,
 }
@@ -166,7 +166,7 @@ fn run_of(generation: Generation, first_entry: u32, batches: &[IndexEntry]) -> R
     Run {
         generation,
         base_offset: first.base_offset,
-        next_offset: last.base_offset + u64::from(last.count),
+        next_offset: last.base_offset + u64::from(last.span),
         max_timestamp: batches.iter().map(|b| b.max_timestamp).max().unwrap_or(-1),
         first_entry,
         entries: batches.len() as u32,
@@ -189,7 +189,7 @@ fn encode_entry(entry: &IndexEntry) -> [u8; ENTRY_ITEM] {
     out[0..8].copy_from_slice(&entry.base_offset.to_le_bytes());
     out[8..12].copy_from_slice(&entry.position.to_le_bytes());
     out[12..16].copy_from_slice(&entry.len.to_le_bytes());
-    out[16..20].copy_from_slice(&entry.count.to_le_bytes());
+    out[16..20].copy_from_slice(&entry.span.to_le_bytes());
     out[24..32].copy_from_slice(&entry.max_timestamp.to_le_bytes());
     out
 }
@@ -276,7 +276,7 @@ pub fn decode_entries(
             base_offset: u64_le(item, 0)?,
             position: u32_le(item, 8)?,
             len: u32_le(item, 12)?,
-            count: u32_le(item, 16)?,
+            span: u32_le(item, 16)?,
             max_timestamp: i64_le(item, 24)?,
         });
     }
@@ -293,7 +293,7 @@ mod tests {
                 base_offset: i * 3,
                 position: 4096,
                 len: 70,
-                count: 3,
+                span: 3,
                 max_timestamp: i as i64,
             })
             .collect()

@@ -314,7 +314,7 @@ impl<D: Disk> Recovery<'_, D> {
         if let Some(batch) = RecordBatch::peek(raw) {
             partition.producers.record(&batch, entry.base_offset, entry.base_offset);
         }
-        partition.next += u64::from(entry.count);
+        partition.next += u64::from(entry.span);
         partition.high_watermark = partition.next;
         Ok(())
     }
@@ -385,7 +385,7 @@ impl Scan {
                 base_offset: entry.base_offset,
                 position: (header.place.position + u64::from(entry.at)) as u32,
                 len: entry.len,
-                count: entry.count,
+                span: entry.span,
                 max_timestamp: entry.max_timestamp,
             });
         }

@@ -59,7 +59,7 @@ impl<D: Disk> Shard<D> {
             log: at.log,
             len: bytes.len() as u32,
             at: 0,
-            count: batch.count,
+            span: batch.span,
             base_offset,
             max_timestamp: batch.max_timestamp,
         };
@@ -70,9 +70,9 @@ impl<D: Disk> Shard<D> {
             max_timestamp: batch.max_timestamp,
             at: position,
             len: entry.len,
-            count: entry.count,
+            span: entry.span,
         });
-        partition.next += u64::from(batch.count);
+        partition.next += u64::from(batch.span);
         partition.last_seq = seq;
         let durable_below = partition.high_watermark;
         partition.producers.record(&batch, base_offset, durable_below);

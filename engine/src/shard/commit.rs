@@ -161,7 +161,7 @@ impl<F> State<F> {
             }
             let partition = self.partitions.get_mut(slotted.slot as usize).and_then(Option::as_mut);
             let Some(partition) = partition.filter(|p| p.log == slotted.entry.log) else { continue };
-            partition.advance(slotted.entry.base_offset + u64::from(slotted.entry.count));
+            partition.advance(slotted.entry.base_offset + u64::from(slotted.entry.span));
             if partition.touched != generation {
                 partition.touched = generation;
                 self.active.touched.push((slotted.slot, slotted.entry.log));

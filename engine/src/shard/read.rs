@@ -149,7 +149,7 @@ impl<D: Disk> Shard<D> {
         while number < run.entries {
             let block = self.inner.entries_from(&run, number).await?;
             for entry in block.iter() {
-                let end = entry.base_offset + u64::from(entry.count);
+                let end = entry.base_offset + u64::from(entry.span);
                 let full = !out.is_empty() && bytes + entry.len as usize > bytes_max;
                 if full || end > high_watermark {
                     return Ok(out);
@@ -254,7 +254,7 @@ impl<F> State<F> {
             }
         };
         for batch in partition.tail.range(index..) {
-            let next = batch.base_offset + u64::from(batch.count);
+            let next = batch.base_offset + u64::from(batch.span);
             let full = bytes > 0 && bytes + batch.len as usize > bytes_max;
             if full || next > partition.high_watermark || batch.seq < self.tail.first() {
                 break;
@@ -277,7 +277,7 @@ impl<F> State<F> {
     fn locate_unsealed(&self, partition: &Partition, index: usize, bytes_max: usize) -> Vec<Located> {
         let (mut out, mut bytes) = (Vec::new(), 0);
         for batch in partition.tail.range(index..) {
-            let next = batch.base_offset + u64::from(batch.count);
+            let next = batch.base_offset + u64::from(batch.span);
             let full = !out.is_empty() && bytes + batch.len as usize > bytes_max;
             if full || next > partition.high_watermark || self.tail.holds(batch.seq) {
                 break;
@@ -288,7 +288,7 @@ impl<F> State<F> {
                 base_offset: batch.base_offset,
                 position: (position + u64::from(batch.at)) as u32,
                 len: batch.len,
-                count: batch.count,
+                span: batch.span,
                 max_timestamp: batch.max_timestamp,
             };
             out.push(Located { generation, entry });
@@ -344,7 +344,7 @@ impl<D: Disk> Inner<D> {
                 log: crate::ids::LogId(0),
                 len: entry.len,
                 at: 0,
-                count: entry.count,
+                span: entry.span,
                 base_offset: entry.base_offset,
                 max_timestamp: entry.max_timestamp,
             };
@@ -352,7 +352,7 @@ impl<D: Disk> Inner<D> {
                 let what = cause.map_or("another batch than the index names".to_owned(), |c| c.to_string());
                 self.damaged(batch.generation, u64::from(entry.position), what)
             })?;
-            let next = entry.base_offset + u64::from(entry.count);
+            let next = entry.base_offset + u64::from(entry.span);
             match &mut stretch {
                 Some((_, end, offset)) if *end == at => (*end, *offset) = (to, next),
                 other => {
@@ -383,8 +383,8 @@ impl<D: Disk> Inner<D> {
             let (Some(first), Some(last)) = (block.first(), block.last()) else { break };
             if offset < first.base_offset {
                 (high, high_offset) = (start, first.base_offset);
-            } else if offset >= last.base_offset + u64::from(last.count) {
-                (low, low_offset) = (start + block.len() as u32, last.base_offset + u64::from(last.count));
+            } else if offset >= last.base_offset + u64::from(last.span) {
+                (low, low_offset) = (start + block.len() as u32, last.base_offset + u64::from(last.span));
             } else {
                 let after = block.partition_point(|e| e.base_offset <= offset);
                 return Ok(start + after as u32 - 1);

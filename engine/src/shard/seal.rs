@@ -65,7 +65,7 @@ impl<F> State<F> {
                     base_offset: batch.base_offset,
                     position: (position + u64::from(batch.at)) as u32,
                     len: batch.len,
-                    count: batch.count,
+                    span: batch.span,
                     max_timestamp: batch.max_timestamp,
                 });
             }
