@@ -62,7 +62,15 @@ impl DataDir {
         }
         let block =
             read_exact_at(&file, 0, BLOCK).await.map_err(OpenError::io(format!("reading {FORMAT_FILE}")))?;
-        Self::decode(&block)
+        let dir = Self::decode(&block)?;
+        if u32_le(&block, 8) != Some(FORMAT_VERSION) {
+            // Before anything is written that an older program would misread.
+            tracing::info!("raising the data directory to format version {FORMAT_VERSION}");
+            files::replace(disk, "", FORMAT_FILE, files::padded(&dir.encode()))
+                .await
+                .map_err(OpenError::io(format!("raising the version in {FORMAT_FILE}")))?;
+        }
+        Ok(dir)
     }
 
     fn encode(&self) -> Vec<u8> {
@@ -151,11 +159,13 @@ mod tests {
     #[test]
     fn a_newer_format_is_refused_by_name() {
         let mut newer = DataDir { id: [7; 16], shards: 3 }.encode();
-        newer[8] = 2;
+        newer[8] = FORMAT_VERSION as u8 + 1;
         let crc = crc32c::crc32c(&newer[..32]);
         newer[32..36].copy_from_slice(&crc.to_le_bytes());
         newer.resize(BLOCK, 0);
-        assert!(matches!(DataDir::decode(&newer), Err(OpenError::Newer { found: 2, .. })));
+        assert!(
+            matches!(DataDir::decode(&newer), Err(OpenError::Newer { found, .. }) if found == FORMAT_VERSION + 1)
+        );
     }
 
     #[test]

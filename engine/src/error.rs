@@ -53,6 +53,43 @@ pub enum AppendError {
     UnknownPartition,
 }
 
+/// Why the log start offset was not raised.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrimError {
+    /// Records that are not durable yet, or do not exist, cannot be deleted.
+    #[error("offset {offset} is above the high watermark {high_watermark}")]
+    OutOfRange {
+        /// Asked for.
+        offset: u64,
+        /// First offset there is not yet.
+        high_watermark: u64,
+    },
+    /// Too much waits for the disk already: wait with [`Shard::space`](crate::shard::Shard::space).
+    #[error("too many bytes wait to be committed")]
+    Busy,
+    /// Not even the space that is set aside for this is left.
+    #[error("no space left for another segment: free disk space; writing resumes by itself")]
+    DiskFull,
+    /// The shard has failed.
+    #[error(transparent)]
+    Failed(#[from] Rc<Failure>),
+    /// The partition was deleted.
+    #[error("the partition no longer exists")]
+    UnknownPartition,
+}
+
+impl From<AppendError> for TrimError {
+    fn from(error: AppendError) -> Self {
+        match error {
+            AppendError::DiskFull => Self::DiskFull,
+            AppendError::Failed(failure) => Self::Failed(failure),
+            AppendError::UnknownPartition => Self::UnknownPartition,
+            _ => Self::Busy,
+        }
+    }
+}
+
 /// Why a read failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

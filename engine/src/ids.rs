@@ -17,11 +17,29 @@ pub struct ShardId(pub u16);
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, serde::Serialize, serde::Deserialize)]
 pub struct LogId(pub u32);
 
-/// Generation of a commit segment: each segment that was ever written in a shard has its own.
+/// Generation of a segment: each segment that was ever written in a shard has its own. Commit segments
+/// and sorted segments are counted apart; the highest bit tells them apart.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct Generation(pub u64);
 
 impl Generation {
+    const SORTED: u64 = 1 << 63;
+
+    /// The sorted segment with this number.
+    pub fn sorted(number: u64) -> Self {
+        Self(number | Self::SORTED)
+    }
+
+    /// Whether it is a sorted segment: written in the background, by partition.
+    pub fn is_sorted(self) -> bool {
+        self.0 & Self::SORTED != 0
+    }
+
+    /// Its number among those of its kind.
+    pub fn number(self) -> u64 {
+        self.0 & !Self::SORTED
+    }
+
     /// The one after.
     pub fn next(self) -> Self {
         Self(self.0 + 1)
@@ -42,6 +60,6 @@ impl fmt::Display for LogId {
 
 impl fmt::Display for Generation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)
+        write!(f, "{}{}", if self.is_sorted() { "sorted " } else { "" }, self.number())
     }
 }

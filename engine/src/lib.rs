@@ -12,10 +12,12 @@ pub mod disk;
 mod error;
 mod ids;
 pub mod log;
+mod log_config;
 pub mod partition;
 pub mod producer_state;
 pub mod record_batch;
 pub mod shard;
 
-pub use error::{AppendError, Failure, OpenError, ReadError};
+pub use error::{AppendError, Failure, OpenError, ReadError, TrimError};
 pub use ids::{CommitSeq, Generation, LogId, Offset, ShardId};
+pub use log_config::LogConfig;

@@ -1,16 +1,18 @@
 //! One partition as its shard knows it: offsets, where its batches are, its producers, who waits.
 //!
-//! Invariants: `start <= high_watermark <= next`; offsets are dense from `start`; `runs` and `tail`
-//! together name each batch from `start` to `next` at least once, in order; everything below
-//! `high_watermark` is durable and nothing above it is shown to a reader.
+//! Invariants: `start <= high_watermark <= next`; offsets are dense, but for records that compaction took
+//! away; `runs` and `tail` together name each batch from `start` to `next` at least once, in order;
+//! everything below `high_watermark` is durable and nothing above it is shown to a reader.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::rc::{Rc, Weak};
+use std::sync::{Arc, LazyLock};
 use std::task::{Poll, Waker};
 
 use crate::ids::{CommitSeq, Generation, LogId, Offset};
+use crate::log_config::LogConfig;
 use crate::producer_state::ProducerTable;
 
 /// One batch in a commit whose segment is not sealed yet, or that is still in the tail cache.
@@ -41,10 +43,18 @@ pub struct Run {
     pub next_offset: Offset,
     /// Largest timestamp in it, in milliseconds.
     pub max_timestamp: i64,
+    /// Bytes of its batches.
+    pub bytes: u32,
     /// Number of its first entry in the segment's index.
     pub first_entry: u32,
     /// Its entries in the segment's index.
     pub entries: u32,
+}
+
+/// The settings of partitions to which nothing was said, shared by all of them.
+fn keep_all() -> Arc<LogConfig> {
+    static KEEP_ALL: LazyLock<Arc<LogConfig>> = LazyLock::new(|| Arc::new(LogConfig::keep_all()));
+    Arc::clone(&KEEP_ALL)
 }
 
 /// State of one partition.
@@ -70,6 +80,23 @@ pub struct Partition {
     watchers: Vec<Weak<Watcher>>,
     /// The last segment it wrote into: kept in the list of what that segment holds.
     pub touched: Generation,
+    /// Bytes of its durable batches in that segment.
+    pub touched_bytes: u64,
+    /// Bytes of its batches, those freed only in part or not yet included.
+    pub bytes: u64,
+    /// The highest log start offset that was asked for, and the commit that states it.
+    pub trim: (Offset, CommitSeq),
+    /// What is kept of it.
+    pub config: Arc<LogConfig>,
+}
+
+/// Where to look for an offset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whereabouts {
+    /// In `tail`, at this index.
+    Tail(usize),
+    /// In `runs`, at this index.
+    Run(usize),
 }
 
 impl Partition {
@@ -86,22 +113,28 @@ impl Partition {
             producers: ProducerTable::default(),
             watchers: Vec::new(),
             touched: Generation(0),
+            touched_bytes: 0,
+            bytes: 0,
+            trim: (0, 0),
+            config: keep_all(),
         }
     }
 
-    /// The place in `tail` of the batch that holds `offset`, if it is named there.
-    pub fn tail_index(&self, offset: Offset) -> Option<usize> {
-        let after = self.tail.partition_point(|b| b.base_offset <= offset);
-        let index = after.checked_sub(1)?;
-        let batch = self.tail.get(index)?;
-        (offset < batch.base_offset + u64::from(batch.span)).then_some(index)
-    }
-
-    /// The sealed run that holds `offset`.
-    pub fn run_of(&self, offset: Offset) -> Option<&Run> {
-        let after = self.runs.partition_point(|r| r.base_offset <= offset);
-        let run = self.runs.get(after.checked_sub(1)?)?;
-        (offset < run.next_offset).then_some(run)
+    /// Where the batch is that holds `offset`, or the first one behind it: compaction leaves gaps. What
+    /// `tail` names is preferred if its commit is at or after `tail_from`.
+    pub fn find(&self, offset: Offset, tail_from: CommitSeq) -> Option<Whereabouts> {
+        let from = self.tail.partition_point(|b| b.seq < tail_from);
+        let in_tail = |at: usize| (at < self.tail.len()).then_some(Whereabouts::Tail(at));
+        if self.tail.get(from).is_some_and(|b| b.base_offset <= offset) {
+            return in_tail(self.tail.partition_point(|b| b.base_offset + u64::from(b.span) <= offset));
+        }
+        let run = self.runs.partition_point(|r| r.next_offset <= offset);
+        if run < self.runs.len() {
+            return Some(Whereabouts::Run(run));
+        }
+        // What `tail` names before `from` and no run covers is neither here nor there.
+        let passed = from.checked_sub(1).and_then(|before| self.tail.get(before));
+        passed.is_none_or(|b| b.base_offset + u64::from(b.span) <= offset).then(|| in_tail(from))?
     }
 
     /// Raises the high watermark and wakes those who wait for it.

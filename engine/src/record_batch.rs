@@ -197,6 +197,11 @@ pub fn total_len(bytes: &[u8]) -> Option<usize> {
     Some(usize::try_from(i32_be(bytes, 8)?).ok()? + LENGTH_END)
 }
 
+/// Offset after the last one that a stored batch spans.
+pub fn end_offset(bytes: &[u8]) -> Option<Offset> {
+    Some(base_offset(bytes)? + u64::from(u32_be(bytes, 23)?) + 1)
+}
+
 /// Leader epoch of a stored batch.
 pub fn leader_epoch(bytes: &[u8]) -> Option<i32> {
     i32_be(bytes, 12)

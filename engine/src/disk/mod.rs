@@ -64,6 +64,10 @@ pub trait DiskFile: Clone + 'static {
     /// Makes every write that has completed so far durable (fdatasync).
     fn sync(&self) -> impl Future<Output = io::Result<()>>;
 
+    /// Gives the space of `len` bytes at `pos` back: they read as zeros from now on, or after a crash as
+    /// before. Fails with `Unsupported` where the file system cannot.
+    fn punch(&self, pos: u64, len: u64) -> impl Future<Output = io::Result<()>>;
+
     /// Cuts or extends the file to `len` bytes; durable after the next [`DiskFile::sync`].
     fn set_len(&self, len: u64) -> impl Future<Output = io::Result<()>>;
 }

@@ -123,6 +123,11 @@ impl DiskFile for UringFile {
         self.ring.sync_data().await
     }
 
+    async fn punch(&self, pos: u64, len: u64) -> io::Result<()> {
+        use rustix::fs::FallocateFlags as Flags;
+        Ok(rustix::fs::fallocate(self.std.as_fd(), Flags::PUNCH_HOLE | Flags::KEEP_SIZE, pos, len)?)
+    }
+
     async fn set_len(&self, len: u64) -> io::Result<()> {
         self.std.set_len(len)
     }

@@ -1,14 +1,15 @@
-//! The checkpoint of a shard: what all sealed segments together amount to, so that a start reads this
-//! and scans only what was committed since.
+//! The checkpoint of a shard: which sealed segments there are and what they amount to, so that a start
+//! reads this and scans only what was committed since.
 //!
-//! Written as a whole after each sealing, by replacement. It can be derived from the segments; when it
-//! is missing or damaged everything is scanned instead.
+//! A segment belongs to the shard when the checkpoint names it, so that replacing the checkpoint is what
+//! makes a change of segments happen. It is written as a whole, by replacement, and holds its content
+//! twice: damage to one copy is healed from the other.
 
 use std::io;
 
 use bytes::Bytes;
 
-use crate::aligned::{BLOCK, round_up};
+use crate::aligned::{AlignedBuf, BLOCK, round_up};
 use crate::bytes_at::{u32_le, u64_le};
 use crate::disk::{Disk, DiskFile, read_exact_at};
 use crate::ids::{CommitSeq, Generation, LogId, Offset, ShardId};
@@ -19,7 +20,9 @@ use super::format::FORMAT_VERSION;
 use super::index::Sealed;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"KLcheckp");
-const HEADER_BYTES: usize = 56;
+const HEADER_BYTES: usize = 64;
+/// Of version 1, which had one copy and neither sorted segments nor trims.
+const HEADER_BYTES_V1: usize = 56;
 
 /// State of one partition at the end of the sealed segments.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,71 +37,118 @@ pub struct LogState {
     pub producers: Vec<(i64, Producer)>,
 }
 
+/// States of all partitions, encoded: there can be many.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LogStates {
+    count: u32,
+    bytes: Vec<u8>,
+}
+
+impl LogStates {
+    /// Adds one.
+    pub fn push(&mut self, log: &LogState) {
+        self.count += 1;
+        let out = &mut self.bytes;
+        out.extend_from_slice(&log.log.0.to_le_bytes());
+        out.extend_from_slice(&(log.producers.len() as u32).to_le_bytes());
+        put_all(out, &[log.start, log.next]);
+        for (id, producer) in &log.producers {
+            out.extend_from_slice(&id.to_le_bytes());
+            out.extend_from_slice(&u32::from(producer.epoch as u16).to_le_bytes());
+            out.extend_from_slice(&(producer.recent.len() as u32).to_le_bytes());
+            for batch in &producer.recent {
+                out.extend_from_slice(&batch.first.to_le_bytes());
+                out.extend_from_slice(&batch.last.to_le_bytes());
+                out.extend_from_slice(&batch.base_offset.to_le_bytes());
+            }
+        }
+    }
+
+    /// All of them.
+    pub fn decode(&self) -> Vec<LogState> {
+        let mut cursor = Cursor { bytes: &self.bytes, at: 0 };
+        (0..self.count).map_while(|_| cursor.log()).collect()
+    }
+}
+
 /// A checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Checkpoint {
-    /// Everything up to this generation is sealed; 0: nothing.
+    /// Every commit segment up to this generation is sealed; 0: none.
     pub through: u64,
     /// Sequence of the first commit after them.
     pub next_seq: CommitSeq,
-    /// The sealed segments that exist, by generation.
+    /// Number of the next sorted segment; lower ones that are not named are leftovers.
+    pub next_sorted: u32,
+    /// The segments that exist, by generation.
     pub segments: Vec<Sealed>,
-    /// The partitions.
-    pub logs: Vec<LogState>,
+    /// Log start offsets that were raised later than `logs` was taken.
+    pub trims: Vec<(LogId, Offset)>,
+    /// The partitions, as they were at the end of the last sealed commit segment.
+    pub logs: LogStates,
 }
 
 impl Checkpoint {
     /// As file content.
     pub fn encode(&self, shard: ShardId) -> Bytes {
-        let mut body = Vec::new();
+        let mut body =
+            Vec::with_capacity(self.segments.len() * 32 + self.trims.len() * 12 + self.logs.bytes.len());
         for segment in &self.segments {
             put_all(
                 &mut body,
                 &[segment.generation.0, segment.first_seq, segment.next_seq, segment.data_end],
             );
         }
-        for log in &self.logs {
-            body.extend_from_slice(&log.log.0.to_le_bytes());
-            body.extend_from_slice(&(log.producers.len() as u32).to_le_bytes());
-            put_all(&mut body, &[log.start, log.next]);
-            for (id, producer) in &log.producers {
-                body.extend_from_slice(&id.to_le_bytes());
-                body.extend_from_slice(&u32::from(producer.epoch as u16).to_le_bytes());
-                body.extend_from_slice(&(producer.recent.len() as u32).to_le_bytes());
-                for batch in &producer.recent {
-                    body.extend_from_slice(&batch.first.to_le_bytes());
-                    body.extend_from_slice(&batch.last.to_le_bytes());
-                    body.extend_from_slice(&batch.base_offset.to_le_bytes());
-                }
-            }
+        for (log, start) in &self.trims {
+            body.extend_from_slice(&log.0.to_le_bytes());
+            body.extend_from_slice(&start.to_le_bytes());
         }
-        let mut out = Vec::with_capacity(HEADER_BYTES + body.len());
+        body.extend_from_slice(&self.logs.bytes);
+        let mut out = Vec::with_capacity(HEADER_BYTES);
         out.extend_from_slice(&MAGIC.to_le_bytes());
         out.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
         out.extend_from_slice(&u32::from(shard.0).to_le_bytes());
         put_all(&mut out, &[self.through, self.next_seq, body.len() as u64]);
-        out.extend_from_slice(&(self.segments.len() as u32).to_le_bytes());
-        out.extend_from_slice(&(self.logs.len() as u32).to_le_bytes());
+        let counts = [self.segments.len() as u32, self.logs.count, self.next_sorted, self.trims.len() as u32];
+        for count in counts {
+            out.extend_from_slice(&count.to_le_bytes());
+        }
         out.extend_from_slice(&[0; 4]);
         let crc = crc32c::crc32c_append(crc32c::crc32c(&out), &body);
         out.extend_from_slice(&crc.to_le_bytes());
         assert_eq!(out.len(), HEADER_BYTES, "checkpoint header size");
-        out.extend_from_slice(&body);
-        files::padded(&out)
+        let copy = round_up(HEADER_BYTES + body.len());
+        let mut buf = AlignedBuf::uninit(2 * copy);
+        for at in [0, copy] {
+            buf.put(at, &out);
+            buf.put(at + HEADER_BYTES, &body);
+            buf.fill_zero(at + HEADER_BYTES + body.len(), at + copy);
+        }
+        buf.into_bytes()
     }
 
-    /// From file content; `None` if it is no whole checkpoint of this shard.
+    /// From file content; `None` if neither copy is a whole checkpoint of this shard.
     pub fn decode(shard: ShardId, bytes: &[u8]) -> Option<Self> {
-        if u64_le(bytes, 0)? != MAGIC || u32_le(bytes, 8)? != FORMAT_VERSION {
+        Self::decode_copy(shard, bytes).or_else(|| Self::decode_copy(shard, bytes.get(bytes.len() / 2..)?))
+    }
+
+    fn decode_copy(shard: ShardId, bytes: &[u8]) -> Option<Self> {
+        if u64_le(bytes, 0)? != MAGIC || u32_le(bytes, 12)? != u32::from(shard.0) {
             return None;
         }
-        let body = bytes.get(HEADER_BYTES..)?.get(..usize::try_from(u64_le(bytes, 32)?).ok()?)?;
-        let crc = crc32c::crc32c_append(crc32c::crc32c(bytes.get(..HEADER_BYTES - 4)?), body);
-        if crc != u32_le(bytes, HEADER_BYTES - 4)? || u32_le(bytes, 12)? != u32::from(shard.0) {
+        let (header, next_sorted, trims) = match u32_le(bytes, 8)? {
+            1 => (HEADER_BYTES_V1, 0, 0),
+            FORMAT_VERSION => (HEADER_BYTES, u32_le(bytes, 48)?, u32_le(bytes, 52)?),
+            _ => return None,
+        };
+        let body = bytes.get(header..)?.get(..usize::try_from(u64_le(bytes, 32)?).ok()?)?;
+        let crc = crc32c::crc32c_append(crc32c::crc32c(bytes.get(..header - 4)?), body);
+        if crc != u32_le(bytes, header - 4)? {
             return None;
         }
         let mut cursor = Cursor { bytes: body, at: 0 };
-        let mut out = Self { through: u64_le(bytes, 16)?, next_seq: u64_le(bytes, 24)?, ..Self::default() };
+        let (through, next_seq) = (u64_le(bytes, 16)?, u64_le(bytes, 24)?);
+        let mut out = Self { through, next_seq, next_sorted, ..Self::default() };
         for _ in 0..u32_le(bytes, 40)? {
             out.segments.push(Sealed {
                 generation: Generation(cursor.u64()?),
@@ -107,23 +157,26 @@ impl Checkpoint {
                 data_end: cursor.u64()?,
             });
         }
-        for _ in 0..u32_le(bytes, 44)? {
-            out.logs.push(cursor.log()?);
+        for _ in 0..trims {
+            out.trims.push((LogId(cursor.u32()?), cursor.u64()?));
         }
+        let logs = LogStates { count: u32_le(bytes, 44)?, bytes: body.get(cursor.at..)?.to_vec() };
+        (logs.decode().len() == logs.count as usize).then_some(())?;
+        out.logs = logs;
         Some(out)
     }
 
-    /// Reads the checkpoint of a shard. `None`: there is none, or it is damaged.
-    pub async fn load<D: Disk>(disk: &D, dir: &str, shard: ShardId) -> io::Result<Option<Self>> {
+    /// Reads the checkpoint of a shard. `None`: there is none. `Some(None)`: it is damaged.
+    pub async fn load<D: Disk>(disk: &D, dir: &str, shard: ShardId) -> io::Result<Option<Option<Self>>> {
         let file = match disk.open(&files::checkpoint(dir)).await {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             other => other?,
         };
         let size = file.size().await? as usize;
         if size < BLOCK || size != round_up(size) {
-            return Ok(None);
+            return Ok(Some(None));
         }
-        Ok(Self::decode(shard, &read_exact_at(&file, 0, size).await?))
+        Ok(Some(Self::decode(shard, &read_exact_at(&file, 0, size).await?)))
     }
 
     /// Durably replaces the checkpoint of a shard.
@@ -182,24 +235,26 @@ mod tests {
 
     fn sample() -> Checkpoint {
         let recent = [Accepted { first: 0, last: 4, base_offset: 10 }].into();
+        let mut logs = LogStates::default();
+        logs.push(&LogState {
+            log: LogId(5),
+            start: 2,
+            next: 15,
+            producers: vec![(9, Producer { epoch: 1, recent })],
+        });
+        logs.push(&LogState { log: LogId(6), start: 0, next: 0, producers: vec![] });
         Checkpoint {
             through: 3,
             next_seq: 77,
+            next_sorted: 2,
             segments: vec![Sealed {
                 generation: Generation(3),
                 first_seq: 1,
                 next_seq: 77,
                 data_end: 9 << 12,
             }],
-            logs: vec![
-                LogState {
-                    log: LogId(5),
-                    start: 2,
-                    next: 15,
-                    producers: vec![(9, Producer { epoch: 1, recent })],
-                },
-                LogState { log: LogId(6), start: 0, next: 0, producers: vec![] },
-            ],
+            trims: vec![(LogId(6), 40)],
+            logs,
         }
     }
 
@@ -208,16 +263,20 @@ mod tests {
         let bytes = sample().encode(ShardId(1));
         assert_eq!(Checkpoint::decode(ShardId(1), &bytes), Some(sample()));
         assert_eq!(Checkpoint::decode(ShardId(2), &bytes), None);
+        assert_eq!(sample().logs.decode().len(), 2);
     }
 
     #[test]
-    fn every_flipped_byte_that_means_something_is_found() {
+    fn damage_to_one_copy_is_healed_and_to_both_is_found() {
         let good = sample().encode(ShardId(1)).to_vec();
+        let copy = good.len() / 2;
         let meaning = HEADER_BYTES + u64_le(&good, 32).unwrap() as usize;
         for at in 0..meaning {
             let mut bad = good.clone();
             bad[at] ^= 0x10;
-            assert_eq!(Checkpoint::decode(ShardId(1), &bad), None, "byte {at}");
+            assert_eq!(Checkpoint::decode(ShardId(1), &bad), Some(sample()), "byte {at}");
+            bad[copy + at] ^= 0x10;
+            assert_eq!(Checkpoint::decode(ShardId(1), &bad), None, "byte {at} of both");
         }
     }
 }

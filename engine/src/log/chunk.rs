@@ -9,7 +9,7 @@ use std::task::Waker;
 use bytes::Bytes;
 
 use crate::aligned::{AlignedBuf, BLOCK};
-use crate::ids::CommitSeq;
+use crate::ids::{CommitSeq, LogId, Offset};
 use crate::record_batch;
 
 use super::format::{
@@ -91,6 +91,16 @@ impl OpenCommit {
         at as u32
     }
 
+    /// States a new log start offset.
+    pub fn push_trim(&mut self, log: LogId, slot: u32, offset: Offset) {
+        assert!(self.fits(0), "the caller checks that the entry fits");
+        if self.is_empty() {
+            self.buf.put(0, &[0; COMMIT_HEADER_BYTES]);
+        }
+        let at = (COMMIT_HEADER_BYTES + self.payload_len) as u32;
+        self.entries.push(Slotted { entry: Entry { at, ..Entry::trim(log, offset) }, slot });
+    }
+
     /// Memory left for the next commit once this one is closed.
     pub fn room(&self) -> usize {
         self.buf.capacity() - self.disk_len()
@@ -158,7 +168,7 @@ impl ClosedCommit {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::{Generation, LogId, ShardId};
+    use crate::ids::{Generation, ShardId};
     use crate::log::format::{CommitError, check_commit};
 
     fn commit() -> (Place, Vec<u8>) {

@@ -13,14 +13,16 @@ pub fn shard_dir(shard: ShardId) -> String {
     format!("shard-{:05}", shard.0)
 }
 
-/// A commit segment.
+/// A segment: `*.log` if it holds commits as they came, `*.sorted` if it was written by partition.
 pub fn segment(dir: &str, generation: Generation) -> String {
-    format!("{dir}/{:016}.log", generation.0)
+    let kind = if generation.is_sorted() { "sorted" } else { "log" };
+    format!("{dir}/{:016}.{kind}", generation.number())
 }
 
 /// The index of a sealed segment.
 pub fn index(dir: &str, generation: Generation) -> String {
-    format!("{dir}/{:016}.idx", generation.0)
+    let kind = if generation.is_sorted() { "sorted.idx" } else { "idx" };
+    format!("{dir}/{:016}.{kind}", generation.number())
 }
 
 /// The checkpoint of a shard.
@@ -30,8 +32,13 @@ pub fn checkpoint(dir: &str) -> String {
 
 /// The generation in the name of a segment, if it is one.
 pub fn generation_of(name: &str) -> Option<Generation> {
-    let digits = name.strip_suffix(".log")?;
-    (digits.len() == 16).then(|| digits.parse().ok().map(Generation)).flatten()
+    let (digits, kind) = name.split_once('.')?;
+    let number: u64 = (digits.len() == 16).then(|| digits.parse().ok())??;
+    match kind {
+        "log" => Some(Generation(number)),
+        "sorted" => Some(Generation::sorted(number)),
+        _ => None,
+    }
 }
 
 /// Pads to whole blocks, for a write.

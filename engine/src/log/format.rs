@@ -10,8 +10,9 @@ use crate::bytes_at::{i64_le, u32_le, u64_le};
 use crate::ids::{CommitSeq, Generation, LogId, Offset, ShardId};
 use crate::record_batch::{self, BatchError, RecordBatch};
 
-/// Version of all files of a data directory. A directory of a newer version is refused.
-pub const FORMAT_VERSION: u32 = 1;
+/// Version of all files of a data directory. A directory of a newer version is refused; one of an older
+/// version is read, and raised to this one when it is opened.
+pub const FORMAT_VERSION: u32 = 2;
 
 const SEGMENT_MAGIC: u64 = u64::from_le_bytes(*b"KLsegmnt");
 const COMMIT_MAGIC: u64 = u64::from_le_bytes(*b"KLcommit");
@@ -54,7 +55,7 @@ impl SegmentHeader {
 
     /// From a block; `None` if it is no whole segment header.
     pub fn decode(block: &[u8]) -> Option<Self> {
-        if u64_le(block, 0)? != SEGMENT_MAGIC || u32_le(block, 8)? != FORMAT_VERSION {
+        if u64_le(block, 0)? != SEGMENT_MAGIC || !(1..=FORMAT_VERSION).contains(&u32_le(block, 8)?) {
             return None;
         }
         if crc32c::crc32c(block.get(..40)?) != u32_le(block, 40)? || block.get(44..)?.iter().any(|&b| b != 0)
@@ -155,7 +156,7 @@ pub const fn commit_len(payload_len: usize, entries: usize) -> usize {
     round_up(directory_start(payload_len) + entries * ENTRY_BYTES)
 }
 
-/// One batch in a commit.
+/// One batch in a commit; or, with no bytes, the new log start offset of a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Entry {
     /// The partition's log.
@@ -173,6 +174,21 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// States that a log starts at `offset` from now on.
+    pub fn trim(log: LogId, offset: Offset) -> Self {
+        Self { log, len: 0, at: 0, span: 0, base_offset: offset, max_timestamp: -1 }
+    }
+
+    /// Whether it is a new log start offset instead of a batch.
+    pub fn is_trim(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Offset after the last one it covers.
+    pub fn end(&self) -> Offset {
+        self.base_offset + u64::from(self.span)
+    }
+
     /// As bytes.
     pub fn encode(&self) -> [u8; ENTRY_BYTES] {
         let mut out = [0u8; ENTRY_BYTES];
@@ -227,6 +243,16 @@ pub enum CommitError {
 /// Checks a whole commit and lists its batches. `bytes` begins with the header and holds at least
 /// [`CommitHeader::total_len`] bytes.
 pub fn check_commit(header: &CommitHeader, bytes: &[u8]) -> Result<Vec<Entry>, CommitError> {
+    check_commit_but(header, bytes, |_| false)
+}
+
+/// As [`check_commit`], but batches that are `dead` may have been given back to the file system: their
+/// bytes are not looked at.
+pub fn check_commit_but(
+    header: &CommitHeader,
+    bytes: &[u8],
+    dead: impl Fn(&Entry) -> bool,
+) -> Result<Vec<Entry>, CommitError> {
     let at = directory_start(header.payload_len as usize);
     let end = at + header.entries as usize * ENTRY_BYTES;
     let bytes = bytes.get(..header.total_len()).ok_or(CommitError::Lengths)?;
@@ -243,10 +269,12 @@ pub fn check_commit(header: &CommitHeader, bytes: &[u8]) -> Result<Vec<Entry>, C
         }
         next += entry.len as usize;
         let raw = bytes.get(entry.at as usize..next).ok_or(CommitError::Lengths)?;
-        check_entry(&entry, raw).map_err(|e| match e {
-            Some(cause) => CommitError::Batch { index, cause },
-            None => CommitError::Mismatch(index),
-        })?;
+        if !entry.is_trim() && !dead(&entry) {
+            check_entry(&entry, raw).map_err(|e| match e {
+                Some(cause) => CommitError::Batch { index, cause },
+                None => CommitError::Mismatch(index),
+            })?;
+        }
         entries.push(entry);
     }
     if next != COMMIT_HEADER_BYTES + header.payload_len as usize {

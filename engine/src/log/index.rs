@@ -25,6 +25,10 @@ const BLOCK_HEADER: usize = 8;
 const TABLE_ITEM: usize = 40;
 const ENTRY_ITEM: usize = 32;
 const TABLE_PER_BLOCK: usize = (BLOCK - BLOCK_HEADER) / TABLE_ITEM;
+/// Blocks read at once when all entries are read.
+const LOAD_BLOCKS: usize = 256;
+/// Extents nearer to each other than this are read at once.
+pub const GAP_BYTES: u64 = 64 << 10;
 /// Entries in one block of an index.
 pub const ENTRIES_PER_BLOCK: usize = (BLOCK - BLOCK_HEADER) / ENTRY_ITEM;
 
@@ -63,6 +67,8 @@ pub struct Index {
     pub sealed: Sealed,
     /// Block of the first entry.
     pub entries_block: u32,
+    /// Stretches that a reader of one partition after the other reads in one go.
+    pub extents: u32,
     /// One run per partition.
     pub runs: Vec<(LogId, Run)>,
 }
@@ -136,6 +142,8 @@ pub fn build(shard: ShardId, sealed: Sealed, logs: &[(LogId, Vec<IndexEntry>)]) 
     header.extend_from_slice(&sealed.data_end.to_le_bytes());
     header.extend_from_slice(&(logs.len() as u32).to_le_bytes());
     header.extend_from_slice(&(entries as u32).to_le_bytes());
+    let extents: u32 = logs.iter().map(|(_, e)| extents_of(e)).sum();
+    header.extend_from_slice(&extents.to_le_bytes());
     writer.item(&header);
     writer.finish_block();
     let mut runs = Vec::with_capacity(logs.len());
@@ -156,7 +164,16 @@ pub fn build(shard: ShardId, sealed: Sealed, logs: &[(LogId, Vec<IndexEntry>)]) 
         writer.finish_block();
     }
     assert_eq!(writer.number as usize, blocks, "index size");
-    (writer.out.into_bytes(), Index { sealed, entries_block, runs })
+    (writer.out.into_bytes(), Index { sealed, entries_block, extents, runs })
+}
+
+/// Stretches of batches with gaps of at most [`GAP_BYTES`].
+fn extents_of(batches: &[IndexEntry]) -> u32 {
+    let far = |pair: &&[IndexEntry]| {
+        let end = u64::from(pair[0].position) + u64::from(pair[0].len);
+        u64::from(pair[1].position) < end || u64::from(pair[1].position) - end > GAP_BYTES
+    };
+    u32::from(!batches.is_empty()) + batches.windows(2).filter(far).count() as u32
 }
 
 fn run_of(generation: Generation, first_entry: u32, batches: &[IndexEntry]) -> Run {
@@ -168,6 +185,7 @@ fn run_of(generation: Generation, first_entry: u32, batches: &[IndexEntry]) -> R
         base_offset: first.base_offset,
         next_offset: last.base_offset + u64::from(last.span),
         max_timestamp: batches.iter().map(|b| b.max_timestamp).max().unwrap_or(-1),
+        bytes: batches.iter().map(|b| b.len).sum(),
         first_entry,
         entries: batches.len() as u32,
     }
@@ -178,6 +196,7 @@ fn encode_run(log: LogId, run: &Run) -> [u8; TABLE_ITEM] {
     out[0..4].copy_from_slice(&log.0.to_le_bytes());
     out[4..8].copy_from_slice(&run.first_entry.to_le_bytes());
     out[8..12].copy_from_slice(&run.entries.to_le_bytes());
+    out[12..16].copy_from_slice(&run.bytes.to_le_bytes());
     out[16..24].copy_from_slice(&run.base_offset.to_le_bytes());
     out[24..32].copy_from_slice(&run.next_offset.to_le_bytes());
     out[32..40].copy_from_slice(&run.max_timestamp.to_le_bytes());
@@ -205,7 +224,7 @@ pub async fn load<F: DiskFile>(
         return Ok(None);
     }
     let header = read_exact_at(file, 0, BLOCK).await?;
-    let Some((sealed, entries_block, logs)) = decode_header(shard, generation, &header) else {
+    let Some((sealed, entries_block, logs, extents)) = decode_header(shard, generation, &header) else {
         return Ok(None);
     };
     let table_len = (entries_block as usize - 1) * BLOCK;
@@ -221,10 +240,10 @@ pub async fn load<F: DiskFile>(
             }
         }
     }
-    Ok((runs.len() == logs).then_some(Index { sealed, entries_block, runs }))
+    Ok((runs.len() == logs).then_some(Index { sealed, entries_block, extents, runs }))
 }
 
-fn decode_header(shard: ShardId, generation: Generation, block: &[u8]) -> Option<(Sealed, u32, usize)> {
+fn decode_header(shard: ShardId, generation: Generation, block: &[u8]) -> Option<(Sealed, u32, usize, u32)> {
     check_block(shard, generation, 0, block)?;
     if u64_le(block, 8)? != MAGIC || u32_le(block, 16)? != FORMAT_VERSION {
         return None;
@@ -237,7 +256,9 @@ fn decode_header(shard: ShardId, generation: Generation, block: &[u8]) -> Option
         data_end: u64_le(block, 40)?,
     };
     let logs = u32_le(block, 48)? as usize;
-    (entries_block as usize == 1 + logs.div_ceil(TABLE_PER_BLOCK)).then_some((sealed, entries_block, logs))
+    let extents = u32_le(block, 56)?;
+    let fits = entries_block as usize == 1 + logs.div_ceil(TABLE_PER_BLOCK);
+    fits.then_some((sealed, entries_block, logs, extents))
 }
 
 fn decode_table_block(
@@ -253,6 +274,7 @@ fn decode_table_block(
             generation,
             first_entry: u32_le(item, 4)?,
             entries: u32_le(item, 8)?,
+            bytes: u32_le(item, 12)?,
             base_offset: u64_le(item, 16)?,
             next_offset: u64_le(item, 24)?,
             max_timestamp: i64_le(item, 32)?,
@@ -260,6 +282,48 @@ fn decode_table_block(
         runs.push((LogId(u32_le(item, 0)?), run));
     }
     Some(())
+}
+
+/// Reads all entries of a segment, by run. `None`: a block is damaged.
+pub async fn load_entries<F: DiskFile>(
+    file: &F,
+    shard: ShardId,
+    index: &Index,
+) -> io::Result<Option<Vec<IndexEntry>>> {
+    let total: usize = index.runs.iter().map(|(_, r)| r.entries as usize).sum();
+    let mut out = Vec::with_capacity(total);
+    let mut number = index.entries_block;
+    while out.len() < total {
+        let blocks = (total - out.len()).div_ceil(ENTRIES_PER_BLOCK).min(LOAD_BLOCKS);
+        let bytes = read_exact_at(file, u64::from(number) * BLOCK as u64, blocks * BLOCK).await?;
+        for block in bytes.chunks_exact(BLOCK) {
+            match decode_entries(shard, index.sealed.generation, number, block) {
+                Some(entries) if !entries.is_empty() => out.extend(entries),
+                _ => return Ok(None),
+            }
+            number += 1;
+        }
+    }
+    Ok((out.len() == total).then_some(out))
+}
+
+/// Reads the entries of one run. `None`: a block is damaged.
+pub async fn load_run<F: DiskFile>(
+    file: &F,
+    shard: ShardId,
+    entries_block: u32,
+    run: &Run,
+) -> io::Result<Option<Vec<IndexEntry>>> {
+    let per_block = ENTRIES_PER_BLOCK as u32;
+    let (first, last) = (run.first_entry / per_block, (run.first_entry + run.entries - 1) / per_block);
+    let mut out = Vec::with_capacity(run.entries as usize);
+    for number in entries_block + first..=entries_block + last {
+        let block = read_exact_at(file, u64::from(number) * BLOCK as u64, BLOCK).await?;
+        let Some(entries) = decode_entries(shard, run.generation, number, &block) else { return Ok(None) };
+        out.extend(entries);
+    }
+    let skip = (run.first_entry % per_block) as usize;
+    Ok(out.get(skip..skip + run.entries as usize).map(<[_]>::to_vec))
 }
 
 /// Decodes one block of entries. `None`: it is damaged.

@@ -3,16 +3,18 @@
 //! | what is found | what it means | what is done |
 //! |---|---|---|
 //! | a segment named by the checkpoint, with a good index | sealed | its data is not read |
-//! | the same, index missing or damaged | the index is derivable | the segment is scanned up to its recorded end, the index is written anew; any invalid commit before that end is damage |
+//! | the same, index missing or damaged | the index is derivable | the segment is scanned up to its recorded end, the index is written anew; any invalid commit before that end is damage, but for batches that were deleted, whose space may have been given back |
 //! | a segment named by the checkpoint is missing | a durable file was lost | refused |
-//! | a segment not named, older than the checkpoint | was freed; the removal did not become durable | removed |
+//! | a commit segment not named, older than the checkpoint | was freed; the removal did not become durable | removed |
+//! | a sorted segment not named | was being written, or was freed | removed |
 //! | a segment newer than the checkpoint, commits valid from the start | unsealed | scanned and sealed |
 //! | an invalid commit, and no later commit or segment states that it was durable | torn tail: it was never acked | cut: the segment is sealed before it |
 //! | an invalid commit, and a later commit or segment states that it was durable | damage | refused, with the position |
 //! | a segment without a good header and without any commit | a crash while it was prepared | removed |
 //! | a segment without a good header, but with a commit | damage: the header is durable before the first commit | refused |
 //! | a segment with a header and no valid commit | prepared, or torn at its start | removed |
-//! | no checkpoint, or a damaged one | derivable | every segment is scanned |
+//! | one copy inside the checkpoint is damaged | the other one says the same | used |
+//! | both are damaged, or there is none but there are segments | durable bytes were lost | refused; `keylane check --repair` derives it from the segments |
 //!
 //! After a recovery nothing is ever appended to an old segment: writing goes on in a new generation, so
 //! that what is left of a torn tail can never be taken for something newer. A second recovery finds only
@@ -29,9 +31,9 @@ use crate::ids::{CommitSeq, Generation, LogId, ShardId};
 use crate::partition::{Partition, Run};
 use crate::record_batch::RecordBatch;
 
-use super::checkpoint::{Checkpoint, LogState};
+use super::checkpoint::{Checkpoint, LogState, LogStates};
 use super::files;
-use super::format::{COMMIT_HEADER_BYTES, CommitHeader, Entry, Place, SegmentHeader, check_commit};
+use super::format::{COMMIT_HEADER_BYTES, CommitHeader, Entry, Place, SegmentHeader, check_commit_but};
 use super::index::{self, IndexEntry, Sealed};
 
 const WINDOW_BYTES: usize = 2 << 20;
@@ -52,8 +54,17 @@ pub struct SealedSegment {
     pub sealed: Sealed,
     /// First block of the entries in its index.
     pub entries_block: u32,
+    /// Stretches that a reader of one partition after the other reads in one go.
+    pub extents: u32,
     /// Partitions that have a run in it.
-    pub live: HashSet<LogId>,
+    pub live_runs: u32,
+}
+
+impl SealedSegment {
+    /// A segment as its index states it, with so many runs of partitions that exist.
+    pub fn new(index: &index::Index, live_runs: u32) -> Self {
+        Self { sealed: index.sealed, entries_block: index.entries_block, extents: index.extents, live_runs }
+    }
 }
 
 /// A shard as recovered: everything sealed, nothing open.
@@ -67,6 +78,8 @@ pub struct Recovered {
     pub next_seq: CommitSeq,
     /// Generation of the next segment.
     pub next_generation: Generation,
+    /// Number of the next sorted segment.
+    pub next_sorted: u32,
     /// Bytes of log that had to be scanned.
     pub scanned_bytes: u64,
 }
@@ -84,27 +97,23 @@ pub async fn recover<D: Disk>(
     let names = disk.list(&dir).await.map_err(OpenError::io(format!("listing {dir}")))?;
     let mut generations: Vec<_> = names.iter().filter_map(|n| files::generation_of(n)).collect();
     generations.sort();
-    let has_checkpoint = names.iter().any(|n| n == "checkpoint");
-    let checkpoint = Checkpoint::load(disk, &dir, identity.shard)
+    let path = files::checkpoint(&dir);
+    let stored = Checkpoint::load(disk, &dir, identity.shard)
         .await
-        .map_err(OpenError::io(format!("reading {}", files::checkpoint(&dir))))?;
-    if !has_checkpoint && generations.first().is_some_and(|g| *g != Generation(1)) {
-        return Err(OpenError::damaged(
-            files::checkpoint(&dir),
-            0,
-            "checkpoint and first segment are both missing",
-        ));
-    }
-    if has_checkpoint && checkpoint.is_none() {
-        tracing::warn!(shard = identity.shard.0, "damaged checkpoint: scanning every segment instead");
-    }
-    let mut recovery =
-        Recovery { disk, identity, dir, live, out: Recovered::empty(), derived: checkpoint.is_none() };
-    let checkpoint = checkpoint.unwrap_or_default();
+        .map_err(OpenError::io(format!("reading {path}")))?;
+    let has_checkpoint = stored.is_some();
+    let checkpoint = match stored {
+        Some(Some(checkpoint)) => checkpoint,
+        // The checkpoint is older than the first segment.
+        None if generations.is_empty() => Checkpoint::default(),
+        None => return Err(OpenError::damaged(path, 0, "it is missing, but there are segments")),
+        Some(None) => return Err(OpenError::damaged(path, 0, "both copies in it are damaged")),
+    };
+    let mut recovery = Recovery { disk, identity, dir, live, out: Recovered::empty() };
     recovery.restore(&checkpoint, &generations).await?;
     let mut removed = false;
     for &generation in &generations {
-        if generation.0 <= checkpoint.through {
+        if generation.0 <= checkpoint.through || generation.is_sorted() {
             if !checkpoint.segments.iter().any(|s| s.generation == generation) {
                 recovery.remove(generation).await?;
                 removed = true;
@@ -113,13 +122,14 @@ pub async fn recover<D: Disk>(
             recovery.remove(generation).await?;
             removed = true;
         }
-        let next = generation.next();
-        recovery.out.next_generation = recovery.out.next_generation.max(next);
+        if !generation.is_sorted() {
+            recovery.out.next_generation = recovery.out.next_generation.max(generation.next());
+        }
     }
     recovery.out.next_generation = recovery.out.next_generation.max(Generation(checkpoint.through + 1));
     let through = recovery.out.next_generation.0 - 1;
     let dead = recovery.free_dead_segments();
-    if through != checkpoint.through || removed || !dead.is_empty() || !has_checkpoint || recovery.derived {
+    if through != checkpoint.through || removed || !dead.is_empty() || !has_checkpoint {
         let dir = &recovery.dir;
         recovery
             .out
@@ -141,24 +151,22 @@ impl Recovered {
             segments: BTreeMap::new(),
             next_seq: 1,
             next_generation: Generation(1),
+            next_sorted: 1,
             scanned_bytes: 0,
         }
     }
 
     fn checkpoint(&self, through: u64) -> Checkpoint {
-        let mut logs: Vec<_> = self
-            .partitions
-            .values()
-            .map(|p| LogState {
-                log: p.log,
-                start: p.start,
-                next: p.next,
-                producers: p.producers.snapshot(p.next),
-            })
-            .collect();
-        logs.sort_by_key(|l| l.log);
+        let mut partitions: Vec<_> = self.partitions.values().collect();
+        partitions.sort_by_key(|p| p.log);
+        let mut logs = LogStates::default();
+        for p in partitions {
+            let producers = p.producers.snapshot(p.next);
+            logs.push(&LogState { log: p.log, start: p.start, next: p.next, producers });
+        }
         let segments = self.segments.values().map(|s| s.sealed).collect();
-        Checkpoint { through, next_seq: self.next_seq, segments, logs }
+        let (next_seq, next_sorted) = (self.next_seq, self.next_sorted);
+        Checkpoint { through, next_seq, next_sorted, segments, trims: Vec::new(), logs }
     }
 }
 
@@ -168,8 +176,6 @@ struct Recovery<'a, D: Disk> {
     dir: String,
     live: &'a HashSet<LogId>,
     out: Recovered,
-    /// No checkpoint: offsets before the first batch that is found are taken for freed.
-    derived: bool,
 }
 
 /// What a scan of one segment found.
@@ -181,16 +187,22 @@ struct Scan {
 impl<D: Disk> Recovery<'_, D> {
     /// Puts back what the checkpoint says, and the runs of the segments it names.
     async fn restore(&mut self, checkpoint: &Checkpoint, present: &[Generation]) -> Result<(), OpenError> {
-        if checkpoint.next_seq > 0 {
-            self.out.next_seq = checkpoint.next_seq;
-        }
-        for state in checkpoint.logs.iter().filter(|s| self.live.contains(&s.log)) {
+        self.out.next_seq = checkpoint.next_seq.max(1);
+        self.out.next_sorted = checkpoint.next_sorted.max(1);
+        let sorted = present.iter().filter(|g| g.is_sorted()).map(|g| g.number() as u32 + 1).max();
+        self.out.next_sorted = self.out.next_sorted.max(sorted.unwrap_or(1));
+        for state in checkpoint.logs.decode().into_iter().filter(|s| self.live.contains(&s.log)) {
             let mut partition = Partition::new(state.log);
             partition.start = state.start;
             partition.next = state.next;
             partition.high_watermark = state.next;
-            partition.producers.restore(state.producers.clone());
+            partition.producers.restore(state.producers);
             self.out.partitions.insert(state.log, partition);
+        }
+        for (log, start) in &checkpoint.trims {
+            if let Some(partition) = self.out.partitions.get_mut(log) {
+                partition.start = partition.start.max(*start);
+            }
         }
         for sealed in &checkpoint.segments {
             let path = files::segment(&self.dir, sealed.generation);
@@ -229,25 +241,28 @@ impl<D: Disk> Recovery<'_, D> {
         scan.sealed.next_seq = sealed.first_seq;
         while scan.sealed.next_seq < sealed.next_seq {
             let (position, seq) = (scan.sealed.data_end, scan.sealed.next_seq);
-            let Some((header, bytes, entries)) = scanner.commit(position, seq).await? else {
+            let partitions = &self.out.partitions;
+            let dead = |e: &Entry| partitions.get(&e.log).is_none_or(|p| e.end() <= p.start);
+            let Some((header, bytes, entries)) = scanner.commit(position, seq, dead).await? else {
                 return Err(OpenError::damaged(path, position, format!("commit {seq} is invalid")));
             };
             scan.add(&header, &entries);
             drop(bytes);
         }
+        scan.forget_dead(&self.out.partitions);
         self.out.scanned_bytes += scan.sealed.data_end;
         self.seal(scan).await
     }
 
     fn add_segment(&mut self, index: index::Index) {
-        let mut live = HashSet::new();
-        for (log, run) in index.runs {
-            if let Some(partition) = self.out.partitions.get_mut(&log) {
-                add_run(partition, run);
-                live.insert(log);
+        let mut live_runs = 0;
+        for (log, run) in &index.runs {
+            if let Some(partition) = self.out.partitions.get_mut(log) {
+                add_run(partition, *run);
+                live_runs += 1;
             }
         }
-        let segment = SealedSegment { sealed: index.sealed, entries_block: index.entries_block, live };
+        let segment = SealedSegment::new(&index, live_runs);
         self.out.segments.insert(index.sealed.generation, segment);
     }
 
@@ -255,7 +270,7 @@ impl<D: Disk> Recovery<'_, D> {
     async fn scan_unsealed(&mut self, generation: Generation) -> Result<bool, OpenError> {
         let path = files::segment(&self.dir, generation);
         let mut scanner = self.scanner(generation).await?;
-        let expected = self.out.next_seq;
+        let first_seq = self.out.next_seq;
         if scanner.header().await?.is_none() {
             return match scanner.find_commit(BLOCK as u64, |_| true).await? {
                 None => Ok(false),
@@ -264,14 +279,13 @@ impl<D: Disk> Recovery<'_, D> {
                 }
             };
         }
-        let first_of_all = self.derived && self.out.segments.is_empty();
-        let first_seq =
-            if first_of_all { scanner.seq_at(BLOCK as u64).await?.unwrap_or(expected) } else { expected };
         let sealed = Sealed { generation, first_seq, next_seq: first_seq, data_end: BLOCK as u64 };
         let mut scan = Scan { sealed, logs: BTreeMap::new() };
         loop {
             let (position, seq) = (scan.sealed.data_end, scan.sealed.next_seq);
-            let Some((header, bytes, entries)) = scanner.commit(position, seq).await? else { break };
+            let Some((header, bytes, entries)) = scanner.commit(position, seq, |_| false).await? else {
+                break;
+            };
             for entry in &entries {
                 self.replay(entry, &bytes[entry.at as usize..][..entry.len as usize], &path, position)?;
             }
@@ -296,14 +310,11 @@ impl<D: Disk> Recovery<'_, D> {
         if !self.live.contains(&entry.log) {
             return Ok(());
         }
-        let derived = self.derived;
-        let partition = self.out.partitions.entry(entry.log).or_insert_with(|| {
-            let mut fresh = Partition::new(entry.log);
-            if derived {
-                (fresh.start, fresh.next) = (entry.base_offset, entry.base_offset);
-            }
-            fresh
-        });
+        let partition = self.out.partitions.entry(entry.log).or_insert_with(|| Partition::new(entry.log));
+        if entry.is_trim() {
+            partition.start = partition.start.max(entry.base_offset);
+            return Ok(());
+        }
         if entry.base_offset != partition.next {
             let what = format!(
                 "log {} continues at offset {} where {} comes next",
@@ -331,10 +342,20 @@ impl<D: Disk> Recovery<'_, D> {
         Ok(())
     }
 
-    /// Forgets segments that hold nothing of a partition that exists.
+    /// Forgets runs before the log start offsets, and segments that hold nothing of a partition that
+    /// exists.
     fn free_dead_segments(&mut self) -> Vec<Generation> {
+        for partition in self.out.partitions.values_mut() {
+            let gone = partition.runs.partition_point(|r| r.next_offset <= partition.start);
+            for run in partition.runs.drain(..gone) {
+                if let Some(segment) = self.out.segments.get_mut(&run.generation) {
+                    segment.live_runs -= 1;
+                }
+            }
+            partition.bytes = partition.runs.iter().map(|r| u64::from(r.bytes)).sum();
+        }
         let dead: Vec<_> =
-            self.out.segments.values().filter(|s| s.live.is_empty()).map(|s| s.sealed.generation).collect();
+            self.out.segments.values().filter(|s| s.live_runs == 0).map(|s| s.sealed.generation).collect();
         for generation in &dead {
             self.out.segments.remove(generation);
         }
@@ -380,7 +401,7 @@ fn add_run(partition: &mut Partition, run: Run) {
 
 impl Scan {
     fn add(&mut self, header: &CommitHeader, entries: &[Entry]) {
-        for entry in entries {
+        for entry in entries.iter().filter(|e| !e.is_trim()) {
             self.logs.entry(entry.log).or_default().push(IndexEntry {
                 base_offset: entry.base_offset,
                 position: (header.place.position + u64::from(entry.at)) as u32,
@@ -391,6 +412,15 @@ impl Scan {
         }
         self.sealed.data_end += header.total_len() as u64;
         self.sealed.next_seq += 1;
+    }
+
+    /// Leaves out what lies before the log start offsets.
+    fn forget_dead(&mut self, partitions: &HashMap<LogId, Partition>) {
+        for (log, entries) in &mut self.logs {
+            let start = partitions.get(log).map_or(0, |p| p.start);
+            entries.retain(|e| e.base_offset + u64::from(e.span) > start);
+        }
+        self.logs.retain(|_, entries| !entries.is_empty());
     }
 }
 
@@ -436,11 +466,12 @@ impl<F: DiskFile> Scanner<F> {
         Place { shard: self.identity.shard, generation: self.generation, position }
     }
 
-    /// The whole, valid commit `seq` at `position`, or `None`.
+    /// The whole, valid commit `seq` at `position`, or `None`. Batches that are `dead` need not be whole.
     async fn commit(
         &mut self,
         position: u64,
         seq: CommitSeq,
+        dead: impl Fn(&Entry) -> bool,
     ) -> Result<Option<(CommitHeader, Bytes, Vec<Entry>)>, OpenError> {
         let Some(head) = self.bytes(position, BLOCK).await? else { return Ok(None) };
         let Some(header) = CommitHeader::decode(&head[..COMMIT_HEADER_BYTES], self.place(position)) else {
@@ -450,21 +481,13 @@ impl<F: DiskFile> Scanner<F> {
             return Ok(None);
         }
         let Some(bytes) = self.bytes(position, header.total_len()).await? else { return Ok(None) };
-        match check_commit(&header, &bytes) {
+        match check_commit_but(&header, &bytes, dead) {
             Ok(entries) => Ok(Some((header, bytes, entries))),
             Err(what) => {
                 tracing::warn!(segment = self.path, position, seq, %what, "invalid commit");
                 Ok(None)
             }
         }
-    }
-
-    /// Sequence in the commit header at `position`, if there is one.
-    async fn seq_at(&mut self, position: u64) -> Result<Option<CommitSeq>, OpenError> {
-        let head = self.bytes(position, BLOCK).await?;
-        Ok(head
-            .and_then(|h| CommitHeader::decode(&h[..COMMIT_HEADER_BYTES], self.place(position)))
-            .map(|h| h.seq))
     }
 
     /// Position of the first commit header at or after `from` that `wanted` accepts.

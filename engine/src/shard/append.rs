@@ -6,7 +6,7 @@ use std::task::{Poll, Waker};
 
 use crate::aligned::AlignedBuf;
 use crate::disk::Disk;
-use crate::error::AppendError;
+use crate::error::{AppendError, TrimError};
 use crate::ids::{CommitSeq, Offset};
 use crate::log::chunk::Slotted;
 use crate::log::format::{Entry, commit_len};
@@ -15,6 +15,10 @@ use crate::record_batch::RecordBatch;
 
 use super::roll::Next;
 use super::{CommitState, PartitionRef, Shard, State};
+
+/// Kept free in a segment while there is no next one, so that log start offsets can be raised, and space
+/// be freed, when the disk is full.
+const RESERVE_BYTES: u64 = 64 << 10;
 
 /// An accepted batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +53,7 @@ impl<D: Disk> Shard<D> {
             let (seq, log_start) = (partition.last_seq, partition.start);
             return Ok(Appended { base_offset, seq, log_start, duplicate: true });
         }
-        self.make_room(state, bytes.len())?;
+        self.make_room(state, bytes.len(), RESERVE_BYTES)?;
         let seq = state.open.seq;
         let first = state.open.is_empty();
         let partition = state.partitions.get_mut(at.slot as usize).and_then(Option::as_mut);
@@ -73,6 +77,7 @@ impl<D: Disk> Shard<D> {
             span: entry.span,
         });
         partition.next += u64::from(batch.span);
+        partition.bytes += bytes.len() as u64;
         partition.last_seq = seq;
         let durable_below = partition.high_watermark;
         partition.producers.record(&batch, base_offset, durable_below);
@@ -82,8 +87,38 @@ impl<D: Disk> Shard<D> {
         Ok(Appended { base_offset, seq, log_start: partition.start, duplicate: false })
     }
 
-    /// Makes sure that the open commit can take `len` bytes and that the disk can take the commit.
-    fn make_room(&self, state: &mut State<D::File>, len: usize) -> Result<(), AppendError> {
+    /// Raises the log start offset of a partition to `offset`. It is so, for readers and after a restart,
+    /// when commit `seq` of the answer is durable; the space is given back in the background. Lower than
+    /// it is already: nothing changes.
+    ///
+    /// Works on a full disk too, as long as the space lasts that is kept for it in each segment.
+    pub fn trim(&self, at: PartitionRef, offset: Offset) -> Result<CommitSeq, TrimError> {
+        self.inner.check_failed()?;
+        let mut state = self.inner.state.borrow_mut();
+        let state = &mut *state;
+        let partition = state.get(at).ok_or(TrimError::UnknownPartition)?;
+        let high_watermark = partition.high_watermark;
+        if offset > high_watermark {
+            return Err(TrimError::OutOfRange { offset, high_watermark });
+        }
+        if offset <= partition.start.max(partition.trim.0) {
+            return Ok(partition.trim.1);
+        }
+        self.make_room(state, 0, 0)?;
+        let seq = state.open.seq;
+        if state.open.is_empty() {
+            self.inner.work.notify_one();
+        }
+        state.open.push_trim(at.log, at.slot, offset);
+        if let Some(partition) = state.get_mut(at) {
+            partition.trim = (offset, seq);
+        }
+        Ok(seq)
+    }
+
+    /// Makes sure that the open commit can take `len` bytes and that the disk can take the commit, with
+    /// `reserve` bytes to spare in the segment if there is no next one.
+    fn make_room(&self, state: &mut State<D::File>, len: usize, reserve: u64) -> Result<(), AppendError> {
         if state.stopping {
             return Err(AppendError::Busy);
         }
@@ -93,11 +128,15 @@ impl<D: Disk> Shard<D> {
             return Err(AppendError::Busy);
         }
         let waiting = state.closed_bytes + state.open.disk_len() + commit_len(len, 1);
-        if waiting as u64 > state.active.room() {
+        let reserve = reserve.min(self.inner.options.segment_bytes / 16);
+        if waiting as u64 + reserve > state.active.room() {
             match &state.next {
                 Next::Ready { .. } => {}
                 Next::Full => return Err(AppendError::DiskFull),
-                Next::Wanted => return Err(AppendError::Busy),
+                Next::Wanted => {
+                    self.inner.want_next(state);
+                    return Err(AppendError::Busy);
+                }
             }
         }
         if !state.open.fits(len) {

@@ -9,9 +9,11 @@ use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use crate::disk::{Disk, DiskFile, write_all_at};
 use crate::ids::CommitSeq;
+use crate::log::chunk::Slotted;
 use crate::log::format::Place;
 
 use super::{InFlight, Inner, State, roll};
@@ -67,6 +69,14 @@ impl<D: Disk> Inner<D> {
         if state.rolling {
             return Step::Wait;
         }
+        if state.roll_wanted && state.in_flight.is_empty() {
+            if matches!(state.next, roll::Next::Ready { .. }) && !state.stopping {
+                state.roll_wanted = false;
+                state.rolling = true;
+                return Step::Roll;
+            }
+            self.want_next(state);
+        }
         if state.closed.is_empty() && state.open.is_empty() {
             return if state.stopping && state.in_flight.is_empty() { Step::Stop } else { Step::Wait };
         }
@@ -107,6 +117,12 @@ impl<D: Disk> Inner<D> {
         let (seq, disk_len) = (closed.seq, closed.disk_len());
         let position = state.active.position;
         state.active.position += disk_len as u64;
+        if state.in_flight.is_empty() {
+            state.busy_since = Some(Instant::now());
+        }
+        if state.active.position * 2 >= state.active.len {
+            self.want_next(state);
+        }
         let generation = state.active.generation;
         let place = Place { shard: self.identity.shard, generation, position };
         let (bytes, entries, waiters) = closed.seal(place, self.durable_below.get());
@@ -142,9 +158,17 @@ impl<D: Disk> Inner<D> {
                 waker.wake();
             }
         }
+        if state.in_flight.is_empty()
+            && let Some(since) = state.busy_since.take()
+        {
+            state.busy += since.elapsed();
+        }
         if advanced {
             state.wake_space();
             self.work.notify_one();
+        }
+        if !state.trimmed.is_empty() {
+            self.sealing.notify_one();
         }
     }
 }
@@ -154,18 +178,32 @@ impl<F> State<F> {
     fn publish(&mut self, commit: &InFlight) {
         let generation = self.active.generation;
         let mut entries = commit.entries.iter().peekable();
+        let mut bytes = 0;
         while let Some(slotted) = entries.next() {
+            let entry = &slotted.entry;
+            bytes += u64::from(entry.len);
             // Neighbours of the same partition: the last one decides.
-            if entries.peek().is_some_and(|n| n.slot == slotted.slot && n.entry.log == slotted.entry.log) {
+            let same = |n: &&Slotted| n.slot == slotted.slot && n.entry.log == entry.log;
+            if !entry.is_trim() && entries.peek().is_some_and(|n| same(n) && !n.entry.is_trim()) {
                 continue;
             }
+            let bytes = std::mem::take(&mut bytes);
             let partition = self.partitions.get_mut(slotted.slot as usize).and_then(Option::as_mut);
-            let Some(partition) = partition.filter(|p| p.log == slotted.entry.log) else { continue };
-            partition.advance(slotted.entry.base_offset + u64::from(slotted.entry.span));
+            let Some(partition) = partition.filter(|p| p.log == entry.log) else { continue };
+            if entry.is_trim() {
+                partition.start = partition.start.max(entry.base_offset);
+                self.trimmed.push((slotted.slot, entry.log));
+                self.trims.insert(entry.log, (generation, partition.start));
+                continue;
+            }
+            partition.advance(entry.end());
             if partition.touched != generation {
                 partition.touched = generation;
-                self.active.touched.push((slotted.slot, slotted.entry.log));
+                partition.touched_bytes = 0;
+                self.active.touched.push((slotted.slot, entry.log));
             }
+            partition.touched_bytes += bytes;
+            self.roll_wanted |= partition.touched_bytes >= partition.config.segment_bytes;
         }
     }
 }

@@ -11,8 +11,13 @@
 //! reads from disk and closing is synchronous. Cloning gives another handle of the same shard.
 
 mod append;
+mod cold;
 mod commit;
+mod manifest;
+mod pace;
 mod read;
+mod regroup;
+mod retention;
 mod roll;
 mod seal;
 
@@ -22,6 +27,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
+use std::time::Duration;
 
 use tokio::sync::Notify;
 
@@ -29,7 +35,6 @@ use crate::aligned::{BLOCK, Pool, round_up};
 use crate::disk::Disk;
 use crate::error::{AppendError, Failure, OpenError, ReadError};
 use crate::ids::{CommitSeq, Generation, LogId, Offset, ShardId};
-use crate::log::checkpoint::Checkpoint;
 use crate::log::chunk::{ClosedCommit, OpenCommit, Slotted};
 use crate::log::files;
 use crate::log::recovery::{Identity, SealedSegment, recover};
@@ -60,6 +65,11 @@ pub struct ShardOptions {
     /// Write zeros over the next segment while the log is idle: a flush after an overwrite is cheaper
     /// than one that allocates.
     pub zero_fill: bool,
+    /// Sealed segments whose extents are smaller than this many bytes on average are written anew by
+    /// partition, in the background. 0: never.
+    pub regroup_extent_bytes: u64,
+    /// Most bytes kept for readers of what is no longer in the tail cache, read-ahead included.
+    pub cold_cache_bytes: usize,
 }
 
 impl Default for ShardOptions {
@@ -72,6 +82,8 @@ impl Default for ShardOptions {
             commits_in_flight: 2,
             early_commit_bytes: 256 << 10,
             zero_fill: true,
+            regroup_extent_bytes: 1 << 20,
+            cold_cache_bytes: 64 << 20,
         }
     }
 }
@@ -149,6 +161,12 @@ pub struct Counters {
     pub disk_reads: AtomicU64,
     /// Segments sealed.
     pub sealed: AtomicU64,
+    /// Segments written anew by partition.
+    pub regrouped: AtomicU64,
+    /// Bytes read and written in the background: regrouping, compaction.
+    pub background_bytes: AtomicU64,
+    /// Segments freed, or used again.
+    pub freed: AtomicU64,
     /// Bytes scanned by the recovery.
     pub scanned_bytes: AtomicU64,
 }
@@ -177,7 +195,9 @@ struct Inner<D: Disk> {
     options: ShardOptions,
     pool: Pool,
     state: RefCell<State<D::File>>,
-    cold: RefCell<read::ColdCache<D::File>>,
+    cold: RefCell<cold::ColdCache<D::File>>,
+    manifest: tokio::sync::Mutex<()>,
+    keeping: Notify,
     durable_below: Cell<CommitSeq>,
     failure: OnceCell<Rc<Failure>>,
     work: Notify,
@@ -209,9 +229,24 @@ struct State<F> {
     unsealed: usize,
     lingering: Vec<u32>,
     segments: BTreeMap<Generation, SealedSegment>,
+    sealed_below: CommitSeq,
+    next_sorted: u32,
     dead: Vec<Generation>,
     spares: Vec<Generation>,
-    checkpoint: Rc<Checkpoint>,
+    base: Rc<manifest::Base>,
+    /// Log start offsets that were raised, by log, with the segment that was active then.
+    trims: BTreeMap<LogId, (Generation, Offset)>,
+    /// Partitions whose runs have to be looked through because their log start offset was raised.
+    trimmed: Vec<(u32, LogId)>,
+    holes: Vec<retention::Hole>,
+    regroup: VecDeque<Generation>,
+    next_wanted: bool,
+    roll_wanted: bool,
+    /// As of the last [`Shard::tend`].
+    now_ms: i64,
+    /// Since when commits have been in flight without a pause, and for how long before that.
+    busy_since: Option<tokio::time::Instant>,
+    busy: Duration,
     space: Vec<Waker>,
 }
 
@@ -243,6 +278,7 @@ impl<D: Disk> Shard<D> {
                 .await
                 .map_err(OpenError::io(format!("creating a segment in {dir}")))?;
         let next_seq = recovered.next_seq;
+        let cold_cache_bytes = options.cold_cache_bytes;
         let pool = Pool::new(options.chunk_bytes, FREE_CHUNKS);
         let mut state = State {
             partitions: Vec::new(),
@@ -265,9 +301,20 @@ impl<D: Disk> Shard<D> {
             unsealed: 0,
             lingering: Vec::new(),
             segments: recovered.segments,
+            sealed_below: next_seq,
+            next_sorted: recovered.next_sorted,
             dead: Vec::new(),
             spares: Vec::new(),
-            checkpoint: Rc::new(Checkpoint::default()),
+            base: Rc::default(),
+            trims: BTreeMap::new(),
+            trimmed: Vec::new(),
+            holes: Vec::new(),
+            regroup: VecDeque::new(),
+            next_wanted: false,
+            roll_wanted: false,
+            now_ms: 0,
+            busy_since: None,
+            busy: Duration::ZERO,
             space: Vec::new(),
         };
         for (log, partition) in recovered.partitions {
@@ -278,7 +325,8 @@ impl<D: Disk> Shard<D> {
                 state.insert(log, Partition::new(log));
             }
         }
-        state.checkpoint = Rc::new(state.snapshot(recovered.next_generation.0 - 1, next_seq));
+        state.base = Rc::new(state.snapshot(recovered.next_generation.0 - 1, next_seq));
+        state.regroup = regroup::candidates(&state.segments, options.regroup_extent_bytes);
         let counters = Arc::new(Counters::default());
         Counters::add(&counters.scanned_bytes, recovered.scanned_bytes);
         let inner = Rc::new(Inner {
@@ -288,7 +336,9 @@ impl<D: Disk> Shard<D> {
             options,
             pool,
             state: RefCell::new(state),
-            cold: RefCell::default(),
+            cold: RefCell::new(cold::ColdCache::new(cold_cache_bytes)),
+            manifest: tokio::sync::Mutex::default(),
+            keeping: Notify::new(),
             durable_below: Cell::new(next_seq),
             failure: OnceCell::new(),
             work: Notify::new(),
@@ -303,6 +353,7 @@ impl<D: Disk> Shard<D> {
         }
         tokio::task::spawn_local(roll::preparer(Rc::clone(&inner)));
         seal::start_sealer(&inner);
+        tokio::task::spawn_local(regroup::keeper(Rc::clone(&inner)));
         Ok(Self { inner })
     }
 
@@ -337,20 +388,15 @@ impl<D: Disk> Shard<D> {
     pub fn detach(&self, log: LogId) {
         let mut state = self.inner.state.borrow_mut();
         let Some(slot) = state.by_log.remove(&log) else { return };
+        state.free_slots.push(slot);
+        state.trims.remove(&log);
         if let Some(mut partition) = state.partitions[slot as usize].take() {
             partition.wake_watchers();
-        }
-        state.free_slots.push(slot);
-        let mut dead = Vec::new();
-        for segment in state.segments.values_mut() {
-            if segment.live.remove(&log) && segment.live.is_empty() {
-                dead.push(segment.sealed.generation);
+            for run in partition.runs {
+                state.release(run);
             }
         }
-        for generation in dead {
-            state.segments.remove(&generation);
-            state.dead.push(generation);
-        }
+        self.inner.cold.borrow_mut().forget_log(log);
         self.inner.sealing.notify_one();
     }
 
@@ -389,6 +435,7 @@ impl<D: Disk> Shard<D> {
         self.inner.state.borrow_mut().stopping = true;
         self.inner.work.notify_waiters();
         self.inner.prepare.notify_one();
+        self.inner.keeping.notify_one();
         seal::close(&self.inner).await;
         self.inner.failure.get().cloned().map_or(Ok(()), Err)
     }
@@ -455,6 +502,7 @@ impl<D: Disk> Inner<D> {
         self.roll.notify_waiters();
         self.prepare.notify_one();
         self.sealing.notify_one();
+        self.keeping.notify_one();
     }
 
     fn check_failed(&self) -> Result<(), AppendError> {

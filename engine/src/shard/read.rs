@@ -1,33 +1,40 @@
 //! Reading: from the tail cache without a copy, else from the disk through the index.
 //!
+//! Extents near each other are read in one go; small ones share pieces that are kept for a while, so that
+//! readers of several partitions scan a segment once; a reader that reads on finds the next stretch
+//! ready. Segments may be written anew or freed while somebody reads: then the place is looked up again.
+//!
 //! Whole batches are returned, and the first one even when it is larger than what was asked for; an
 //! offset in the middle of a batch returns that batch. Nothing that is not durable is returned. What
 //! comes from the disk is checked against its index entry and its checksum before anybody sees it.
 
-use std::collections::VecDeque;
-use std::rc::Rc;
-
 use bytes::Bytes;
 
-use crate::aligned::{BLOCK, round_down};
-use crate::disk::{Disk, read_exact_at};
+use crate::aligned::{BLOCK, round_down, round_up};
+use crate::disk::{Disk, DiskFile, read_exact_at};
 use crate::error::ReadError;
 use crate::ids::{Generation, Offset};
 use crate::log::files;
 use crate::log::format::{Entry, check_entry};
-use crate::log::index::{ENTRIES_PER_BLOCK, IndexEntry, decode_entries};
-use crate::partition::{BatchRef, Partition, Run};
+use crate::log::index::{ENTRIES_PER_BLOCK, GAP_BYTES, IndexEntry, decode_entries};
+use crate::partition::{BatchRef, Partition, Run, Whereabouts};
+use crate::record_batch;
 
+use super::cold::Found;
 use super::{Counters, Inner, PartitionRef, Shard, State};
 
-/// Extents nearer to each other than this are read at once.
-const GAP_BYTES: u64 = 64 << 10;
 /// Largest single read, unless one batch is larger.
 const READ_BYTES_MAX: u64 = 2 << 20;
+/// Smaller reads go through pieces of this size.
+const PIECE_BYTES: u64 = 128 << 10;
+/// Of an index, a piece of this size.
+const INDEX_PIECE_BYTES: u64 = 64 << 10;
+/// Read ahead of a reader at once.
+const AHEAD_BYTES: usize = 2 << 20;
 /// Stretches joined into one answer.
 const PARTS_MAX: usize = 16;
-const FILES_MAX: usize = 32;
-const BLOCKS_MAX: usize = 256;
+/// Times that a place is looked up again because the segment was written anew or freed meanwhile.
+const LOOKUPS_MAX: usize = 8;
 
 /// Batches as stored, in offset order; neighbours in memory are joined into one slice.
 #[derive(Debug, Clone, Default)]
@@ -62,6 +69,36 @@ impl Batches {
         self.next_offset = next_offset;
         self.slices.push(slice);
     }
+
+    /// Takes whole batches from the front, at least one, and at most `bytes_max` bytes of them.
+    pub(super) fn split_front(&mut self, bytes_max: usize) -> Self {
+        if self.bytes <= bytes_max {
+            return std::mem::take(self);
+        }
+        let mut front = Self { next_offset: self.next_offset, ..Self::default() };
+        while let Some(first) = self.slices.first_mut() {
+            let mut end = 0;
+            while let Some(len) = first.get(end..).and_then(record_batch::total_len) {
+                if front.bytes + end > 0 && front.bytes + end + len > bytes_max {
+                    break;
+                }
+                front.next_offset = record_batch::end_offset(&first[end..]).unwrap_or(front.next_offset);
+                end += len;
+            }
+            let whole = end >= first.len();
+            if end > 0 {
+                let slice = first.split_to(end);
+                self.bytes -= end;
+                front.bytes += end;
+                front.slices.push(slice);
+            }
+            if !whole {
+                break;
+            }
+            self.slices.remove(0);
+        }
+        front
+    }
 }
 
 impl<D: Disk> Shard<D> {
@@ -78,7 +115,9 @@ impl<D: Disk> Shard<D> {
         if offset == partition.high_watermark {
             return Ok(Cached::Here(out));
         }
-        let Some(index) = partition.tail_index(offset) else { return Ok(Cached::OnDisk) };
+        let Some(Whereabouts::Tail(index)) = partition.find(offset, state.tail.first()) else {
+            return Ok(Cached::OnDisk);
+        };
         state.collect_cached(partition, index, bytes_max, &mut out);
         Ok(if out.slices.is_empty() { Cached::OnDisk } else { Cached::Here(out) })
     }
@@ -117,11 +156,86 @@ impl<D: Disk> Shard<D> {
         offset: Offset,
         bytes_max: usize,
     ) -> Result<Batches, ReadError> {
+        loop {
+            let found = self.inner.cold.borrow_mut().take_ahead(at.log(), offset, bytes_max);
+            let reads_on = match found {
+                Found::Ready(batches) => {
+                    self.inner.state.borrow().check_range(at, offset)?;
+                    self.read_ahead(at);
+                    return Ok(batches);
+                }
+                Found::Coming(notify) => {
+                    notify.notified().await;
+                    continue;
+                }
+                Found::Nothing { reads_on } => reads_on,
+            };
+            let batches = self.read_disk(at, offset, bytes_max).await?;
+            self.inner.cold.borrow_mut().expect(at.log(), batches.next_offset);
+            if reads_on {
+                self.read_ahead(at);
+            }
+            return Ok(batches);
+        }
+    }
+
+    /// Reads the next stretch for somebody who reads on, in the background.
+    fn read_ahead(&self, at: PartitionRef) {
+        let Some(from) = self.inner.cold.borrow_mut().begin_ahead(at.log(), AHEAD_BYTES) else { return };
+        let shard = self.clone();
+        tokio::task::spawn_local(async move {
+            let in_memory = matches!(shard.read_cached(at, from, 1), Ok(Cached::Here(_)) | Err(_));
+            let batches = match in_memory {
+                true => None,
+                // An error is met again by the reader when it comes here.
+                false => shard.read_disk(at, from, AHEAD_BYTES).await.ok(),
+            };
+            if shard.inner.cold.borrow_mut().end_ahead(at.log(), from, batches) {
+                shard.read_ahead(at);
+            }
+        });
+    }
+
+    /// Reads from the disk, now.
+    async fn read_disk(
+        &self,
+        at: PartitionRef,
+        offset: Offset,
+        bytes_max: usize,
+    ) -> Result<Batches, ReadError> {
+        let mut lookups = 0;
+        loop {
+            self.inner.cold.borrow_mut().enter();
+            let result = self.read_located(at, offset, bytes_max).await;
+            self.inner.cold.borrow_mut().leave();
+            // The partition may have been deleted or trimmed meanwhile, and its space used again.
+            self.inner.state.borrow().check_range(at, offset)?;
+            let error = match result {
+                Ok(batches) => return Ok(batches),
+                Err((generation, error)) => {
+                    let gone = generation.is_some_and(|g| !self.inner.state.borrow().exists(g));
+                    if !gone {
+                        return Err(error);
+                    }
+                    error
+                }
+            };
+            lookups += 1;
+            if lookups >= LOOKUPS_MAX {
+                return Err(error);
+            }
+        }
+    }
+
+    async fn read_located(
+        &self,
+        at: PartitionRef,
+        offset: Offset,
+        bytes_max: usize,
+    ) -> Result<Batches, (Option<Generation>, ReadError)> {
         let located = self.locate(at, offset, bytes_max).await?;
-        let out = self.inner.fetch(&located, offset).await?;
-        // The partition may have been deleted, and its segment used again, meanwhile.
-        self.inner.state.borrow().check_range(at, offset)?;
-        Ok(out)
+        let generation = located.first().map(|l| l.generation);
+        self.inner.fetch(&located, offset).await.map_err(|e| (generation, e))
     }
 
     /// Finds where batches lie that are not in memory.
@@ -130,25 +244,28 @@ impl<D: Disk> Shard<D> {
         at: PartitionRef,
         offset: Offset,
         bytes_max: usize,
-    ) -> Result<Vec<Located>, ReadError> {
+    ) -> Result<Vec<Located>, (Option<Generation>, ReadError)> {
         let (run, high_watermark) = {
             let state = self.inner.state.borrow();
-            let partition = state.check_range(at, offset)?;
-            if let Some(index) = partition.tail_index(offset) {
-                state.tail.missed();
-                return Ok(state.locate_unsealed(partition, index, bytes_max));
+            let partition = state.check_range(at, offset).map_err(|e| (None, e))?;
+            match partition.find(offset, state.sealed_below) {
+                Some(Whereabouts::Tail(index)) => {
+                    state.tail.missed();
+                    return Ok(state.locate_unsealed(partition, index, bytes_max));
+                }
+                Some(Whereabouts::Run(index)) => (partition.runs[index], partition.high_watermark),
+                None => {
+                    let what = format!("no batch holds offset {offset} of log {}", at.log());
+                    return Err((None, self.inner.damaged(Generation(0), 0, what)));
+                }
             }
-            (partition.run_of(offset).copied(), partition.high_watermark)
         };
-        let Some(run) = run else {
-            let what = format!("no batch holds offset {offset} of log {}", at.log());
-            return Err(self.inner.damaged(Generation(0), 0, what));
-        };
-        let mut number = self.inner.find_entry(&run, offset).await?;
+        let place = |e| (Some(run.generation), e);
+        let mut number = self.inner.find_entry(&run, offset).await.map_err(place)?;
         let (mut out, mut bytes) = (Vec::new(), 0);
         while number < run.entries {
-            let block = self.inner.entries_from(&run, number).await?;
-            for entry in block.iter() {
+            let block = self.inner.entries_from(&run, number).await.map_err(place)?;
+            for entry in &block {
                 let end = entry.base_offset + u64::from(entry.span);
                 let full = !out.is_empty() && bytes + entry.len as usize > bytes_max;
                 if full || end > high_watermark {
@@ -190,11 +307,12 @@ impl<D: Disk> Shard<D> {
         at: PartitionRef,
         wanted: impl Fn(i64) -> bool,
     ) -> Result<Option<(Offset, Batches)>, ReadError> {
-        let (runs, in_tail) = {
+        let (runs, in_tail, start) = {
             let state = self.inner.state.borrow();
             let partition = state.get(at).ok_or(ReadError::UnknownPartition)?;
-            let in_tail = partition.durable_tail().find(|b| wanted(b.max_timestamp)).map(|b| b.base_offset);
-            (partition.runs.clone(), in_tail)
+            let found = partition.durable_tail().find(|b| wanted(b.max_timestamp));
+            let in_tail = found.map(|b| b.base_offset.max(partition.start));
+            (partition.runs.clone(), in_tail, partition.start)
         };
         let mut found = None;
         // Timestamps need not rise: the largest of a run says only that some batch may match.
@@ -202,8 +320,9 @@ impl<D: Disk> Shard<D> {
             let mut number = 0;
             while number < run.entries {
                 let block = self.inner.entries_from(run, number).await?;
-                if let Some(entry) = block.iter().find(|e| wanted(e.max_timestamp)) {
-                    found = Some(entry.base_offset);
+                let kept = |e: &&IndexEntry| e.base_offset + u64::from(e.span) > start;
+                if let Some(entry) = block.iter().find(|e| kept(e) && wanted(e.max_timestamp)) {
+                    found = Some(entry.base_offset.max(start));
                     break 'runs;
                 }
                 number += block.len() as u32;
@@ -223,8 +342,9 @@ impl<D: Disk> Shard<D> {
 impl Partition {
     /// The batches named in `tail` that readers may see.
     fn durable_tail(&self) -> impl Iterator<Item = &BatchRef> {
-        let end = self.high_watermark;
-        self.tail.iter().take_while(move |b| b.base_offset < end)
+        let (start, end) = (self.start, self.high_watermark);
+        let below = move |b: &&BatchRef| b.base_offset + u64::from(b.span) <= start;
+        self.tail.iter().skip_while(below).take_while(move |b| b.base_offset < end)
     }
 }
 
@@ -274,6 +394,13 @@ impl<F> State<F> {
         flush(stretch, out);
     }
 
+    /// Whether a segment holds something still: sealed, or not yet.
+    fn exists(&self, generation: Generation) -> bool {
+        let unsealed = generation == self.active.generation
+            || self.seal_jobs.iter().any(|job| job.generation() == generation);
+        unsealed || self.segments.contains_key(&generation)
+    }
+
     fn locate_unsealed(&self, partition: &Partition, index: usize, bytes_max: usize) -> Vec<Located> {
         let (mut out, mut bytes) = (Vec::new(), 0);
         for batch in partition.tail.range(index..) {
@@ -320,7 +447,7 @@ impl<D: Disk> Inner<D> {
                 n += 1;
             }
             let len = ((end - from) as usize).next_multiple_of(BLOCK);
-            let bytes = self.read_file(first.generation, false, from, len).await?;
+            let bytes = self.read_range(first.generation, from, len).await?;
             self.slice_batches(&rest[..n], from, &bytes, &mut out)?;
             rest = &rest[n..];
         }
@@ -369,8 +496,8 @@ impl<D: Disk> Inner<D> {
         Ok(())
     }
 
-    /// Number, within the run, of the entry of the batch that holds `offset`. Guesses by proportion,
-    /// then narrows block by block.
+    /// Number, within the run, of the entry of the batch that holds `offset` or is the first behind it.
+    /// Guesses by proportion, then narrows block by block.
     async fn find_entry(&self, run: &Run, offset: Offset) -> Result<u32, ReadError> {
         let (mut low, mut high) = (0u32, run.entries);
         let (mut low_offset, mut high_offset) = (run.base_offset, run.next_offset);
@@ -386,9 +513,12 @@ impl<D: Disk> Inner<D> {
             } else if offset >= last.base_offset + u64::from(last.span) {
                 (low, low_offset) = (start + block.len() as u32, last.base_offset + u64::from(last.span));
             } else {
-                let after = block.partition_point(|e| e.base_offset <= offset);
-                return Ok(start + after as u32 - 1);
+                let before = block.partition_point(|e| e.base_offset + u64::from(e.span) <= offset);
+                return Ok(start + before as u32);
             }
+        }
+        if low < run.entries {
+            return Ok(low);
         }
         Err(self.damaged(run.generation, 0, format!("its index names no batch with offset {offset}")))
     }
@@ -416,20 +546,73 @@ impl<D: Disk> Inner<D> {
         }
     }
 
-    async fn index_block(
+    async fn index_block(&self, generation: Generation, number: u32) -> Result<Vec<IndexEntry>, ReadError> {
+        let at = u64::from(number) * BLOCK as u64;
+        let piece = self.piece(generation, true, at - at % INDEX_PIECE_BYTES, INDEX_PIECE_BYTES).await?;
+        let from = (at % INDEX_PIECE_BYTES) as usize;
+        let entries = piece
+            .get(from..from + BLOCK)
+            .and_then(|block| decode_entries(self.identity.shard, generation, number, block));
+        entries.ok_or_else(|| {
+            let what = format!(
+                "index block {number} is damaged; a restart derives it anew once the index file is removed"
+            );
+            self.damaged(generation, at, what)
+        })
+    }
+
+    /// Bytes of a segment: small ranges through pieces, so that neighbours find them.
+    async fn read_range(&self, generation: Generation, from: u64, len: usize) -> Result<Bytes, ReadError> {
+        if len as u64 > PIECE_BYTES {
+            return self.read_file(generation, false, from, len).await;
+        }
+        let start = from - from % PIECE_BYTES;
+        let piece = self.piece(generation, false, start, PIECE_BYTES).await?;
+        let at = (from - start) as usize;
+        if at + len <= piece.len() {
+            return Ok(piece.slice(at..at + len));
+        }
+        if piece.len() < PIECE_BYTES as usize {
+            return Err(self.damaged(generation, from, "the segment ends early".to_owned()));
+        }
+        let rest = self.piece(generation, false, start + PIECE_BYTES, PIECE_BYTES).await?;
+        let missing = len - (piece.len() - at);
+        if missing > rest.len() {
+            return Err(self.damaged(generation, from, "the segment ends early".to_owned()));
+        }
+        Ok([&piece[at..], &rest[..missing]].concat().into())
+    }
+
+    /// One piece of a file, or what there is of it before the file ends.
+    async fn piece(
         &self,
         generation: Generation,
-        number: u32,
-    ) -> Result<Rc<Vec<IndexEntry>>, ReadError> {
-        if let Some(block) = self.cold.borrow().block(generation, number) {
-            return Ok(block);
+        index: bool,
+        at: u64,
+        len: u64,
+    ) -> Result<Bytes, ReadError> {
+        let place = (generation, index, at);
+        loop {
+            let here = self.cold.borrow().piece(&place);
+            match here {
+                Some(Ok(piece)) => return Ok(piece),
+                Some(Err(coming)) => coming.notified().await,
+                None => break,
+            }
         }
-        let bytes = self.read_file(generation, true, u64::from(number) * BLOCK as u64, BLOCK).await?;
-        let entries = decode_entries(self.identity.shard, generation, number, &bytes)
-            .ok_or_else(|| self.damaged(generation, 0, format!("index block {number} is damaged; a restart derives it anew once the index file is removed")))?;
-        let entries = Rc::new(entries);
-        self.cold.borrow_mut().keep_block(generation, number, Rc::clone(&entries));
-        Ok(entries)
+        self.cold.borrow_mut().piece_comes(place);
+        let cold = &self.cold;
+        let done = OnDrop(|piece: Option<&Bytes>| cold.borrow_mut().piece_is_here(place, piece));
+        let io = |cause| ReadError::Io { shard: self.identity.shard, generation, position: at, cause };
+        let file = self.open_file(generation, index, at).await?;
+        let size = file.size().await.map_err(io)?;
+        let len = round_up(size.saturating_sub(at).min(len) as usize);
+        Counters::add(&self.counters.disk_reads, 1);
+        let piece = read_exact_at(&file, at, len).await.map_err(io)?;
+        // A segment that is still written to holds more the next time.
+        let keep = self.state.borrow().segments.contains_key(&generation);
+        done.finish(keep.then_some(&piece));
+        Ok(piece)
     }
 
     async fn read_file(
@@ -439,64 +622,37 @@ impl<D: Disk> Inner<D> {
         at: u64,
         len: usize,
     ) -> Result<Bytes, ReadError> {
-        let io = |cause| ReadError::Io { shard: self.identity.shard, generation, position: at, cause };
-        let kept = self.cold.borrow().file(generation, index);
-        let file = match kept {
-            Some(file) => file,
-            None => {
-                let name = if index { files::index } else { files::segment };
-                let file = self.disk.open(&name(&self.dir, generation)).await.map_err(io)?;
-                self.cold.borrow_mut().keep_file(generation, index, file.clone());
-                file
-            }
-        };
+        let file = self.open_file(generation, index, at).await?;
         Counters::add(&self.counters.disk_reads, 1);
+        let io = |cause| ReadError::Io { shard: self.identity.shard, generation, position: at, cause };
         read_exact_at(&file, at, len).await.map_err(io)
     }
-}
 
-/// Open files and index blocks of recent cold reads; bounded.
-pub(super) struct ColdCache<F> {
-    files: VecDeque<(Generation, bool, F)>,
-    blocks: VecDeque<(Generation, u32, Rc<Vec<IndexEntry>>)>,
-}
-
-impl<F> Default for ColdCache<F> {
-    fn default() -> Self {
-        Self { files: VecDeque::new(), blocks: VecDeque::new() }
-    }
-}
-
-impl<F: Clone> ColdCache<F> {
-    fn file(&self, generation: Generation, index: bool) -> Option<F> {
-        self.files.iter().find(|(g, i, _)| *g == generation && *i == index).map(|(_, _, f)| f.clone())
-    }
-
-    fn keep_file(&mut self, generation: Generation, index: bool, file: F) {
-        if self.files.len() >= FILES_MAX {
-            self.files.pop_front();
+    async fn open_file(&self, generation: Generation, index: bool, at: u64) -> Result<D::File, ReadError> {
+        if let Some(file) = self.cold.borrow().file(generation, index) {
+            return Ok(file);
         }
-        self.files.push_back((generation, index, file));
-    }
-
-    fn block(&self, generation: Generation, number: u32) -> Option<Rc<Vec<IndexEntry>>> {
-        self.blocks
-            .iter()
-            .rev()
-            .find(|(g, n, _)| *g == generation && *n == number)
-            .map(|(_, _, b)| Rc::clone(b))
-    }
-
-    fn keep_block(&mut self, generation: Generation, number: u32, block: Rc<Vec<IndexEntry>>) {
-        if self.blocks.len() >= BLOCKS_MAX {
-            self.blocks.pop_front();
+        let name = if index { files::index } else { files::segment };
+        let io = |cause| ReadError::Io { shard: self.identity.shard, generation, position: at, cause };
+        let file = self.disk.open(&name(&self.dir, generation)).await.map_err(io)?;
+        if self.state.borrow().exists(generation) {
+            self.cold.borrow_mut().keep_file(generation, index, file.clone());
         }
-        self.blocks.push_back((generation, number, block));
+        Ok(file)
     }
+}
 
-    /// Drops what belongs to a segment that is gone.
-    pub(super) fn forget(&mut self, generation: Generation) {
-        self.files.retain(|(g, _, _)| *g != generation);
-        self.blocks.retain(|(g, _, _)| *g != generation);
+/// Says once that something is done, in vain unless told otherwise: a reader may go away in the middle.
+struct OnDrop<A: FnMut(Option<&Bytes>)>(A);
+
+impl<A: FnMut(Option<&Bytes>)> OnDrop<A> {
+    fn finish(mut self, with: Option<&Bytes>) {
+        (self.0)(with);
+    }
+}
+
+impl<A: FnMut(Option<&Bytes>)> Drop for OnDrop<A> {
+    fn drop(&mut self) {
+        (self.0)(None);
     }
 }

@@ -1,6 +1,7 @@
 //! Segments: the next one is prepared in the background, the active one is left when it is full.
 //!
-//! A segment is created with its space reserved, its header durable and its directory entry durable
+//! The next one is prepared when half of the active one is used, so that it can be one that was freed
+//! meanwhile. It is created with its space reserved, its header durable and its directory entry durable
 //! before it can become active. A roll waits until every commit of the old segment is durable, so that
 //! the first commit of a segment proves all those before it.
 
@@ -17,7 +18,7 @@ use crate::log::files;
 use crate::log::format::SegmentHeader;
 use crate::log::recovery::Identity;
 
-use super::{Inner, seal};
+use super::{Inner, State, seal};
 
 const RETRY: Duration = Duration::from_millis(250);
 const IDLE: Duration = Duration::from_millis(20);
@@ -81,7 +82,17 @@ pub(super) async fn create_segment<D: Disk>(
     Ok((file, len))
 }
 
-/// Keeps the next segment ready.
+impl<D: Disk> Inner<D> {
+    /// Has the next segment prepared, if it is not.
+    pub(super) fn want_next(&self, state: &mut State<D::File>) {
+        if matches!(state.next, Next::Wanted) && !state.next_wanted {
+            state.next_wanted = true;
+            self.prepare.notify_one();
+        }
+    }
+}
+
+/// Prepares the next segment when it is wanted.
 pub(super) async fn preparer<D: Disk>(inner: Rc<Inner<D>>) {
     loop {
         let wanted = {
@@ -91,7 +102,7 @@ pub(super) async fn preparer<D: Disk>(inner: Rc<Inner<D>>) {
             }
             match state.next {
                 Next::Ready { .. } => None,
-                _ => Some(state.active.generation.next()),
+                _ => state.next_wanted.then(|| state.active.generation.next()),
             }
         };
         match wanted {
@@ -109,9 +120,11 @@ async fn prepare<D: Disk>(inner: &Rc<Inner<D>>, generation: Generation) {
             {
                 let mut state = inner.state.borrow_mut();
                 state.next = Next::Ready { file: file.clone(), len, generation, filling: false };
+                state.next_wanted = false;
                 state.wake_space();
             }
             inner.roll.notify_waiters();
+            inner.work.notify_one();
             if recycle.is_none() && inner.options.zero_fill {
                 fill(inner, &file, len, generation).await;
             }
@@ -192,6 +205,7 @@ pub(super) async fn roll<D: Disk>(inner: &Rc<Inner<D>>) {
                 return;
             }
             assert!(state.in_flight.is_empty(), "a roll waits for the commits in flight");
+            inner.want_next(&mut state);
             let ready = matches!(state.next, Next::Ready { filling: false, .. });
             if ready && state.unsealed < UNSEALED_MAX {
                 let Next::Ready { file, len, generation, .. } =
@@ -203,7 +217,6 @@ pub(super) async fn roll<D: Disk>(inner: &Rc<Inner<D>>) {
                 let active = Active::new((file, len), generation, next_seq);
                 let old = std::mem::replace(&mut state.active, active);
                 state.queue_seal(&old, next_seq);
-                inner.prepare.notify_one();
                 inner.sealing.notify_one();
                 return;
             }

@@ -7,46 +7,37 @@ use std::time::Duration;
 
 use crate::disk::{Disk, DiskFile};
 use crate::ids::{CommitSeq, Generation, LogId};
-use crate::log::checkpoint::{Checkpoint, LogState};
 use crate::log::files;
 use crate::log::index::{self, IndexEntry, Sealed};
 use crate::log::recovery::SealedSegment;
-use crate::partition::Partition;
 
+use super::manifest::Base;
 use super::roll::{Active, Next};
-use super::{Counters, Inner, State};
+use super::{Counters, Inner, State, regroup, retention};
 
 const RETRY: Duration = Duration::from_millis(250);
-/// Freed segments kept for reuse.
-const SPARES_MAX: usize = 2;
 
 /// A segment to be sealed, and the partitions as they were at its end.
 #[derive(Clone)]
 pub(super) struct Job {
     sealed: Sealed,
     touched: Rc<Vec<(u32, LogId)>>,
-    checkpoint: Rc<Checkpoint>,
+    base: Rc<Base>,
+}
+
+impl Job {
+    /// The segment.
+    pub fn generation(&self) -> Generation {
+        self.sealed.generation
+    }
 }
 
 impl<F> State<F> {
-    /// The checkpoint that covers everything up to `through`, without its list of segments. Called when
-    /// nothing beyond is durable: then the high watermarks are the ends of the logs.
-    pub(super) fn snapshot(&self, through: u64, next_seq: CommitSeq) -> Checkpoint {
-        let state_of = |p: &Partition| LogState {
-            log: p.log,
-            start: p.start,
-            next: p.high_watermark,
-            producers: p.producers.snapshot(p.high_watermark),
-        };
-        let logs = self.partitions.iter().flatten().map(state_of).collect();
-        Checkpoint { through, next_seq, segments: Vec::new(), logs }
-    }
-
     pub(super) fn queue_seal(&mut self, old: &Active<F>, next_seq: CommitSeq) {
         let sealed =
             Sealed { generation: old.generation, first_seq: old.first_seq, next_seq, data_end: old.position };
-        let checkpoint = Rc::new(self.snapshot(old.generation.0, next_seq));
-        self.seal_jobs.push_back(Job { sealed, touched: Rc::new(old.touched.clone()), checkpoint });
+        let base = Rc::new(self.snapshot(old.generation.0, next_seq));
+        self.seal_jobs.push_back(Job { sealed, touched: Rc::new(old.touched.clone()), base });
         self.unsealed += 1;
     }
 
@@ -69,6 +60,7 @@ impl<F> State<F> {
                     max_timestamp: batch.max_timestamp,
                 });
             }
+            entries.retain(|e| e.base_offset + u64::from(e.span) > partition.start);
             if !entries.is_empty() {
                 logs.push((log, entries));
             }
@@ -78,22 +70,24 @@ impl<F> State<F> {
     }
 
     /// Takes the runs of a sealed segment over and forgets what they replace.
-    fn adopt(&mut self, index: index::Index) {
-        let mut live = std::collections::HashSet::new();
-        for (log, run) in index.runs {
-            let Some(&slot) = self.by_log.get(&log) else { continue };
+    fn adopt(&mut self, index: &index::Index) {
+        let mut live_runs = 0;
+        for (log, run) in &index.runs {
+            let Some(&slot) = self.by_log.get(log) else { continue };
             let Some(partition) = self.partitions[slot as usize].as_mut() else { continue };
-            partition.runs.push(run);
-            live.insert(log);
+            partition.runs.push(*run);
+            live_runs += 1;
             self.lingering.push(slot);
+            // The log start offset may have been raised meanwhile.
+            self.trimmed.push((slot, *log));
         }
         let generation = index.sealed.generation;
-        if live.is_empty() {
+        if live_runs == 0 {
             self.dead.push(generation);
         } else {
-            let segment = SealedSegment { sealed: index.sealed, entries_block: index.entries_block, live };
-            self.segments.insert(generation, segment);
+            self.segments.insert(generation, SealedSegment::new(index, live_runs));
         }
+        self.sealed_below = index.sealed.next_seq;
         self.prune(index.sealed.next_seq);
     }
 
@@ -124,18 +118,19 @@ pub(super) fn start_sealer<D: Disk>(inner: &Rc<Inner<D>>) {
     }
 }
 
-/// Seals segments as they fill up, until the shard stops or fails.
+/// Seals segments as they fill up and frees what is no longer needed, until the shard stops or fails.
 async fn sealer<D: Disk>(inner: Rc<Inner<D>>) {
     loop {
         if inner.failure.get().is_some() {
             break;
         }
-        let (job, dead, stop) = {
-            let state = inner.state.borrow();
+        let (job, garbage, stop) = {
+            let mut state = inner.state.borrow_mut();
+            state.drop_trimmed_runs();
             let job = state.seal_jobs.front().cloned();
-            (job, !state.dead.is_empty(), state.stopping && state.running == 0)
+            (job, !state.dead.is_empty() || !state.holes.is_empty(), state.stopping && state.running == 0)
         };
-        let result = match (job, dead) {
+        let result = match (job, garbage) {
             (Some(job), _) => seal(&inner, &job).await,
             (None, true) => free_dead(&inner).await,
             (None, false) if stop => break,
@@ -146,7 +141,7 @@ async fn sealer<D: Disk>(inner: Rc<Inner<D>>) {
         };
         match result {
             Ok(()) => inner.roll.notify_waiters(),
-            Err(e) if e.kind() == io::ErrorKind::StorageFull || e.kind() == io::ErrorKind::QuotaExceeded => {
+            Err(e) if no_space(&e) => {
                 if stop {
                     // A stop does not wait for somebody to make space.
                     let shard = inner.identity.shard.0;
@@ -162,41 +157,58 @@ async fn sealer<D: Disk>(inner: Rc<Inner<D>>) {
     inner.roll.notify_waiters();
 }
 
+/// Whether the disk is full, which passes.
+pub(super) fn no_space(e: &io::Error) -> bool {
+    matches!(e.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
 async fn seal<D: Disk>(inner: &Rc<Inner<D>>, job: &Job) -> io::Result<()> {
     let shard = inner.identity.shard;
     let logs = inner.state.borrow().batches_of(job);
     let (content, index) = index::build(shard, job.sealed, &logs);
     let path = files::index(&inner.dir, job.sealed.generation);
     files::replace(&inner.disk, &inner.dir, &path, content).await?;
-    let mut checkpoint = (*job.checkpoint).clone();
     {
-        let state = inner.state.borrow();
-        checkpoint.segments = state.segments.values().map(|s| s.sealed).collect();
+        let _manifest = inner.manifest.lock().await;
+        let named = (job.sealed.next_seq > job.sealed.first_seq).then_some(job.sealed);
+        inner.store_checkpoint(&job.base, named.as_slice(), &[]).await?;
+        let mut state = inner.state.borrow_mut();
+        state.base = Rc::clone(&job.base);
+        state.trims.retain(|_, (generation, _)| *generation > job.sealed.generation);
+        state.adopt(&index);
+        state.seal_jobs.pop_front();
+        state.unsealed -= 1;
+        if regroup::is_candidate(&index, inner.options.regroup_extent_bytes) {
+            state.regroup.push_back(job.sealed.generation);
+            inner.keeping.notify_one();
+        }
+        Counters::add(&inner.counters.sealed, 1);
     }
-    if job.sealed.next_seq > job.sealed.first_seq {
-        checkpoint.segments.push(job.sealed);
-    }
-    checkpoint.store(&inner.disk, &inner.dir, shard).await?;
-    let mut state = inner.state.borrow_mut();
-    state.checkpoint = Rc::new(checkpoint);
-    state.adopt(index);
-    state.seal_jobs.pop_front();
-    state.unsealed -= 1;
-    Counters::add(&inner.counters.sealed, 1);
+    inner.keep_to_size(&job.touched);
     Ok(())
 }
 
-/// Takes freed segments out of the checkpoint, then keeps them as spares or removes them.
+/// Takes freed segments out of the checkpoint, then keeps one as a spare and removes the others; then
+/// gives back the space of what was deleted in segments that stay.
 async fn free_dead<D: Disk>(inner: &Rc<Inner<D>>) -> io::Result<()> {
-    let dead = inner.state.borrow().dead.clone();
-    let mut checkpoint = (*inner.state.borrow().checkpoint).clone();
-    checkpoint.segments.retain(|s| !dead.contains(&s.generation));
-    checkpoint.store(&inner.disk, &inner.dir, inner.identity.shard).await?;
-    inner.state.borrow_mut().checkpoint = Rc::new(checkpoint);
+    let (dead, holes) = {
+        let mut state = inner.state.borrow_mut();
+        (state.dead.clone(), std::mem::take(&mut state.holes))
+    };
+    {
+        let _manifest = inner.manifest.lock().await;
+        let base = Rc::clone(&inner.state.borrow().base);
+        inner.store_checkpoint(&base, &[], &[]).await?;
+    }
     for generation in dead {
         inner.cold.borrow_mut().forget(generation);
         remove(inner, &files::index(&inner.dir, generation)).await?;
-        let keep = inner.state.borrow().spares.len() < SPARES_MAX;
+        // A reader may still be on its way to this segment: then it must not become another one.
+        let keep = {
+            let state = inner.state.borrow();
+            let wanted = state.spares.is_empty() && matches!(state.next, Next::Wanted) && !state.stopping;
+            wanted && !generation.is_sorted() && !inner.cold.borrow().is_read()
+        };
         if !keep {
             remove(inner, &files::segment(&inner.dir, generation)).await?;
         }
@@ -205,11 +217,15 @@ async fn free_dead<D: Disk>(inner: &Rc<Inner<D>>) -> io::Result<()> {
         if keep {
             state.spares.push(generation);
         }
+        Counters::add(&inner.counters.freed, 1);
+    }
+    for hole in holes {
+        retention::punch(inner, &hole).await?;
     }
     Ok(())
 }
 
-async fn remove<D: Disk>(inner: &Rc<Inner<D>>, path: &str) -> io::Result<()> {
+pub(super) async fn remove<D: Disk>(inner: &Rc<Inner<D>>, path: &str) -> io::Result<()> {
     match inner.disk.remove(path).await {
         Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
         _ => Ok(()),

@@ -15,7 +15,7 @@ use tokio::runtime::Runtime;
 use tokio::task::LocalSet;
 
 use super::engine::Engine;
-use super::model::{Model, Sent, Snapshot, Stage};
+use super::model::{Model, Promise, Sent, Snapshot, Stage};
 
 /// What is wrong with an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -236,16 +236,26 @@ impl Checker<'_> {
         let lost = |what: String| Finding::Lost(format!("log {log}: {what}"));
         let invented = |what: String| Finding::Invented(format!("log {log}: {what}"));
         let refused = |e: &dyn fmt::Display| Finding::Refused(format!("reading log {log}: {e}"));
-        let (acked, sent) = snapshot.of(log);
+        let Promise { acked, sent, trimmed, trim_asked } = snapshot.of(log);
         let offsets = shard.offsets(at).map_err(|e| refused(&e))?;
-        if offsets.start != 0 || offsets.end != offsets.high_watermark {
-            return Err(lost(format!("{offsets:?}")));
+        if offsets.start > trim_asked || offsets.end != offsets.high_watermark {
+            return Err(lost(format!("{offsets:?}, and {trim_asked} was the highest start asked for")));
         }
+        if offsets.start < trimmed {
+            return Err(invented(format!("{offsets:?}, but records before {trimmed} were deleted")));
+        }
+        let kept = {
+            let model = self.model.borrow();
+            let log = model.logs.get(&log);
+            log.map_or(0, |log| log.batch_at(offsets.start).unwrap_or(log.sent.len().min(acked)))
+        };
         let from = match depth {
-            Depth::Whole => 0,
-            Depth::End => acked.saturating_sub(END_BATCHES),
+            Depth::Whole => kept,
+            Depth::End => acked.saturating_sub(END_BATCHES).max(kept),
         };
         let first = self.model.borrow().logs.get(&log).map_or(0, |log| log.end_of(from));
+        // A log may start inside a batch.
+        let first = first.max(offsets.start);
         if offsets.high_watermark < first {
             return Err(lost(format!("{acked} batches were acknowledged, it ends at {}", offsets.end)));
         }
@@ -261,7 +271,7 @@ impl Checker<'_> {
         }
         let model = self.model.borrow();
         let known = model.logs.get(&log).map_or(&[][..], |log| &log.sent[..]);
-        let mut end = first;
+        let mut end = self.model.borrow().logs.get(&log).map_or(0, |log| log.end_of(from));
         for (i, bytes) in (from..).zip(&stored) {
             // What was added follows whatever survived of what was sent.
             let last = added.filter(|_| i + 1 == from + stored.len());

@@ -38,6 +38,10 @@ pub struct Log {
     pub acked: usize,
     /// Whether its batches carry a producer id and sequences.
     pub idempotent: bool,
+    /// The highest log start offset that was asked for.
+    pub trim_asked: Offset,
+    /// The highest log start offset that was acknowledged, or shown to a reader.
+    pub trimmed: Offset,
 }
 
 impl Log {
@@ -125,8 +129,21 @@ pub struct Model {
 pub struct Snapshot {
     /// The topics.
     pub topics: Rc<BTreeMap<String, Topic>>,
-    /// Batches acknowledged and batches sent, by log.
-    pub logs: Vec<(LogId, usize, usize)>,
+    /// By log.
+    pub logs: Vec<(LogId, Promise)>,
+}
+
+/// What was promised of one log.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Promise {
+    /// Batches acknowledged.
+    pub acked: usize,
+    /// Batches sent.
+    pub sent: usize,
+    /// Log start offset acknowledged.
+    pub trimmed: Offset,
+    /// Log start offset asked for.
+    pub trim_asked: Offset,
 }
 
 impl Model {
@@ -134,7 +151,7 @@ impl Model {
     pub fn snapshot(&self) -> Snapshot {
         let logs = self.logs.iter().map(|(id, log)| {
             let acked = if self.acks_at_once { log.sent.len() } else { log.acked };
-            (*id, acked, log.sent.len())
+            (*id, Promise { acked, sent: log.sent.len(), trimmed: log.trimmed, trim_asked: log.trim_asked })
         });
         Snapshot { topics: Rc::new(self.topics.clone()), logs: logs.collect() }
     }
@@ -143,6 +160,13 @@ impl Model {
     pub fn ack(&mut self, log: LogId, batches: usize) {
         if let Some(log) = self.logs.get_mut(&log) {
             log.acked = log.acked.max(batches);
+        }
+    }
+
+    /// Notes that a log was seen to start at `offset`.
+    pub fn saw_start(&mut self, log: LogId, offset: Offset) {
+        if let Some(log) = self.logs.get_mut(&log) {
+            log.trimmed = log.trimmed.max(offset);
         }
     }
 
@@ -160,9 +184,9 @@ impl Model {
 }
 
 impl Snapshot {
-    /// Batches acknowledged and sent of one log.
-    pub fn of(&self, log: LogId) -> (usize, usize) {
-        let found = self.logs.binary_search_by_key(&log, |(id, _, _)| *id);
-        found.map_or((0, 0), |at| (self.logs[at].1, self.logs[at].2))
+    /// What was promised of one log.
+    pub fn of(&self, log: LogId) -> Promise {
+        let found = self.logs.binary_search_by_key(&log, |(id, _)| *id);
+        found.map_or(Promise::default(), |at| self.logs[at].1)
     }
 }

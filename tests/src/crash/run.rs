@@ -52,6 +52,8 @@ pub struct Plan {
     pub faults: Vec<Rule>,
     /// Negative control: a batch counts as acknowledged as soon as it was appended.
     pub acks_at_once: bool,
+    /// Log start offsets are raised: one append in so many brings one; 0: none.
+    pub trim_1_in: u32,
     /// Close the engine at the end.
     pub close: bool,
 }
@@ -69,6 +71,9 @@ impl Plan {
             commits_in_flight: rng.between(1, 4) as usize,
             early_commit_bytes: rng.between(1, 8192) as usize,
             zero_fill: rng.one_in(4),
+            // All, some or none of the segments are regrouped.
+            regroup_extent_bytes: [0, 4 << 10, 16 << 10, 1 << 30][rng.below(4) as usize],
+            cold_cache_bytes: (rng.between(1, 64) * 16384) as usize,
         };
         let disk = SimOptions {
             latency_turns: (1, rng.between(2, 30) as u32),
@@ -87,6 +92,7 @@ impl Plan {
             disk,
             faults: Vec::new(),
             acks_at_once: false,
+            trim_1_in: [0, 20, 200][rng.below(3) as usize],
             close: rng.one_in(2),
         }
     }

@@ -22,6 +22,7 @@ struct Load {
     model: Rc<RefCell<Model>>,
     targets: Targets,
     appends_left: Rc<Cell<usize>>,
+    trim_1_in: u32,
     /// A task has given up.
     over: Rc<Cell<bool>>,
 }
@@ -34,6 +35,7 @@ pub async fn run(disk: SimDisk, plan: &Plan, model: Rc<RefCell<Model>>) -> Resul
         model,
         targets: Targets::default(),
         appends_left: Rc::new(Cell::new(plan.appends)),
+        trim_1_in: plan.trim_1_in,
         over: Rc::default(),
     };
     let mut rng = Rng::new(plan.seed);
@@ -166,6 +168,9 @@ async fn append(load: &Load, rng: &mut Rng) -> Result<Option<Outstanding>, Strin
         }
         result.map(|appended| (appended, entry.sent.len()))
     };
+    if load.trim_1_in > 0 && rng.one_in(load.trim_1_in) {
+        trim(load, rng, &shard, at);
+    }
     match result {
         Ok((appended, batches)) => Ok(Some(Outstanding { shard, log, batches, seq: appended.seq })),
         Err(AppendError::Busy | AppendError::DiskFull) => {
@@ -175,6 +180,22 @@ async fn append(load: &Load, rng: &mut Rng) -> Result<Option<Outstanding>, Strin
         Err(AppendError::UnknownPartition) => Ok(None),
         Err(other) => Err(format!("appending to log {log}: {other}")),
     }
+}
+
+/// Raises the log start offset of a log somewhere into what is durable.
+fn trim(load: &Load, rng: &mut Rng, shard: &Shard<SimDisk>, at: PartitionRef) {
+    let Ok(offsets) = shard.offsets(at) else { return };
+    let target = offsets.start + rng.below(offsets.high_watermark - offsets.start + 1);
+    let Ok(seq) = shard.trim(at, target) else { return };
+    let mut model = load.model.borrow_mut();
+    let Some(log) = model.logs.get_mut(&at.log()) else { return };
+    log.trim_asked = log.trim_asked.max(target);
+    let (shard, model) = (shard.clone(), Rc::clone(&load.model));
+    spawn_local(async move {
+        if shard.committed(seq).await == CommitState::Durable {
+            model.borrow_mut().saw_start(at.log(), target);
+        }
+    });
 }
 
 /// Reads here and there while the writers write. What a reader was shown counts as promised.
@@ -199,13 +220,18 @@ async fn read(load: Load, mut rng: Rng) -> Result<(), String> {
             let seen = entry.batch_at(offsets.high_watermark - 1);
             seen.inspect(|last| model.ack(log, last + 1))
         };
+        load.model.borrow_mut().saw_start(log, offsets.start);
         let Some(_) = seen else {
             return Err(format!("log {log}: readers see up to {}", offsets.high_watermark));
         };
-        let offset = rng.below(offsets.high_watermark);
+        if offsets.start == offsets.high_watermark {
+            continue;
+        }
+        let offset = offsets.start + rng.below(offsets.high_watermark - offsets.start);
         let answer = match shard.read(at, offset, 8 << 10).await {
             Ok(answer) => answer,
             Err(ReadError::UnknownPartition) => continue,
+            Err(ReadError::OutOfRange { start, .. }) if start > offset => continue,
             Err(other) => return Err(format!("reading log {log} at {offset}: {other}")),
         };
         let model = load.model.borrow();

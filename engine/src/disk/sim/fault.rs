@@ -16,6 +16,7 @@ pub enum Op {
     Write,
     Sync,
     SetLen,
+    Punch,
 }
 
 impl Op {

@@ -168,6 +168,32 @@ impl DiskFile for SimFile {
             .await
     }
 
+    async fn punch(&self, pos: u64, len: u64) -> io::Result<()> {
+        // A write of zeros, but that it needs no space.
+        let blocks = (len as usize) / BLOCK;
+        assert!(pos.is_multiple_of(BLOCK as u64) && len.is_multiple_of(BLOCK as u64), "unaligned hole");
+        self.disk
+            .perform(
+                Op::Punch,
+                self.path(),
+                |state, ticket| {
+                    match ticket.fault {
+                        Some(Fault::NoSpace) => return Err(no_space()),
+                        Some(Fault::ErrorLost) => return Err(eio()),
+                        _ => state.inode(self.ino).begin_write(ticket.number, pos, vec![None; blocks]),
+                    }
+                    Ok(())
+                },
+                |state, ticket, begun| {
+                    begun?;
+                    let now = state.tick();
+                    state.inode(self.ino).complete(ticket.number, now, None);
+                    if ticket.fault == Some(Fault::Error) { Err(eio()) } else { Ok(()) }
+                },
+            )
+            .await
+    }
+
     async fn set_len(&self, len: u64) -> io::Result<()> {
         self.disk
             .perform(

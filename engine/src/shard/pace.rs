@@ -1,0 +1,60 @@
+//! Background work waits while the log is busy: commits and their readers come first.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::disk::Disk;
+
+use super::Inner;
+
+/// How long the log is looked at.
+const LOOK: Duration = Duration::from_millis(10);
+/// Share of that time in which commits may be in flight, in percent.
+const BUSY_PERCENT_MAX: u32 = 50;
+/// Wait at most so long for a quiet moment...
+const PATIENCE: Duration = Duration::from_millis(200);
+
+/// Gives way to the log.
+pub(super) struct Pace {
+    seen: u64,
+}
+
+impl Pace {
+    pub fn new() -> Self {
+        Self { seen: 0 }
+    }
+
+    /// Returns when a piece of background work may be done: at once if nothing was committed since the
+    /// last time, else when the log is busy less than half of the time. `false`: the shard ends.
+    pub async fn turn<D: Disk>(&mut self, inner: &Inner<D>) -> bool {
+        tokio::task::yield_now().await;
+        let commits = || inner.durable_below.get();
+        while commits() != self.seen {
+            if inner.ends() {
+                return false;
+            }
+            self.seen = commits();
+            let before = inner.busy_time();
+            tokio::time::sleep(LOOK).await;
+            if (inner.busy_time() - before) * 100 < LOOK * BUSY_PERCENT_MAX {
+                break;
+            }
+            tokio::time::sleep(PATIENCE).await;
+        }
+        !inner.ends()
+    }
+}
+
+impl<D: Disk> Inner<D> {
+    /// Whether the shard has failed or stops.
+    pub(super) fn ends(&self) -> bool {
+        self.failure.get().is_some() || self.state.borrow().stopping
+    }
+
+    /// Time in which commits were in flight.
+    fn busy_time(&self) -> Duration {
+        let state = self.state.borrow();
+        state.busy + state.busy_since.map_or(Duration::ZERO, |since| Instant::now() - since)
+    }
+}

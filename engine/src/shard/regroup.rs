@@ -1,0 +1,350 @@
+//! Regrouping: a sealed commit segment whose extents are small is written anew, by partition, so that a
+//! reader of one partition finds what it wants in one stretch. In the background, while the log is quiet.
+//!
+//! A sorted segment has the form of a commit segment, with commits that are numbered on their own. It
+//! takes the place of the old one when the checkpoint names it instead; what was deleted meanwhile is
+//! left out. Batches are checked while they are copied: damage is not carried on, the old segment stays.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::rc::Rc;
+
+use bytes::Bytes;
+
+use crate::aligned::{AlignedBuf, BLOCK};
+use crate::disk::{Disk, DiskFile, read_exact_at, write_all_at};
+use crate::ids::{CommitSeq, Generation, LogId};
+use crate::log::chunk::{OpenCommit, Slotted};
+use crate::log::files;
+use crate::log::format::{Entry, Place, SegmentHeader, check_entry, commit_len};
+use crate::log::index::{self, Index, IndexEntry, Sealed};
+use crate::log::recovery::SealedSegment;
+
+use super::pace::Pace;
+use super::seal::{no_space, remove};
+use super::{Counters, Inner, State};
+
+/// Bytes read at once.
+const READ_BYTES: u64 = 1 << 20;
+/// Bytes of a commit in a sorted segment, unless one batch is larger.
+const COMMIT_BYTES: usize = 1 << 20;
+/// Bytes copied without a pause for others.
+const COPY_BYTES: usize = 128 << 10;
+
+/// The batches of a segment, by partition.
+pub(super) type Grouped = Vec<(LogId, Vec<IndexEntry>)>;
+
+/// Whether a segment is worth the trouble: its extents are smaller than `extent_bytes` on average.
+pub(super) fn is_candidate(index: &Index, extent_bytes: u64) -> bool {
+    worth(&index.sealed, index.extents, extent_bytes) && index.runs.len() > 1
+}
+
+fn worth(sealed: &Sealed, extents: u32, extent_bytes: u64) -> bool {
+    !sealed.generation.is_sorted() && sealed.data_end / u64::from(extents.max(1)) < extent_bytes
+}
+
+/// The segments to regroup, oldest first.
+pub(super) fn candidates(
+    segments: &BTreeMap<Generation, SealedSegment>,
+    extent_bytes: u64,
+) -> VecDeque<Generation> {
+    let worth = |s: &&SealedSegment| s.live_runs > 1 && worth(&s.sealed, s.extents, extent_bytes);
+    segments.values().filter(worth).map(|s| s.sealed.generation).collect()
+}
+
+/// Regroups segments, one after the other, until the shard stops or fails.
+pub(super) async fn keeper<D: Disk>(inner: Rc<Inner<D>>) {
+    let mut pace = Pace::new();
+    while !inner.ends() {
+        let notified = inner.keeping.notified();
+        let Some(generation) = inner.state.borrow_mut().regroup.pop_front() else {
+            notified.await;
+            continue;
+        };
+        match regroup(&inner, generation, &mut pace).await {
+            Ok(()) => {}
+            Err(e) if no_space(&e) => tracing::warn!(%generation, "no space to regroup a segment: it stays"),
+            Err(e) => {
+                // Nothing depends on it: the segment stays as it is, and the log goes on.
+                tracing::warn!(%generation, %e, "regrouping a segment failed: it stays as it is");
+            }
+        }
+    }
+}
+
+async fn regroup<D: Disk>(inner: &Rc<Inner<D>>, generation: Generation, pace: &mut Pace) -> io::Result<()> {
+    let Some(old) = inner.state.borrow().segments.get(&generation).cloned() else { return Ok(()) };
+    let Some(groups) = load_groups(inner, generation).await? else {
+        tracing::warn!(%generation, "its index is damaged: the segment is not regrouped");
+        return Ok(());
+    };
+    let Some(data) = load_data(inner, &old.sealed, pace).await? else { return Ok(()) };
+    let Some(number) = inner.take_sorted_number() else { return Ok(()) };
+    let mut writer = SortedWriter::create(inner, number, old.sealed.data_end).await?;
+    let written = copy(inner, &groups, &data, &mut writer, pace).await;
+    drop(data);
+    let index = match written {
+        Ok(true) => writer.finish(inner).await,
+        Ok(false) => return discard(inner, number).await,
+        Err(e) => Err(e),
+    };
+    let index = match index {
+        Ok(index) => index,
+        Err(e) => {
+            discard(inner, number).await?;
+            return Err(e);
+        }
+    };
+    let adopted = {
+        let _manifest = inner.manifest.lock().await;
+        let there = inner.state.borrow().segments.contains_key(&generation);
+        if there {
+            let base = Rc::clone(&inner.state.borrow().base);
+            inner.store_checkpoint(&base, &[index.sealed], &[generation]).await?;
+            inner.state.borrow_mut().exchange(generation, &index);
+        }
+        there
+    };
+    if !adopted {
+        return discard(inner, number).await;
+    }
+    Counters::add(&inner.counters.regrouped, 1);
+    inner.sealing.notify_one();
+    Ok(())
+}
+
+/// Removes a sorted segment that came to nothing.
+pub(super) async fn discard<D: Disk>(inner: &Rc<Inner<D>>, generation: Generation) -> io::Result<()> {
+    remove(inner, &files::index(&inner.dir, generation)).await?;
+    remove(inner, &files::segment(&inner.dir, generation)).await
+}
+
+/// The batches of a segment that are still needed. `None`: its index is damaged.
+async fn load_groups<D: Disk>(inner: &Rc<Inner<D>>, generation: Generation) -> io::Result<Option<Grouped>> {
+    let file = inner.disk.open(&files::index(&inner.dir, generation)).await?;
+    let shard = inner.identity.shard;
+    let Some(index) = index::load(&file, shard, generation).await? else { return Ok(None) };
+    let Some(entries) = index::load_entries(&file, shard, &index).await? else { return Ok(None) };
+    let state = inner.state.borrow();
+    let mut groups = Vec::with_capacity(index.runs.len());
+    for (log, run) in &index.runs {
+        let from = run.first_entry as usize;
+        let Some(all) = entries.get(from..from + run.entries as usize) else { return Ok(None) };
+        let Some(start) = state.start_of(*log) else { continue };
+        let needed = |e: &&IndexEntry| e.base_offset + u64::from(e.span) > start;
+        let group: Vec<_> = all.iter().filter(needed).copied().collect();
+        if !group.is_empty() {
+            groups.push((*log, group));
+        }
+    }
+    Ok(Some(groups))
+}
+
+/// The bytes of a segment, in pieces of [`READ_BYTES`]. `None`: the shard ends.
+async fn load_data<D: Disk>(
+    inner: &Rc<Inner<D>>,
+    sealed: &Sealed,
+    pace: &mut Pace,
+) -> io::Result<Option<Vec<Bytes>>> {
+    let file = inner.disk.open(&files::segment(&inner.dir, sealed.generation)).await?;
+    let (mut pieces, mut at) = (Vec::new(), 0);
+    while at < sealed.data_end {
+        if !pace.turn(inner).await {
+            return Ok(None);
+        }
+        let len = READ_BYTES.min(sealed.data_end - at);
+        pieces.push(read_exact_at(&file, at, len as usize).await?);
+        Counters::add(&inner.counters.background_bytes, len);
+        at += len;
+    }
+    Ok(Some(pieces))
+}
+
+/// Copies the groups. `false`: the shard ends, or a batch is damaged.
+async fn copy<D: Disk>(
+    inner: &Rc<Inner<D>>,
+    groups: &Grouped,
+    data: &[Bytes],
+    writer: &mut SortedWriter<D>,
+    pace: &mut Pace,
+) -> io::Result<bool> {
+    let mut copied = 0;
+    let mut joined = Vec::new();
+    for (log, group) in groups {
+        for entry in group {
+            let raw = piece(data, entry, &mut joined);
+            let expected = expected(*log, entry);
+            if raw.is_none_or(|raw| check_entry(&expected, raw).is_err()) {
+                let at = entry.position;
+                tracing::error!(log = log.0, at, "a batch is damaged: its segment is not regrouped");
+                return Ok(false);
+            }
+            let Some(raw) = raw else { return Ok(false) };
+            if !writer.fits(raw.len()) {
+                if !pace.turn(inner).await {
+                    return Ok(false);
+                }
+                writer.flush(inner, raw.len()).await?;
+            }
+            writer.push(*log, entry, raw);
+            copied += raw.len();
+            if copied >= COPY_BYTES {
+                copied = 0;
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+    Ok(true)
+}
+
+fn expected(log: LogId, entry: &IndexEntry) -> Entry {
+    Entry {
+        log,
+        len: entry.len,
+        at: 0,
+        span: entry.span,
+        base_offset: entry.base_offset,
+        max_timestamp: entry.max_timestamp,
+    }
+}
+
+/// The bytes of a batch, joined in `joined` if it lies across pieces.
+fn piece<'a>(data: &'a [Bytes], entry: &IndexEntry, joined: &'a mut Vec<u8>) -> Option<&'a [u8]> {
+    let (mut at, mut left) = (u64::from(entry.position), entry.len as usize);
+    let first = data.get((at / READ_BYTES) as usize)?;
+    let from = (at % READ_BYTES) as usize;
+    if from + left <= first.len() {
+        return first.get(from..from + left);
+    }
+    joined.clear();
+    while left > 0 {
+        let part = data.get((at / READ_BYTES) as usize)?.get((at % READ_BYTES) as usize..)?;
+        let part = &part[..left.min(part.len())];
+        if part.is_empty() {
+            return None;
+        }
+        joined.extend_from_slice(part);
+        at += part.len() as u64;
+        left -= part.len();
+    }
+    Some(joined)
+}
+
+/// A sorted segment while it is written.
+pub(super) struct SortedWriter<D: Disk> {
+    file: D::File,
+    generation: Generation,
+    position: u64,
+    open: OpenCommit,
+    /// Batches of the open commit, their places still relative to it.
+    pending: Vec<(LogId, IndexEntry)>,
+    groups: Grouped,
+}
+
+impl<D: Disk> SortedWriter<D> {
+    /// Creates the file, with room for `bytes`.
+    pub async fn create(inner: &Rc<Inner<D>>, generation: Generation, bytes: u64) -> io::Result<Self> {
+        let path = files::segment(&inner.dir, generation);
+        let len = bytes.next_multiple_of(BLOCK as u64) + (1 << 20);
+        let file = inner.disk.create(&path, len).await?;
+        let header =
+            SegmentHeader { directory: inner.identity.directory, shard: inner.identity.shard, generation };
+        write_all_at(&file, files::padded(&header.encode()), 0).await?;
+        let open = OpenCommit::new(1, AlignedBuf::uninit(COMMIT_BYTES));
+        let (pending, groups) = (Vec::new(), Vec::new());
+        Ok(Self { file, generation, position: BLOCK as u64, open, pending, groups })
+    }
+
+    pub fn fits(&self, len: usize) -> bool {
+        self.open.fits(len)
+    }
+
+    /// Adds a batch that fits. Batches come by partition, and within one by offset.
+    pub fn push(&mut self, log: LogId, entry: &IndexEntry, raw: &[u8]) {
+        let at = self.open.push(raw, Slotted { entry: expected(log, entry), slot: 0 });
+        self.pending.push((log, IndexEntry { position: at, len: raw.len() as u32, ..*entry }));
+    }
+
+    /// Writes the open commit, and begins one that has room for a batch of `next_len` bytes.
+    pub async fn flush(&mut self, inner: &Rc<Inner<D>>, next_len: usize) -> io::Result<()> {
+        if !self.open.is_empty() {
+            let closed = self.open.close();
+            let len = closed.disk_len() as u64;
+            let shard = inner.identity.shard;
+            let place = Place { shard, generation: self.generation, position: self.position };
+            let (bytes, _, _) = closed.seal(place, 0);
+            write_all_at(&self.file, bytes, self.position).await?;
+            Counters::add(&inner.counters.background_bytes, len);
+            for (log, entry) in self.pending.drain(..) {
+                let position = u32::try_from(self.position + u64::from(entry.position))
+                    .map_err(|_| io::Error::other("a sorted segment would exceed 4 GiB"))?;
+                let entry = IndexEntry { position, ..entry };
+                match self.groups.last_mut() {
+                    Some((last, group)) if *last == log => group.push(entry),
+                    _ => self.groups.push((log, vec![entry])),
+                }
+            }
+            self.position += len;
+        }
+        self.open.renew(AlignedBuf::uninit(COMMIT_BYTES.max(commit_len(next_len, 1))));
+        Ok(())
+    }
+
+    /// Makes segment and index durable.
+    pub async fn finish(mut self, inner: &Rc<Inner<D>>) -> io::Result<Index> {
+        self.flush(inner, 0).await?;
+        self.file.set_len(self.position).await?;
+        self.file.sync().await?;
+        let next_seq: CommitSeq = self.open.seq;
+        let sealed = Sealed { generation: self.generation, first_seq: 1, next_seq, data_end: self.position };
+        let (content, index) = index::build(inner.identity.shard, sealed, &self.groups);
+        // Flushes the directory, which has the name of the segment as well.
+        files::replace(&inner.disk, &inner.dir, &files::index(&inner.dir, self.generation), content).await?;
+        Ok(index)
+    }
+}
+
+impl<D: Disk> Inner<D> {
+    pub(super) fn take_sorted_number(&self) -> Option<Generation> {
+        let mut state = self.state.borrow_mut();
+        let number = state.next_sorted;
+        state.next_sorted = number.checked_add(1)?;
+        Some(Generation::sorted(u64::from(number)))
+    }
+}
+
+impl<F> State<F> {
+    fn start_of(&self, log: LogId) -> Option<u64> {
+        let slot = *self.by_log.get(&log)?;
+        self.partitions.get(slot as usize)?.as_ref().map(|p| p.start)
+    }
+
+    /// Lets the runs of a sorted segment take the place of those of the segment it was made from.
+    fn exchange(&mut self, old: Generation, index: &Index) {
+        let mut live_runs = 0;
+        for (log, run) in &index.runs {
+            let Some(&slot) = self.by_log.get(log) else { continue };
+            let Some(partition) = self.partitions[slot as usize].as_mut() else { continue };
+            // Deleted meanwhile: then the old run is gone already.
+            if let Some(place) = partition.runs.iter_mut().find(|r| r.generation == old) {
+                *place = *run;
+                live_runs += 1;
+                self.trimmed.push((slot, *log));
+            }
+        }
+        // What was deleted altogether before the copy was made has a run in the old segment only.
+        if let Some(segment) = self.segments.remove(&old)
+            && segment.live_runs > live_runs
+        {
+            for partition in self.partitions.iter_mut().flatten() {
+                partition.runs.retain(|r| r.generation != old);
+            }
+        }
+        self.dead.push(old);
+        if live_runs == 0 {
+            self.dead.push(index.sealed.generation);
+        } else {
+            self.segments.insert(index.sealed.generation, SealedSegment::new(index, live_runs));
+        }
+    }
+}

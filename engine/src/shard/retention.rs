@@ -1,0 +1,230 @@
+//! Deleting: what lies before the log start offset, by size, by age, or because somebody said so.
+//!
+//! A log start offset is raised by an entry in the commit log, so that it is never seen to go back. Then
+//! whole runs before it are forgotten; a segment without runs is freed, and in one that stays the space
+//! of what was deleted is given back to the file system, where it lies in stretches worth the while.
+//! Retention deletes whole runs (the part of a sealed segment that belongs to the partition), and of the
+//! unsealed part whole batches.
+
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::aligned::{round_down, round_up};
+use crate::disk::{Disk, DiskFile};
+use crate::ids::{LogId, Offset};
+use crate::log::files;
+use crate::log::index;
+use crate::log_config::LogConfig;
+use crate::partition::{Partition, Run};
+
+use super::{Inner, PartitionRef, Shard, State};
+
+/// A stretch is given back when it has at least so many bytes.
+const HOLE_BYTES_MIN: u64 = 16 << 10;
+
+/// A run that was deleted in a segment that stays.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Hole {
+    run: Run,
+}
+
+impl<D: Disk> Shard<D> {
+    /// Sets what is kept of a partition; in force from the next [`Shard::tend`] or sealing on.
+    pub fn configure(&self, at: PartitionRef, config: Arc<LogConfig>) {
+        if let Some(partition) = self.inner.state.borrow_mut().get_mut(at) {
+            partition.config = config;
+        }
+    }
+
+    /// What is kept of a partition.
+    pub fn config(&self, at: PartitionRef) -> Option<Arc<LogConfig>> {
+        self.inner.state.borrow().get(at).map(|p| Arc::clone(&p.config))
+    }
+
+    /// Does what is due at this time (milliseconds since 1970): deletes what is too old or too much,
+    /// closes the active segment where records in it are older than `segment.ms`. To be called every few
+    /// seconds; the engine has no clock of its own.
+    pub fn tend(&self, now_ms: i64) {
+        if self.inner.ends() {
+            return;
+        }
+        let due = {
+            let mut state = self.inner.state.borrow_mut();
+            state.now_ms = now_ms;
+            let due: Vec<_> = state
+                .partitions
+                .iter()
+                .enumerate()
+                .filter_map(|(slot, p)| {
+                    let p = p.as_ref()?;
+                    let at = PartitionRef { slot: slot as u32, log: p.log };
+                    Some((at, p.expired(now_ms).max(p.surplus(0))?))
+                })
+                .collect();
+            state.roll_if_old(now_ms);
+            due
+        };
+        self.inner.delete(&due);
+        self.inner.work.notify_one();
+        self.inner.keeping.notify_one();
+    }
+}
+
+impl Partition {
+    /// The log start offset by age, if it has to be raised.
+    fn expired(&self, now_ms: i64) -> Option<Offset> {
+        let keep_ms = self.config.retention_ms.filter(|_| self.config.delete)?;
+        let oldest = now_ms.saturating_sub(i64::try_from(keep_ms).unwrap_or(i64::MAX));
+        // Records without a time do not age.
+        let old = |t: i64| (0..oldest).contains(&t);
+        let mut start = self.start;
+        for run in &self.runs {
+            if !old(run.max_timestamp) {
+                return (start > self.start).then_some(start);
+            }
+            start = start.max(run.next_offset);
+        }
+        for batch in self.tail.iter().skip(self.tail.partition_point(|b| b.base_offset < start)) {
+            let end = batch.base_offset + u64::from(batch.span);
+            if end > self.high_watermark || !old(batch.max_timestamp) {
+                break;
+            }
+            start = end;
+        }
+        (start > self.start).then_some(start)
+    }
+
+    /// The log start offset by size, if it has to be raised, with `headroom` bytes to spare.
+    fn surplus(&self, headroom: u64) -> Option<Offset> {
+        let max = self.config.retention_bytes.filter(|_| self.config.delete)?;
+        let max = max - headroom.min(max / 2);
+        let (mut start, mut bytes) = (self.start, self.bytes);
+        for run in &self.runs {
+            if bytes <= max {
+                return (start > self.start).then_some(start);
+            }
+            bytes = bytes.saturating_sub(u64::from(run.bytes));
+            start = start.max(run.next_offset);
+        }
+        for batch in self.tail.iter().skip(self.tail.partition_point(|b| b.base_offset < start)) {
+            let end = batch.base_offset + u64::from(batch.span);
+            if bytes <= max || end > self.high_watermark {
+                break;
+            }
+            bytes = bytes.saturating_sub(u64::from(batch.len));
+            start = end;
+        }
+        (start > self.start).then_some(start)
+    }
+}
+
+impl<D: Disk> Inner<D> {
+    /// Deletes what is too much in the partitions that wrote into a segment that was sealed. Room is made
+    /// for as much again, so that they keep to their size while the next segment fills up.
+    pub(super) fn keep_to_size(self: &Rc<Self>, touched: &[(u32, LogId)]) {
+        let due: Vec<_> = {
+            let state = self.state.borrow();
+            let over = |&(slot, log): &(u32, LogId)| {
+                let at = PartitionRef { slot, log };
+                let partition = state.get(at)?;
+                Some((at, partition.surplus(partition.touched_bytes)?))
+            };
+            touched.iter().filter_map(over).collect()
+        };
+        self.delete(&due);
+    }
+
+    /// Raises log start offsets as far as the log takes it; the rest is left to the next time.
+    fn delete(self: &Rc<Self>, due: &[(PartitionRef, Offset)]) {
+        let shard = Shard { inner: Rc::clone(self) };
+        for &(at, offset) in due {
+            if let Err(e) = shard.trim(at, offset) {
+                tracing::debug!(%e, "retention waits");
+                return;
+            }
+        }
+    }
+}
+
+impl<F> State<F> {
+    /// Closes the active segment if a partition's records in it are older than it allows.
+    fn roll_if_old(&mut self, now_ms: i64) {
+        let too_old = |&(slot, log): &(u32, LogId)| {
+            let partition = self.get(PartitionRef { slot, log })?;
+            let first = partition.tail.iter().find(|b| b.seq >= self.active.first_seq)?;
+            let age = u64::try_from(now_ms.saturating_sub(first.max_timestamp)).unwrap_or(0);
+            Some(first.max_timestamp >= 0 && age > partition.config.segment_ms)
+        };
+        if self.active.touched.iter().any(|t| too_old(t) == Some(true)) {
+            self.roll_wanted = true;
+        }
+    }
+
+    /// Forgets the runs that lie before the log start offsets that were raised.
+    pub(super) fn drop_trimmed_runs(&mut self) {
+        for (slot, log) in std::mem::take(&mut self.trimmed) {
+            let Some(partition) = self.get_mut(PartitionRef { slot, log }) else { continue };
+            let gone = partition.runs.partition_point(|r| r.next_offset <= partition.start);
+            if gone == 0 {
+                continue;
+            }
+            let runs: Vec<_> = partition.runs.drain(..gone).collect();
+            let bytes: u64 = runs.iter().map(|r| u64::from(r.bytes)).sum();
+            partition.bytes = partition.bytes.saturating_sub(bytes);
+            for run in runs {
+                if !self.release(run) {
+                    self.holes.push(Hole { run });
+                }
+            }
+        }
+    }
+
+    /// A run is no longer needed. `true`: nor is its segment.
+    pub(super) fn release(&mut self, run: Run) -> bool {
+        let Some(segment) = self.segments.get_mut(&run.generation) else { return true };
+        segment.live_runs -= 1;
+        if segment.live_runs > 0 {
+            return false;
+        }
+        self.segments.remove(&run.generation);
+        self.dead.push(run.generation);
+        true
+    }
+}
+
+/// Gives the space of a deleted run back. That it was deleted is durable.
+pub(super) async fn punch<D: Disk>(inner: &Rc<Inner<D>>, hole: &Hole) -> io::Result<()> {
+    let run = &hole.run;
+    let entries_block = inner.state.borrow().segments.get(&run.generation).map(|s| s.entries_block);
+    let (Some(entries_block), true) = (entries_block, u64::from(run.bytes) >= HOLE_BYTES_MIN) else {
+        return Ok(());
+    };
+    let index = inner.disk.open(&files::index(&inner.dir, run.generation)).await?;
+    let shard = inner.identity.shard;
+    let Some(entries) = index::load_run(&index, shard, entries_block, run).await? else {
+        // The index is damaged: a start derives it anew, and the space is given back with the segment.
+        return Ok(());
+    };
+    let file = inner.disk.open(&files::segment(&inner.dir, run.generation)).await?;
+    let mut stretch: Option<(u64, u64)> = None;
+    let ends = entries.iter().map(|e| (u64::from(e.position), u64::from(e.position) + u64::from(e.len)));
+    for (from, to) in ends.map(Some).chain([None]).map(|e| e.unwrap_or((u64::MAX, u64::MAX))) {
+        match &mut stretch {
+            Some((_, end)) if *end == from => *end = to,
+            other => {
+                if let Some((from, to)) = other.replace((from, to)) {
+                    let (from, to) = (round_up(from as usize) as u64, round_down(to));
+                    if to.saturating_sub(from) >= HOLE_BYTES_MIN {
+                        match file.punch(from, to - from).await {
+                            Err(e) if e.kind() == io::ErrorKind::Unsupported => return Ok(()),
+                            other => other?,
+                        }
+                        tokio::task::yield_now().await;
+                    }
+                }
+            }
+        }
+    }
+    Ok(())
+}
