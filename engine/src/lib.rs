@@ -7,6 +7,7 @@
 pub mod aligned;
 pub mod bytes_at;
 pub mod catalog;
+pub mod compaction;
 pub mod data_dir;
 pub mod disk;
 mod error;
@@ -16,6 +17,7 @@ mod log_config;
 pub mod partition;
 pub mod producer_state;
 pub mod record_batch;
+pub mod records;
 pub mod shard;
 
 pub use error::{AppendError, Failure, OpenError, ReadError, TrimError};

@@ -33,7 +33,8 @@ use crate::ids::Offset;
 pub const HEADER_BYTES: usize = 61;
 /// Bytes of base offset and length, which the length field does not count.
 pub const LENGTH_END: usize = 12;
-const CRC_START: usize = 21;
+/// Where the bytes begin that the CRC covers.
+pub(crate) const CRC_START: usize = 21;
 
 /// Why a batch was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -277,7 +278,8 @@ pub fn build_from(
     out
 }
 
-fn put_varint(out: &mut Vec<u8>, value: i64) {
+/// Appends a varint in the zigzag encoding of record fields.
+pub(crate) fn put_varint(out: &mut Vec<u8>, value: i64) {
     let mut rest = ((value << 1) ^ (value >> 63)) as u64;
     while rest >= 0x80 {
         out.push(rest as u8 | 0x80);

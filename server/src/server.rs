@@ -344,7 +344,7 @@ fn short_id(id: uuid::Uuid) -> String {
 pub fn abort_on_panic() {
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
-        if !crate::broker::record_time::panic_is_caught() {
+        if !keylane_engine::records::panic_is_caught() {
             report(info);
             std::process::abort();
         }

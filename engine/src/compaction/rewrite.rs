@@ -1,0 +1,109 @@
+//! One batch without some of its records.
+//!
+//! Kept records keep offset, timestamp, key, value, headers and order. The batch keeps its base offset, the
+//! offsets it spans, its producer's id, epoch and sequence, and its attributes, with two exceptions: a delete
+//! horizon may be set, and records that cannot be compressed again with the same codec are stored
+//! uncompressed. Record count, maximum timestamp (of records that have their own), length and CRC are made
+//! anew.
+//!
+//! A delete horizon (KIP-534) lies in the field of the base timestamp, with attribute bit 6 set; the records'
+//! timestamp deltas are relative to it, so for a reader nothing changes.
+
+use crate::record_batch::{CRC_START, HEADER_BYTES, LENGTH_END, put_varint};
+use crate::records::{
+    APPEND_TIME, CODEC_BITS, DELETE_HORIZON, Opened, RecordView, RecordsError, compress, decompresses_to,
+};
+
+/// What a batch becomes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rewritten {
+    /// Stays as it is, byte for byte.
+    Unchanged,
+    /// No record is left: it goes.
+    Empty,
+    /// These bytes replace it. They pass [`RecordBatch::check_stored`](crate::record_batch::RecordBatch).
+    Batch(Vec<u8>),
+}
+
+/// Leaves out the records for which `keep`, which is asked once for each in order, says no. If a tombstone is
+/// kept and the batch has no delete horizon yet, it gets the one given, in milliseconds. The batch has passed
+/// [`RecordBatch::check_stored`](crate::record_batch::RecordBatch::check_stored).
+pub fn rewrite(
+    opened: &Opened<'_>,
+    horizon: Option<i64>,
+    mut keep: impl FnMut(&RecordView<'_>) -> bool,
+) -> Result<Rewritten, RecordsError> {
+    let mut kept = Vec::new();
+    let (mut count, mut tombstones) = (0u32, false);
+    for record in opened.records() {
+        let record = record?;
+        let stays = keep(&record);
+        kept.push(stays);
+        count += u32::from(stays);
+        tombstones |= stays && record.value.is_none();
+    }
+    let horizon = horizon.filter(|_| tombstones && opened.delete_horizon().is_none());
+    if count == 0 {
+        return Ok(Rewritten::Empty);
+    }
+    if count as usize == kept.len() && horizon.is_none() {
+        return Ok(Rewritten::Unchanged);
+    }
+    let mut plain = Vec::with_capacity(opened.uncompressed_len());
+    let mut newest = i64::MIN;
+    for (record, _) in opened.records().zip(&kept).filter(|(_, stays)| **stays) {
+        let record = record?;
+        newest = newest.max(record.timestamp);
+        match horizon {
+            Some(base) => put_relative(&mut plain, &record, base),
+            None => plain.extend_from_slice(record.encoded),
+        }
+    }
+    assemble(opened, horizon, count, newest, &plain).map(Rewritten::Batch)
+}
+
+/// Appends a record whose timestamp delta is relative to another base.
+fn put_relative(out: &mut Vec<u8>, record: &RecordView<'_>, base: i64) {
+    // An attribute byte, and a varint of at most ten.
+    let mut start = Vec::with_capacity(11);
+    start.push(record.attributes as u8);
+    put_varint(&mut start, record.timestamp.wrapping_sub(base));
+    put_varint(out, (start.len() + record.after_timestamp.len()) as i64);
+    out.extend_from_slice(&start);
+    out.extend_from_slice(record.after_timestamp);
+}
+
+fn assemble(
+    opened: &Opened<'_>,
+    horizon: Option<i64>,
+    count: u32,
+    newest: i64,
+    plain: &[u8],
+) -> Result<Vec<u8>, RecordsError> {
+    let cut_off = RecordsError::Header("it is cut off");
+    let mut attributes = opened.batch.attributes;
+    let mut out = opened.batch.bytes().get(..HEADER_BYTES).ok_or(cut_off)?.to_vec();
+    let codec = attributes & CODEC_BITS;
+    let done = compress(codec, plain, &mut out);
+    // The only copy of the records is about to be replaced: believe no encoder.
+    if codec != 0 && (done.is_err() || !decompresses_to(codec, &out[HEADER_BYTES..], plain)) {
+        out.truncate(HEADER_BYTES);
+        out.extend_from_slice(plain);
+        attributes &= !CODEC_BITS;
+    }
+    if let Some(horizon) = horizon {
+        attributes |= DELETE_HORIZON;
+        out[27..35].copy_from_slice(&horizon.to_be_bytes());
+    }
+    if attributes & APPEND_TIME == 0 {
+        out[35..43].copy_from_slice(&newest.to_be_bytes());
+    }
+    let len = i32::try_from(out.len() - LENGTH_END)
+        .map_err(|_| RecordsError::Header("its length field cannot hold its new length"))?;
+    out[8..12].copy_from_slice(&len.to_be_bytes());
+    out[21..23].copy_from_slice(&attributes.to_be_bytes());
+    out[57..61].copy_from_slice(&count.to_be_bytes());
+    let crc = crc32c::crc32c(&out[CRC_START..]);
+    out[17..21].copy_from_slice(&crc.to_be_bytes());
+    Ok(out)
+}
