@@ -182,6 +182,23 @@ impl<D: Disk> Catalog<D> {
         Ok(topic)
     }
 
+    /// Replaces the settings of a topic, durably.
+    pub async fn configure(
+        &mut self,
+        name: &str,
+        configs: BTreeMap<String, String>,
+    ) -> Result<Arc<Topic>, CatalogError> {
+        let mut content = self.content.clone();
+        let known = content.topics.get(name).ok_or_else(|| CatalogError::Unknown(name.to_owned()))?;
+        if known.configs == configs {
+            return Ok(Arc::clone(known));
+        }
+        let topic = Arc::new(Topic { configs, ..(**known).clone() });
+        content.topics.insert(name.to_owned(), Arc::clone(&topic));
+        self.store(content).await?;
+        Ok(topic)
+    }
+
     /// Deletes a topic, durably. Its partitions may be detached from their shards afterwards.
     pub async fn delete(&mut self, name: &str) -> Result<Arc<Topic>, CatalogError> {
         let mut content = self.content.clone();

@@ -13,7 +13,7 @@ pub mod disk;
 mod error;
 mod ids;
 pub mod log;
-mod log_config;
+pub mod log_config;
 pub mod partition;
 pub mod producer_state;
 pub mod record_batch;
