@@ -9,6 +9,8 @@ use std::path::PathBuf;
 
 use values::CoreList;
 
+use crate::topic_settings::{self, Values};
+
 /// A segment holds at least so many batches of the largest size.
 const BATCHES_PER_SEGMENT_MIN: u64 = 4;
 /// Segments are made of blocks of this size; the engine rounds up.
@@ -19,6 +21,8 @@ const COMMIT_OVERHEAD_BYTES: u64 = 2 * BLOCK_BYTES;
 const SEGMENT_BYTES: (u64, u64) = (64 << 10, 2 << 30);
 /// Smallest useful limit of a batch: its header and one small record fit.
 const MESSAGE_BYTES_MIN: usize = 1024;
+/// Longest time between two looks at what may be deleted: a year.
+const RETENTION_CHECK_INTERVAL_MS_MAX: u64 = 365 * 24 * 60 * 60 * 1000;
 
 /// Settings of a server.
 #[derive(Debug, Clone)]
@@ -37,6 +41,11 @@ pub struct ServerConfig {
     pub auto_create_topics: bool,
     /// Partitions of a topic that is created without a number.
     pub default_partitions: i32,
+    /// Values of topic settings for topics that do not set them themselves, by the name of the setting
+    /// (`retention.ms`); see [`topic_settings`]. `max.message.bytes` and `segment.bytes` have fields of their own.
+    pub topic_defaults: Values,
+    /// Milliseconds between two looks at what may be deleted or compacted.
+    pub retention_check_interval_ms: u64,
     /// Largest record batch accepted, in bytes (`max.message.bytes` of new topics).
     pub max_message_bytes: usize,
     /// Largest request frame accepted, in bytes.
@@ -61,6 +70,8 @@ impl Default for ServerConfig {
             shards: None,
             auto_create_topics: true,
             default_partitions: 1,
+            topic_defaults: Values::new(),
+            retention_check_interval_ms: 10_000,
             max_message_bytes: 1_048_588,
             max_request_bytes: 100 << 20,
             segment_bytes: 128 << 20,
@@ -140,6 +151,14 @@ pub enum ConfigError {
     /// A negative or zero number of partitions.
     #[error("--default-partitions {0} is out of range; choose at least 1")]
     Partitions(i32),
+    /// A value for topics that a topic could not have.
+    #[error("{given} cannot be set for topics: {accepted}")]
+    TopicDefault {
+        /// Option and value.
+        given: String,
+        /// What would be accepted.
+        accepted: String,
+    },
     /// No core at all.
     #[error("no core is given; name at least one with --cores, or leave the option out to use all")]
     NoCores,
@@ -256,6 +275,10 @@ impl ServerConfig {
         if self.tail_cache_bytes < message {
             return Err(ConfigError::CacheTooSmall { cache: self.tail_cache_bytes, message });
         }
+        let interval = self.retention_check_interval_ms;
+        range("retention-check-interval-ms", interval, 1, RETENTION_CHECK_INTERVAL_MS_MAX)?;
+        topic_settings::check_defaults(self)
+            .map_err(|(given, accepted)| ConfigError::TopicDefault { given, accepted })?;
         match &self.advertise {
             Some(advertise) if split_host_port(advertise).is_none() => {
                 Err(ConfigError::Advertise(advertise.clone()))
@@ -351,6 +374,22 @@ mod tests {
         assert!(check(|c| c.shards = Some(0)).unwrap_err().contains("--shards 0"));
         assert!(check(|c| c.default_partitions = 0).unwrap_err().contains("--default-partitions 0"));
         assert!(check(|c| c.max_connections = 0).unwrap_err().contains("--max-connections 0"));
+    }
+
+    #[test]
+    fn defaults_of_topics_must_be_possible() {
+        let with = |name: &str, value: &str| {
+            check(|c| {
+                c.topic_defaults.insert(name.to_owned(), value.to_owned());
+            })
+        };
+        assert_eq!(with("retention.ms", "-1"), Ok(()));
+        let error = with("cleanup.policy", "shred").unwrap_err();
+        assert!(
+            error.starts_with("--cleanup-policy shred cannot be set for topics: delete, compact"),
+            "{error}"
+        );
+        assert!(check(|c| c.retention_check_interval_ms = 0).unwrap_err().contains("interval-ms 0"));
     }
 
     #[test]

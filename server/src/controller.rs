@@ -1,4 +1,4 @@
-//! The catalog's owner: core 0. Creates and deletes topics, gives out producer ids.
+//! The catalog's owner: core 0. Creates, changes and deletes topics, gives out producer ids.
 //!
 //! Promise: when a change is answered it is durable and every core knows of it.
 
@@ -10,8 +10,11 @@ use keylane_engine::catalog::{Catalog, CatalogError, NewTopic, Topic};
 use keylane_engine::disk::uring::UringDisk;
 use tokio::sync::Mutex;
 
+use crate::broker::alter_configs::Refusal;
+use crate::config::ServerConfig;
 use crate::core::Core;
 use crate::mesh::call;
+use crate::topic_settings::Values;
 
 /// Core 0 owns the catalog.
 pub const CONTROLLER: usize = 0;
@@ -60,6 +63,40 @@ pub async fn grow(
         let topic = catalog.grow(&name, partitions).await?;
         tell_all(&core, &topic).await;
         Ok(topic)
+    })
+    .await
+}
+
+/// Why the settings of a topic were not changed.
+#[derive(Debug)]
+pub enum AlterError {
+    /// They may not be changed in this way.
+    Refused(Refusal),
+    /// The catalog has no such topic, or cannot be written.
+    Catalog(CatalogError),
+}
+
+/// Changes the settings of a topic to what `apply` makes of them; with `validate_only` this is only tried.
+/// Callable on any core.
+pub async fn alter(
+    core: &Rc<Core>,
+    name: String,
+    apply: impl FnOnce(&Values, &ServerConfig) -> Result<Values, Refusal> + Send + 'static,
+    validate_only: bool,
+) -> Option<Result<(), AlterError>> {
+    call(core, CONTROLLER, move |core| async move {
+        // Held from the look to the change, so that changes of two clients do not undo each other.
+        let mut catalog = of(&core).catalog.lock().await;
+        let Some(known) = catalog.topic(&name) else {
+            return Err(AlterError::Catalog(CatalogError::Unknown(name)));
+        };
+        let configs = apply(&known.configs, &core.config).map_err(AlterError::Refused)?;
+        if validate_only {
+            return Ok(());
+        }
+        let topic = catalog.configure(&name, configs).await.map_err(AlterError::Catalog)?;
+        tell_all(&core, &topic).await;
+        Ok(())
     })
     .await
 }

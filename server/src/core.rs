@@ -7,7 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use keylane_engine::catalog::Topic;
 use keylane_engine::disk::uring::UringDisk;
@@ -20,6 +20,7 @@ use crate::connection;
 use crate::controller::Controller;
 use crate::mesh::Mesh;
 use crate::net::{Listener, Stream};
+use crate::topic_settings;
 use crate::topics::{LocalTopic, Route, TopicTable};
 
 /// Unit in which connections pay for memory, in bytes.
@@ -97,20 +98,23 @@ impl Core {
         }
     }
 
-    /// Takes a new topic in: attaches the partitions that live here.
+    /// Takes a new or changed topic in: attaches the partitions that live here, and tells them what to keep.
     pub fn add_topic(&self, topic: &Arc<Topic>) {
         let cores = self.cluster.cores;
+        let log = Arc::new(topic_settings::log_config(&topic.configs, &self.config));
         let route = |placement: &keylane_engine::catalog::Placement| {
             let (core, shard) = (usize::from(placement.shard) % cores, usize::from(placement.shard) / cores);
             if core == self.index {
-                Route::Here { shard, at: self.shards[shard].attach(placement.log) }
+                let at = self.shards[shard].attach(placement.log);
+                self.shards[shard].configure(at, Arc::clone(&log));
+                Route::Here { shard, at }
             } else {
                 Route::There { core, shard, log: placement.log }
             }
         };
         let routes = topic.partitions.iter().map(route).collect();
-        let max_message_bytes = crate::broker::configs::max_message_bytes(topic, &self.config);
-        let local = LocalTopic { topic: Arc::clone(topic), routes, max_message_bytes };
+        let max_message_bytes = topic_settings::max_message_bytes(&topic.configs, &self.config);
+        let local = LocalTopic { topic: Arc::clone(topic), routes, max_message_bytes, log };
         self.topics.borrow_mut().insert(Rc::new(local));
     }
 
@@ -139,6 +143,7 @@ impl Core {
     pub async fn run(self: Rc<Self>, listener: Listener, drained: &AtomicUsize) -> Result<(), String> {
         let accepting = tokio::task::spawn_local(Rc::clone(&self).accept(listener));
         let mesh = tokio::task::spawn_local(crate::mesh::serve(Rc::clone(&self)));
+        let tending = tokio::task::spawn_local(Rc::clone(&self).tend());
         loop {
             let stopping = self.stop.notified();
             if self.stopping.get() {
@@ -147,6 +152,7 @@ impl Core {
             stopping.await;
         }
         accepting.abort();
+        tending.abort();
         let drain = async {
             loop {
                 let drained = self.drained.notified();
@@ -172,6 +178,19 @@ impl Core {
         }
         mesh.abort();
         failure.map_or(Ok(()), Err)
+    }
+
+    /// Has the shards delete and compact what is due, from time to time.
+    async fn tend(self: Rc<Self>) {
+        let interval = Duration::from_millis(self.config.retention_check_interval_ms);
+        loop {
+            tokio::time::sleep(interval).await;
+            let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+            let now_ms = i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX);
+            for shard in &self.shards {
+                shard.tend(now_ms);
+            }
+        }
     }
 
     async fn accept(self: Rc<Self>, listener: Listener) {

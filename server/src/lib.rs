@@ -15,6 +15,7 @@ mod mesh;
 mod net;
 pub mod ring;
 mod server;
+pub mod topic_settings;
 mod topics;
 
 pub use config::ServerConfig;

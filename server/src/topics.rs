@@ -6,9 +6,9 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use keylane_engine::LogId;
 use keylane_engine::catalog::Topic;
 use keylane_engine::shard::PartitionRef;
+use keylane_engine::{LogConfig, LogId};
 use uuid::Uuid;
 
 use crate::kafka::produce::TopicRef;
@@ -43,6 +43,8 @@ pub struct LocalTopic {
     pub routes: Vec<Route>,
     /// Largest batch it takes, in bytes.
     pub max_message_bytes: usize,
+    /// What is kept of it.
+    pub log: Arc<LogConfig>,
 }
 
 /// Topics by name and by id.

@@ -41,6 +41,14 @@ fn every_option_has_a_variable() {
         ("KEYLANE_MAX_REQUEST_BYTES", "3G"),
         ("KEYLANE_SEGMENT_BYTES", "1M"),
         ("KEYLANE_TAIL_CACHE_BYTES", "1k"),
+        ("KEYLANE_RETENTION_MS", "-2"),
+        ("KEYLANE_CLEANUP_POLICY", "shred"),
+        ("KEYLANE_SEGMENT_MS", "0"),
+        ("KEYLANE_DELETE_RETENTION_MS", "-1"),
+        ("KEYLANE_MIN_CLEANABLE_DIRTY_RATIO", "2"),
+        ("KEYLANE_MIN_COMPACTION_LAG_MS", "-1"),
+        ("KEYLANE_MAX_COMPACTION_LAG_MS", "0"),
+        ("KEYLANE_RETENTION_CHECK_INTERVAL_MS", "0"),
         ("KEYLANE_MAX_CONNECTIONS", "0"),
         ("KEYLANE_DATA", "/proc/keylane"),
         ("KEYLANE_LOG", "keylane=loud"),
@@ -50,9 +58,12 @@ fn every_option_has_a_variable() {
         assert_eq!(code, Some(1), "{variable}: {message}");
         assert!(message.starts_with("keylane: "), "{variable}: {message}");
     }
-    for (variable, value) in
-        [("KEYLANE_AUTO_CREATE_TOPICS", "perhaps"), ("KEYLANE_IO", "fast"), ("KEYLANE_SEGMENT_BYTES", "1 MB")]
-    {
+    for (variable, value) in [
+        ("KEYLANE_AUTO_CREATE_TOPICS", "perhaps"),
+        ("KEYLANE_IO", "fast"),
+        ("KEYLANE_SEGMENT_BYTES", "1 MB"),
+        ("KEYLANE_RETENTION_BYTES", "-2"),
+    ] {
         let (code, message) = keylane(&["serve"], &[(variable, value)]);
         assert_eq!(code, Some(2), "{variable}: {message}");
         assert!(message.contains(value), "{variable}: {message}");

@@ -164,6 +164,34 @@ fn valid(api: ApiKey, version: i16) -> Vec<u8> {
                 .with_configuration_keys(Some(vec![text("retention.ms"); 2]));
             body(&theirs::DescribeConfigsRequest::default().with_resources(vec![resource; 2]), version)
         }
+        ApiKey::DeleteRecords => {
+            let partition = theirs::delete_records_request::DeleteRecordsPartition::default();
+            let topic = theirs::delete_records_request::DeleteRecordsTopic::default()
+                .with_name(name())
+                .with_partitions(vec![partition; 2]);
+            body(&theirs::DeleteRecordsRequest::default().with_topics(vec![topic; 2]), version)
+        }
+        ApiKey::AlterConfigs => {
+            let config = theirs::alter_configs_request::AlterableConfig::default()
+                .with_name(text("retention.ms"))
+                .with_value(Some(text("1")));
+            let resource = theirs::alter_configs_request::AlterConfigsResource::default()
+                .with_resource_name(text("orders"))
+                .with_configs(vec![config; 2]);
+            body(&theirs::AlterConfigsRequest::default().with_resources(vec![resource; 2]), version)
+        }
+        ApiKey::IncrementalAlterConfigs => {
+            let config = theirs::incremental_alter_configs_request::AlterableConfig::default()
+                .with_name(text("retention.ms"))
+                .with_value(Some(text("1")));
+            let resource = theirs::incremental_alter_configs_request::AlterConfigsResource::default()
+                .with_resource_name(text("orders"))
+                .with_configs(vec![config; 2]);
+            body(
+                &theirs::IncrementalAlterConfigsRequest::default().with_resources(vec![resource; 2]),
+                version,
+            )
+        }
         ApiKey::CreatePartitions => {
             let assignment = theirs::create_partitions_request::CreatePartitionsAssignment::default()
                 .with_broker_ids(vec![theirs::BrokerId(1)]);

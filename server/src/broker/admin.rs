@@ -129,7 +129,8 @@ fn check(core: &Core, topic: &CreatableTopic<'_>) -> Result<usize, Refusal> {
     }
 }
 
-fn catalog_code(error: &CatalogError) -> ErrorCode {
+/// The protocol's name for a refused change of the catalog.
+pub fn catalog_code(error: &CatalogError) -> ErrorCode {
     match error {
         CatalogError::Exists(_) => ErrorCode::TopicAlreadyExists,
         CatalogError::Unknown(_) => ErrorCode::UnknownTopicOrPartition,

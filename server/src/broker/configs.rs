@@ -1,40 +1,32 @@
 //! Settings of topics and of the broker, as Kafka's clients know them.
 //!
-//! Promise: what is reported is what is in force. A setting of Kafka's that is not served yet is listed
-//! with the behaviour there is, and asking for another one is refused instead of being ignored.
+//! Promise: what is reported is what is in force. A setting of Kafka's that cannot be changed is listed with
+//! the behaviour there is, and asking for another one is refused instead of being ignored.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
-
-use keylane_engine::catalog::Topic;
 
 use crate::config::ServerConfig;
 use crate::connection::Connection;
 use crate::kafka::ErrorCode;
 use crate::kafka::describe_configs::{
-    ConfigSource, ConfigSynonym, ConfigType, DescribeConfigsRequest, DescribeConfigsResponse,
-    DescribedConfig, DescribedResource,
+    BROKER, ConfigSource, ConfigSynonym, ConfigType, DescribeConfigsRequest, DescribeConfigsResponse,
+    DescribedConfig, DescribedResource, TOPIC,
 };
 use crate::kafka::produce::TopicRef;
+use crate::topic_settings::{self, SETTINGS, Setting, Values};
 
 use super::NODE_ID;
-use ConfigType::{Boolean, Double, Int, List, Long, String as Text};
-
-const TOPIC: i8 = 2;
-const BROKER: i8 = 4;
-const MAX_MESSAGE_BYTES: &str = "max.message.bytes";
+use ConfigType::{Boolean, Int, List, Long, String as Text};
 
 /// A setting of a topic: name, type, value in force, meaning.
 type Fixed = (&'static str, ConfigType, &'static str, &'static str);
 
-/// Settings of Kafka's topics that cannot be changed (yet).
+/// Settings of Kafka's topics that cannot be changed.
 const FIXED: &[Fixed] = &[
-    ("cleanup.policy", List, "delete", "Old segments are deleted; compaction is not served yet."),
     ("compression.type", Text, "producer", "Batches are stored as the producer compressed them."),
     ("compression.gzip.level", Int, "-1", "Unused: the broker never compresses."),
     ("compression.lz4.level", Int, "9", "Unused: the broker never compresses."),
     ("compression.zstd.level", Int, "3", "Unused: the broker never compresses."),
-    ("delete.retention.ms", Long, "86400000", "Unused: compaction is not served yet."),
     ("file.delete.delay.ms", Long, "0", "Freed segments are used again at once."),
     ("flush.messages", Long, "1", "Every acknowledged record is on the disk."),
     ("flush.ms", Long, "0", "Every acknowledged record is on the disk."),
@@ -43,84 +35,91 @@ const FIXED: &[Fixed] = &[
     ("leader.replication.throttled.replicas", List, "", "There is one node."),
     ("local.retention.bytes", Long, "-2", "There is no tiered storage."),
     ("local.retention.ms", Long, "-2", "There is no tiered storage."),
-    ("max.compaction.lag.ms", Long, "9223372036854775807", "Unused: compaction is not served yet."),
     ("message.timestamp.after.max.ms", Long, "9223372036854775807", "Any timestamp is accepted."),
     ("message.timestamp.before.max.ms", Long, "9223372036854775807", "Any timestamp is accepted."),
     ("message.timestamp.type", Text, "CreateTime", "Records keep the timestamp of their producer."),
-    ("min.cleanable.dirty.ratio", Double, "0.5", "Unused: compaction is not served yet."),
-    ("min.compaction.lag.ms", Long, "0", "Unused: compaction is not served yet."),
     ("min.insync.replicas", Int, "1", "There is one node."),
     ("preallocate", Boolean, "true", "Commit segments are allocated before they are used."),
     ("remote.storage.enable", Boolean, "false", "There is no tiered storage."),
-    ("retention.bytes", Long, "-1", "Records are kept until their topic is deleted."),
-    ("retention.ms", Long, "-1", "Records are kept until their topic is deleted."),
     ("segment.index.bytes", Int, "10485760", "Unused: an index is as large as its segment needs."),
-    ("segment.jitter.ms", Long, "0", "Segments are left when they are full."),
-    ("segment.ms", Long, "9223372036854775807", "Segments are left when they are full."),
+    ("segment.jitter.ms", Long, "0", "Segments are closed when they are due."),
     ("unclean.leader.election.enable", Boolean, "false", "There is one node."),
 ];
 
-/// Largest batch that a topic takes, in bytes.
-pub fn max_message_bytes(topic: &Topic, config: &ServerConfig) -> usize {
-    let own = topic.configs.get(MAX_MESSAGE_BYTES).and_then(|v| v.parse().ok());
-    own.unwrap_or(config.max_message_bytes)
+/// Finds a setting of topics that can be changed; `None`: it cannot. An error: there is none of that name.
+pub fn known(name: &str) -> Result<Option<&'static Setting>, String> {
+    match topic_settings::find(name) {
+        Some(setting) => Ok(Some(setting)),
+        None if FIXED.iter().any(|f| f.0 == name) => Ok(None),
+        None => Err(format!("there is no setting {name}")),
+    }
+}
+
+/// Checks a value of a topic's setting. Returns it as it is to be kept; `None`: it is what there is anyway.
+/// The error names the setting and says what would be accepted.
+pub fn check(name: &str, value: &str, config: &ServerConfig) -> Result<Option<String>, String> {
+    if let Some(setting) = known(name)? {
+        return setting.check(value, config).map(Some).map_err(|range| format!("{name}={value}: {range}"));
+    }
+    match FIXED.iter().find(|f| f.0 == name) {
+        Some((_, _, fixed, meaning)) if value != *fixed => {
+            Err(format!("{name}={value}: this version serves only {fixed:?}. {meaning}"))
+        }
+        _ => Ok(None),
+    }
 }
 
 /// Checks the settings of a topic to be created. The error says what would be accepted.
-pub fn accept(
-    wanted: &[(&str, Option<&str>)],
-    config: &ServerConfig,
-) -> Result<BTreeMap<String, String>, String> {
-    let mut kept = BTreeMap::new();
+pub fn accept(wanted: &[(&str, Option<&str>)], config: &ServerConfig) -> Result<Values, String> {
+    let mut kept = Values::new();
     for (name, value) in wanted {
         let Some(value) = value else { return Err(format!("setting {name} has no value")) };
-        if *name == MAX_MESSAGE_BYTES {
-            let most = config.max_request_bytes.min(config.batch_bytes_max());
-            match value.parse::<usize>() {
-                Ok(n) if n <= most => kept.insert((*name).to_owned(), (*value).to_owned()),
-                _ => return Err(format!("{name}={value}: a number of bytes up to {most} is accepted")),
-            };
-        } else if *name == "segment.bytes" {
-            if value.parse() != Ok(config.segment_bytes) {
-                return Err(format!(
-                    "{name}={value}: segments are shared by all topics and have {} bytes (--segment-bytes)",
-                    config.segment_bytes
-                ));
-            }
-        } else if let Some((_, _, fixed, meaning)) = FIXED.iter().find(|f| f.0 == *name) {
-            if value != fixed {
-                return Err(format!("{name}={value}: this version serves only {fixed:?}. {meaning}"));
-            }
-        } else {
-            return Err(format!("there is no setting {name}"));
+        if let Some(value) = check(name, value, config)? {
+            kept.insert((*name).to_owned(), value);
         }
     }
+    topic_settings::check_together(&kept, config)?;
     Ok(kept)
 }
 
 /// All settings of a topic.
-pub fn topic_configs(own: &BTreeMap<String, String>, config: &ServerConfig) -> Vec<DescribedConfig<'static>> {
+pub fn topic_configs(own: &Values, config: &ServerConfig) -> Vec<DescribedConfig<'static>> {
     let mut all: Vec<_> = FIXED
         .iter()
         .map(|(n, t, v, d)| described(n, (*v).to_owned(), *t, d, ConfigSource::Default))
         .collect();
-    let (value, source) = match own.get(MAX_MESSAGE_BYTES) {
-        Some(value) => (value.clone(), ConfigSource::Topic),
-        None => (config.max_message_bytes.to_string(), ConfigSource::StaticBroker),
-    };
-    let meaning = "Largest record batch that is accepted.";
-    let mut limit = described(MAX_MESSAGE_BYTES, value, Int, meaning, source);
-    limit.synonyms.push(ConfigSynonym {
-        name: "message.max.bytes".into(),
-        value: Some(config.max_message_bytes.to_string().into()),
-        source: ConfigSource::StaticBroker,
-    });
-    all.push(limit);
-    let meaning = "Size of the commit segments that all topics share.";
-    let segment = config.segment_bytes.to_string();
-    all.push(described("segment.bytes", segment, Int, meaning, ConfigSource::StaticBroker));
+    all.extend(SETTINGS.iter().map(|setting| {
+        let own = own.get(setting.name).map(|v| (setting.name, v.clone(), ConfigSource::Topic));
+        layered(setting, setting.name, own, config)
+    }));
     all.sort_by(|a, b| a.name.cmp(&b.name));
     all
+}
+
+/// A setting with the values it has from every source, the one that counts first.
+fn layered(
+    setting: &Setting,
+    name: &'static str,
+    own: Option<(&'static str, String, ConfigSource)>,
+    config: &ServerConfig,
+) -> DescribedConfig<'static> {
+    let server = setting.of_server(config);
+    let server = server.map(|value| (setting.broker_name, value, ConfigSource::StaticBroker));
+    let default = (setting.broker_name, setting.default.to_owned(), ConfigSource::Default);
+    let synonyms = own.into_iter().chain(server).chain([default]);
+    let synonyms: Vec<_> = synonyms
+        .map(|(name, value, source)| ConfigSynonym { name: name.into(), value: Some(value.into()), source })
+        .collect();
+    DescribedConfig {
+        name: name.into(),
+        value: synonyms[0].value.clone(),
+        read_only: false,
+        source: synonyms[0].source,
+        is_sensitive: false,
+        synonyms,
+        config_type: setting.kind(),
+        documentation: Some(setting.meaning.into()),
+    }
 }
 
 fn broker_configs(connection: &Connection) -> Vec<DescribedConfig<'static>> {
@@ -155,11 +154,13 @@ fn broker_configs(connection: &Connection) -> Vec<DescribedConfig<'static>> {
             Long,
             "Every acknowledged record is on the disk.",
         ),
-        entry("log.retention.bytes", "-1".to_owned(), Long, "Records are kept until their topic is deleted."),
-        entry("log.retention.ms", "-1".to_owned(), Long, "Records are kept until their topic is deleted."),
-        entry("log.segment.bytes", config.segment_bytes.to_string(), Int, "Size of a commit segment."),
+        entry(
+            "log.retention.check.interval.ms",
+            config.retention_check_interval_ms.to_string(),
+            Long,
+            "Time between two looks at what may be deleted or compacted.",
+        ),
         entry("max.connections", config.max_connections.to_string(), Int, "Most connections at once."),
-        entry("message.max.bytes", config.max_message_bytes.to_string(), Int, "Largest record batch."),
         entry("node.id", NODE_ID.to_string(), Int, "The only node's id."),
         entry("num.network.threads", cores.to_string(), Int, "One thread per core does everything."),
         entry(
@@ -170,6 +171,11 @@ fn broker_configs(connection: &Connection) -> Vec<DescribedConfig<'static>> {
         ),
         entry("socket.request.max.bytes", config.max_request_bytes.to_string(), Int, "Largest request."),
     ];
+    all.extend(SETTINGS.iter().map(|setting| {
+        let mut entry = layered(setting, setting.broker_name, None, config);
+        entry.read_only = true;
+        entry
+    }));
     all.sort_by(|a, b| a.name.cmp(&b.name));
     all
 }
@@ -246,14 +252,44 @@ mod tests {
     fn only_what_is_served_is_accepted() {
         let config = ServerConfig::default();
         let refused = |name, value| accept(&[(name, Some(value))], &config).unwrap_err();
-        assert!(refused("cleanup.policy", "compact").contains("only \"delete\""));
-        assert!(refused("no.such.thing", "1").contains("no setting"));
-        assert!(refused(MAX_MESSAGE_BYTES, "-1").contains("accepted"));
-        assert_eq!(accept(&[("cleanup.policy", Some("delete"))], &config), Ok(BTreeMap::new()));
-        let kept = accept(&[(MAX_MESSAGE_BYTES, Some("2000"))], &config).unwrap();
-        assert_eq!(kept[MAX_MESSAGE_BYTES], "2000");
-        let listed = topic_configs(&kept, &config);
-        let limit = listed.iter().find(|c| c.name == MAX_MESSAGE_BYTES).unwrap();
-        assert_eq!((limit.value.as_deref(), limit.source), (Some("2000"), ConfigSource::Topic));
+        assert!(refused("message.timestamp.type", "LogAppendTime").contains("only \"CreateTime\""));
+        assert!(refused("no.such.thing", "1").contains("no setting no.such.thing"));
+        let error = refused("retention.ms", "-2");
+        assert!(error.starts_with("retention.ms=-2: a whole number of milliseconds from -1"), "{error}");
+        assert!(
+            accept(&[("retention.ms", None)], &config).unwrap_err().contains("retention.ms has no value")
+        );
+        assert_eq!(accept(&[("compression.type", Some("producer"))], &config), Ok(Values::new()));
+        let lags = [("min.compaction.lag.ms", Some("9")), ("max.compaction.lag.ms", Some("8"))];
+        assert!(accept(&lags, &config).unwrap_err().contains("is above"));
+    }
+
+    #[test]
+    fn settings_are_described_with_their_sources() {
+        let options = Values::from([("retention.ms".to_owned(), "1000".to_owned())]);
+        let config = ServerConfig { topic_defaults: options, ..ServerConfig::default() };
+        let own = accept(&[("cleanup.policy", Some("compact, delete"))], &config).unwrap();
+        let listed = topic_configs(&own, &config);
+        let found = |name: &str| listed.iter().find(|c| c.name == name).unwrap();
+        let sources = |name: &str| {
+            let synonyms = found(name).synonyms.iter();
+            synonyms.map(|s| (s.name.to_string(), s.value.as_deref().unwrap().to_owned())).collect::<Vec<_>>()
+        };
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let policy = found("cleanup.policy");
+        assert_eq!((policy.value.as_deref(), policy.source), (Some("compact,delete"), ConfigSource::Topic));
+        let expected = [pair("cleanup.policy", "compact,delete"), pair("log.cleanup.policy", "delete")];
+        assert_eq!(sources("cleanup.policy"), expected);
+        let retention = found("retention.ms");
+        assert_eq!(
+            (retention.value.as_deref(), retention.source),
+            (Some("1000"), ConfigSource::StaticBroker)
+        );
+        let expected = [pair("log.retention.ms", "1000"), pair("log.retention.ms", "604800000")];
+        assert_eq!(sources("retention.ms"), expected);
+        let ratio = found("min.cleanable.dirty.ratio");
+        assert_eq!((ratio.value.as_deref(), ratio.source), (Some("0.5"), ConfigSource::Default));
+        assert_eq!((ratio.config_type, ratio.read_only), (ConfigType::Double, false));
+        assert!(listed.is_sorted_by_key(|c| c.name.clone()));
     }
 }

@@ -5,11 +5,14 @@
 //! in its place.
 
 pub mod admin;
+pub mod alter_configs;
 pub mod configs;
+pub mod delete_records;
 pub mod fetch;
 pub mod metadata;
 pub mod offsets;
 pub mod produce;
+pub mod record_keys;
 pub mod record_time;
 
 use std::future::Future;
@@ -157,6 +160,18 @@ async fn control(connection: Rc<Connection>, frame: Bytes) -> Result<Answer, Clo
         }
         Request::DescribeConfigs(request) => {
             let response = configs::describe(&connection, &request);
+            respond(&|w| response.encode(version, w))
+        }
+        Request::AlterConfigs(request) => {
+            let response = alter_configs::replace(core, &request).await;
+            respond(&|w| response.encode(header.api, version, w))
+        }
+        Request::IncrementalAlterConfigs(request) => {
+            let response = alter_configs::change(core, &request).await;
+            respond(&|w| response.encode(header.api, version, w))
+        }
+        Request::DeleteRecords(request) => {
+            let response = delete_records::delete(core, &request).await;
             respond(&|w| response.encode(version, w))
         }
         Request::Produce(_) | Request::Fetch(_) | Request::ApiVersions(_) => {

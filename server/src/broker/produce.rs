@@ -9,6 +9,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use keylane_engine::AppendError;
 use keylane_engine::bytes_at::i16_be;
+use keylane_engine::record_batch::RecordBatch;
 use tokio::sync::oneshot;
 
 use crate::connection::out::{Answer, Few, Gate, Patch};
@@ -19,7 +20,7 @@ use crate::kafka::{ErrorCode, Reader, RequestHeader};
 use crate::mesh;
 use crate::topics::Route;
 
-use super::{Handled, code_of};
+use super::{Handled, code_of, record_keys};
 
 /// What became of one partition's batch.
 enum Outcome {
@@ -276,5 +277,23 @@ fn check(
     if attributes & 0x10 != 0 {
         return Err(ErrorCode::InvalidTxnState);
     }
+    if topic.log.compact {
+        check_keys(partition.records)?;
+    }
     Ok(route)
+}
+
+/// Refuses records without a key, which a compacted topic could not keep. Damage is named as such.
+fn check_keys(records: &[u8]) -> Result<(), ErrorCode> {
+    match record_keys::any_missing(records) {
+        Ok(false) => Ok(()),
+        Ok(true) => Err(ErrorCode::InvalidRecord),
+        Err(e) => match RecordBatch::check(records) {
+            Err(damage) => Err(code_of(&damage.into())),
+            Ok(_) => {
+                tracing::warn!(%e, "a batch for a compacted topic cannot be read");
+                Err(ErrorCode::InvalidRecord)
+            }
+        },
+    }
 }

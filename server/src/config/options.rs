@@ -8,14 +8,15 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::values::{CoreList, Size};
+use super::values::{CoreList, Limit, Size};
 use super::{ConfigError, ServerConfig};
+use crate::topic_settings as topic;
 
 /// Log level if none is given.
 const LOG_DEFAULT: &str = "info";
 
 /// Options of `keylane serve`; `None` where nothing was given.
-#[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, clap::Args, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Options {
     /// Data directory; created if it does not exist [default: keylane-data]
@@ -39,6 +40,33 @@ pub struct Options {
     /// Partitions of a topic that is created without a number [default: 1]
     #[arg(long, env = "KEYLANE_DEFAULT_PARTITIONS", value_name = "N")]
     pub default_partitions: Option<i32>,
+    /// Age in milliseconds at which records of topics are deleted; -1: never [default: 604800000, seven days]
+    #[arg(long, env = "KEYLANE_RETENTION_MS", value_name = "MS", allow_negative_numbers = true)]
+    pub retention_ms: Option<i64>,
+    /// Size above which the oldest records of a partition are deleted; -1: no limit [default: -1]
+    #[arg(long, env = "KEYLANE_RETENTION_BYTES", value_name = "SIZE", allow_negative_numbers = true)]
+    pub retention_bytes: Option<Limit>,
+    /// What is done with old records of topics: delete, compact, or compact,delete [default: delete]
+    #[arg(long, env = "KEYLANE_CLEANUP_POLICY", value_name = "LIST")]
+    pub cleanup_policy: Option<String>,
+    /// Age in milliseconds of records at which the active segment is closed [default: 604800000, seven days]
+    #[arg(long, env = "KEYLANE_SEGMENT_MS", value_name = "MS")]
+    pub segment_ms: Option<i64>,
+    /// Milliseconds that tombstones stay after they were first compacted [default: 86400000, one day]
+    #[arg(long, env = "KEYLANE_DELETE_RETENTION_MS", value_name = "MS")]
+    pub delete_retention_ms: Option<i64>,
+    /// Share of bytes not yet compacted from which on a partition is compacted [default: 0.5]
+    #[arg(long, env = "KEYLANE_MIN_CLEANABLE_DIRTY_RATIO", value_name = "RATIO")]
+    pub min_cleanable_dirty_ratio: Option<f64>,
+    /// Age in milliseconds below which records are not compacted [default: 0]
+    #[arg(long, env = "KEYLANE_MIN_COMPACTION_LAG_MS", value_name = "MS")]
+    pub min_compaction_lag_ms: Option<i64>,
+    /// Age in milliseconds above which records are compacted whatever the ratio [default: no limit]
+    #[arg(long, env = "KEYLANE_MAX_COMPACTION_LAG_MS", value_name = "MS")]
+    pub max_compaction_lag_ms: Option<i64>,
+    /// Milliseconds between two looks at what may be deleted or compacted [default: 10000]
+    #[arg(long, env = "KEYLANE_RETENTION_CHECK_INTERVAL_MS", value_name = "MS")]
+    pub retention_check_interval_ms: Option<u64>,
     /// Largest record batch accepted [default: 1048588]
     #[arg(long, env = "KEYLANE_MAX_MESSAGE_BYTES", value_name = "SIZE")]
     pub max_message_bytes: Option<Size>,
@@ -87,6 +115,17 @@ impl Options {
             advertise: self.advertise.or(file.advertise),
             auto_create_topics: self.auto_create_topics.or(file.auto_create_topics),
             default_partitions: self.default_partitions.or(file.default_partitions),
+            retention_ms: self.retention_ms.or(file.retention_ms),
+            retention_bytes: self.retention_bytes.or(file.retention_bytes),
+            cleanup_policy: self.cleanup_policy.or(file.cleanup_policy),
+            segment_ms: self.segment_ms.or(file.segment_ms),
+            delete_retention_ms: self.delete_retention_ms.or(file.delete_retention_ms),
+            min_cleanable_dirty_ratio: self.min_cleanable_dirty_ratio.or(file.min_cleanable_dirty_ratio),
+            min_compaction_lag_ms: self.min_compaction_lag_ms.or(file.min_compaction_lag_ms),
+            max_compaction_lag_ms: self.max_compaction_lag_ms.or(file.max_compaction_lag_ms),
+            retention_check_interval_ms: self
+                .retention_check_interval_ms
+                .or(file.retention_check_interval_ms),
             max_message_bytes: self.max_message_bytes.or(file.max_message_bytes),
             max_request_bytes: self.max_request_bytes.or(file.max_request_bytes),
             segment_bytes: self.segment_bytes.or(file.segment_bytes),
@@ -98,6 +137,22 @@ impl Options {
         }
     }
 
+    /// What is given for the settings of topics, by their names.
+    fn topic_defaults(&self) -> topic::Values {
+        let text = |value: Option<i64>| value.map(|value| value.to_string());
+        let given = [
+            (topic::RETENTION_MS, text(self.retention_ms)),
+            (topic::RETENTION_BYTES, self.retention_bytes.map(|limit| limit.0.to_string())),
+            (topic::CLEANUP_POLICY, self.cleanup_policy.clone()),
+            (topic::SEGMENT_MS, text(self.segment_ms)),
+            (topic::DELETE_RETENTION_MS, text(self.delete_retention_ms)),
+            (topic::MIN_CLEANABLE_DIRTY_RATIO, self.min_cleanable_dirty_ratio.map(|ratio| ratio.to_string())),
+            (topic::MIN_COMPACTION_LAG_MS, text(self.min_compaction_lag_ms)),
+            (topic::MAX_COMPACTION_LAG_MS, text(self.max_compaction_lag_ms)),
+        ];
+        given.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+    }
+
     /// Adds the file's options and the defaults. Returns the server's settings and the log level.
     ///
     /// The settings are not validated yet: see [`ServerConfig::validate`].
@@ -107,6 +162,7 @@ impl Options {
             None => Self::default(),
         };
         let given = self.or(file);
+        let topic_defaults = given.topic_defaults();
         let default = ServerConfig::default();
         let bytes = |size: Option<Size>, option, default: usize| match size {
             Some(Size(bytes)) => {
@@ -122,6 +178,10 @@ impl Options {
             shards: given.shards,
             auto_create_topics: given.auto_create_topics.unwrap_or(default.auto_create_topics),
             default_partitions: given.default_partitions.unwrap_or(default.default_partitions),
+            topic_defaults,
+            retention_check_interval_ms: given
+                .retention_check_interval_ms
+                .unwrap_or(default.retention_check_interval_ms),
             max_message_bytes: bytes(
                 given.max_message_bytes,
                 "max-message-bytes",
@@ -181,6 +241,15 @@ mod tests {
             advertise = "kafka.example:9093"
             auto-create-topics = false
             default-partitions = 12
+            retention-ms = -1
+            retention-bytes = "1G"
+            cleanup-policy = "compact,delete"
+            segment-ms = 3600000
+            delete-retention-ms = 5
+            min-cleanable-dirty-ratio = 0.25
+            min-compaction-lag-ms = 6
+            max-compaction-lag-ms = 7
+            retention-check-interval-ms = 8
             max-message-bytes = 65536
             max-request-bytes = "16MiB"
             segment-bytes = "64M"
@@ -199,6 +268,18 @@ mod tests {
         assert_eq!((config.max_message_bytes, config.max_request_bytes), (65_536, 16 << 20));
         assert_eq!((config.segment_bytes, config.tail_cache_bytes), (64 << 20, 1 << 30));
         assert_eq!(log, "debug");
+        let topics = [
+            ("cleanup.policy", "compact,delete"),
+            ("delete.retention.ms", "5"),
+            ("max.compaction.lag.ms", "7"),
+            ("min.cleanable.dirty.ratio", "0.25"),
+            ("min.compaction.lag.ms", "6"),
+            ("retention.bytes", "1073741824"),
+            ("retention.ms", "-1"),
+            ("segment.ms", "3600000"),
+        ];
+        assert!(config.topic_defaults.iter().map(|(n, v)| (n.as_str(), v.as_str())).eq(topics));
+        assert_eq!(config.retention_check_interval_ms, 8);
     }
 
     #[test]
@@ -223,6 +304,8 @@ mod tests {
         for (text, part) in [
             ("segment-bytes = \"1 MB\"", "is not a size"),
             ("segment-bytes = -1", "a size"),
+            ("retention-bytes = -2", "or -1"),
+            ("retention-bytes = \"some\"", "or -1"),
             ("cores = \"3-1\"", "is not a list of cores"),
             ("io = \"fast\"", "buffered"),
         ] {

@@ -22,6 +22,9 @@ pub enum ValueError {
     /// A size above 2^64.
     #[error("`{0}` is larger than any size this system can hold")]
     SizeTooLarge(String),
+    /// Not a size or -1.
+    #[error("`{0}` is not a limit; write -1 for none, or a size: 65536, 64k, 1MiB, 128M")]
+    Limit(String),
     /// Not a list of cores.
     #[error("`{0}` is not a list of cores; write it as for taskset -c: 0 or 0-3 or 0,2 or 0-6:2")]
     Cores(String),
@@ -80,6 +83,46 @@ impl<'de> Deserialize<'de> for Size {
             }
         }
         deserializer.deserialize_any(SizeVisitor)
+    }
+}
+
+/// A number of bytes, or -1 for no limit, as Kafka writes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limit(pub i64);
+
+impl FromStr for Limit {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        if text.trim() == "-1" {
+            return Ok(Self(-1));
+        }
+        let wrong = || ValueError::Limit(text.to_owned());
+        let Size(bytes) = text.parse().map_err(|_| wrong())?;
+        i64::try_from(bytes).map(Self).map_err(|_| wrong())
+    }
+}
+
+impl<'de> Deserialize<'de> for Limit {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct LimitVisitor;
+        impl Visitor<'_> for LimitVisitor {
+            type Value = Limit;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number of bytes, text such as \"64k\" or \"1MiB\", or -1")
+            }
+
+            fn visit_i64<E: serde::de::Error>(self, value: i64) -> Result<Limit, E> {
+                let limit = Some(value).filter(|value| *value >= -1).map(Limit);
+                limit.ok_or_else(|| E::invalid_value(Unexpected::Signed(value), &self))
+            }
+
+            fn visit_str<E: serde::de::Error>(self, value: &str) -> Result<Limit, E> {
+                value.parse().map_err(|_| E::invalid_value(Unexpected::Str(value), &self))
+            }
+        }
+        deserializer.deserialize_any(LimitVisitor)
     }
 }
 
@@ -172,6 +215,15 @@ mod tests {
         }
         for text in ["18446744073709551616", "99999999999G"] {
             assert_eq!(read(text), Err(ValueError::SizeTooLarge(text.to_owned())));
+        }
+    }
+
+    #[test]
+    fn limits() {
+        let read = |text: &str| text.parse::<Limit>().map(|limit| limit.0);
+        assert_eq!((read("-1"), read("0"), read("1G")), (Ok(-1), Ok(0), Ok(1 << 30)));
+        for text in ["-2", "", "unlimited", "9223372036854775808"] {
+            assert_eq!(read(text), Err(ValueError::Limit(text.to_owned())));
         }
     }
 

@@ -6,9 +6,11 @@
 //! a request in its frame are ignored, as Kafka does (librdkafka's Metadata v12 has three). Nothing here knows
 //! of topics, logs or sockets. Reference:
 //! <https://kafka.apache.org/protocol>.
+pub mod alter_configs;
 pub mod api_versions;
 pub mod create_partitions;
 pub mod create_topics;
+pub mod delete_records;
 pub mod delete_topics;
 pub mod describe_cluster;
 pub mod describe_configs;
@@ -18,6 +20,7 @@ pub mod fetch_response;
 pub mod find_coordinator;
 pub mod frame;
 pub mod header;
+pub mod incremental_alter_configs;
 pub mod init_producer_id;
 pub mod list_offsets;
 pub mod metadata;

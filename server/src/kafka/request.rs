@@ -1,12 +1,15 @@
 //! Any request, decoded by its header.
+use super::alter_configs::AlterConfigsRequest;
 use super::api_versions::ApiVersionsRequest;
 use super::create_partitions::CreatePartitionsRequest;
 use super::create_topics::CreateTopicsRequest;
+use super::delete_records::DeleteRecordsRequest;
 use super::delete_topics::DeleteTopicsRequest;
 use super::describe_cluster::DescribeClusterRequest;
 use super::describe_configs::DescribeConfigsRequest;
 use super::fetch::FetchRequest;
 use super::find_coordinator::FindCoordinatorRequest;
+use super::incremental_alter_configs::IncrementalAlterConfigsRequest;
 use super::init_producer_id::InitProducerIdRequest;
 use super::list_offsets::ListOffsetsRequest;
 use super::metadata::MetadataRequest;
@@ -25,9 +28,12 @@ pub enum Request<'a> {
     ApiVersions(ApiVersionsRequest<'a>),
     CreateTopics(CreateTopicsRequest<'a>),
     DeleteTopics(DeleteTopicsRequest<'a>),
+    DeleteRecords(DeleteRecordsRequest<'a>),
     InitProducerId(InitProducerIdRequest<'a>),
     DescribeConfigs(DescribeConfigsRequest<'a>),
+    AlterConfigs(AlterConfigsRequest<'a>),
     CreatePartitions(CreatePartitionsRequest<'a>),
+    IncrementalAlterConfigs(IncrementalAlterConfigsRequest<'a>),
     DescribeCluster(DescribeClusterRequest),
 }
 
@@ -43,9 +49,14 @@ impl<'a> Request<'a> {
             ApiKey::ApiVersions => Self::ApiVersions(ApiVersionsRequest::decode(version, r)?),
             ApiKey::CreateTopics => Self::CreateTopics(CreateTopicsRequest::decode(version, r)?),
             ApiKey::DeleteTopics => Self::DeleteTopics(DeleteTopicsRequest::decode(version, r)?),
+            ApiKey::DeleteRecords => Self::DeleteRecords(DeleteRecordsRequest::decode(version, r)?),
             ApiKey::InitProducerId => Self::InitProducerId(InitProducerIdRequest::decode(version, r)?),
             ApiKey::DescribeConfigs => Self::DescribeConfigs(DescribeConfigsRequest::decode(version, r)?),
+            ApiKey::AlterConfigs => Self::AlterConfigs(AlterConfigsRequest::decode(version, r)?),
             ApiKey::CreatePartitions => Self::CreatePartitions(CreatePartitionsRequest::decode(version, r)?),
+            ApiKey::IncrementalAlterConfigs => {
+                Self::IncrementalAlterConfigs(IncrementalAlterConfigsRequest::decode(version, r)?)
+            }
             ApiKey::DescribeCluster => Self::DescribeCluster(DescribeClusterRequest::decode(version, r)?),
         })
     }

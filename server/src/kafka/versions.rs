@@ -16,9 +16,12 @@ pub enum ApiKey {
     ApiVersions = 18,
     CreateTopics = 19,
     DeleteTopics = 20,
+    DeleteRecords = 21,
     InitProducerId = 22,
     DescribeConfigs = 32,
+    AlterConfigs = 33,
     CreatePartitions = 37,
+    IncrementalAlterConfigs = 44,
     DescribeCluster = 60,
 }
 
@@ -51,9 +54,12 @@ pub const SERVED: &[ApiSpec] = &[
     spec(ApiKey::ApiVersions, 0, 4, 3),
     spec(ApiKey::CreateTopics, 2, 7, 5),
     spec(ApiKey::DeleteTopics, 1, 6, 4),
+    spec(ApiKey::DeleteRecords, 0, 2, 2),
     spec(ApiKey::InitProducerId, 0, 5, 2),
     spec(ApiKey::DescribeConfigs, 1, 4, 4),
+    spec(ApiKey::AlterConfigs, 0, 2, 2),
     spec(ApiKey::CreatePartitions, 0, 3, 2),
+    spec(ApiKey::IncrementalAlterConfigs, 0, 1, 1),
     spec(ApiKey::DescribeCluster, 0, 2, 0),
 ];
 
@@ -80,10 +86,13 @@ impl ApiKey {
             Self::ApiVersions => 5,
             Self::CreateTopics => 6,
             Self::DeleteTopics => 7,
-            Self::InitProducerId => 8,
-            Self::DescribeConfigs => 9,
-            Self::CreatePartitions => 10,
-            Self::DescribeCluster => 11,
+            Self::DeleteRecords => 8,
+            Self::InitProducerId => 9,
+            Self::DescribeConfigs => 10,
+            Self::AlterConfigs => 11,
+            Self::CreatePartitions => 12,
+            Self::IncrementalAlterConfigs => 13,
+            Self::DescribeCluster => 14,
         };
         SERVED[index]
     }

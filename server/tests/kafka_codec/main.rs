@@ -1,7 +1,9 @@
 //! The codec against an independent one: requests encoded by the `kafka-protocol` crate must be decoded to the
 //! same fields, and responses that we encode must be decoded by it to the same fields, in every version.
 mod admin;
+mod alter;
 mod api_versions;
+mod delete_records;
 mod describe;
 mod fetch;
 mod header;
