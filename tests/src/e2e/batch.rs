@@ -1,5 +1,7 @@
 //! Record batches, written and read with the `kafka-protocol` crate.
 
+use std::time::SystemTime;
+
 use anyhow::{Context, Result, ensure};
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::records::{
@@ -7,8 +9,11 @@ use kafka_protocol::records::{
     RecordEncodeOptions, TimestampType,
 };
 
-/// Time of every record.
-const TIMESTAMP_MS: i64 = 1_700_000_000_000;
+/// Time of records in milliseconds: now, so that they are young enough to be retained.
+fn now_ms() -> i64 {
+    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("a clock after 1970");
+    i64::try_from(since_epoch.as_millis()).expect("a time in this age")
+}
 
 /// Who wrote a batch.
 #[derive(Debug, Clone, Copy)]
@@ -24,6 +29,20 @@ pub const NOBODY: Writer = Writer { producer_id: -1, epoch: -1, sequence: -1 };
 
 /// A batch with these values.
 pub fn batch(values: &[Bytes], writer: Writer) -> Bytes {
+    encoded(values, writer, Some(Bytes::from_static(b"key")), now_ms())
+}
+
+/// A batch of one record without a key.
+pub fn keyless(value: impl Into<Bytes>) -> Bytes {
+    encoded(&[value.into()], NOBODY, None, now_ms())
+}
+
+/// A batch of one record of this time.
+pub fn dated(value: impl Into<Bytes>, timestamp_ms: i64) -> Bytes {
+    encoded(&[value.into()], NOBODY, Some(Bytes::from_static(b"key")), timestamp_ms)
+}
+
+fn encoded(values: &[Bytes], writer: Writer, key: Option<Bytes>, timestamp: i64) -> Bytes {
     let idempotent = writer.producer_id >= 0;
     let record = |(number, value): (i32, &Bytes)| Record {
         transactional: false,
@@ -36,8 +55,8 @@ pub fn batch(values: &[Bytes], writer: Writer) -> Bytes {
         offset: i64::from(number),
         // Without a producer the codec still wants sequences that rise with the offsets.
         sequence: if idempotent { writer.sequence + number } else { number - 1 },
-        timestamp: TIMESTAMP_MS,
-        key: Some(Bytes::from_static(b"key")),
+        timestamp,
+        key: key.clone(),
         value: Some(value.clone()),
         headers: Default::default(),
     };

@@ -197,7 +197,18 @@ impl Client {
 
     /// The offset that the next record of a partition gets.
     pub fn end_offset(&mut self, topic: &str, partition: i32) -> Result<i64> {
-        let partition = ListOffsetsPartition::default().with_partition_index(partition).with_timestamp(-1);
+        self.list_offset(topic, partition, -1)
+    }
+
+    /// The first offset of a partition that can be read.
+    pub fn start_offset(&mut self, topic: &str, partition: i32) -> Result<i64> {
+        self.list_offset(topic, partition, -2)
+    }
+
+    /// The offset for a timestamp, which can be one of those that stand for something else.
+    fn list_offset(&mut self, topic: &str, partition: i32, timestamp: i64) -> Result<i64> {
+        let partition =
+            ListOffsetsPartition::default().with_partition_index(partition).with_timestamp(timestamp);
         let topic = ListOffsetsTopic::default().with_name(name(topic)).with_partitions(vec![partition]);
         let response = self.call(7, &ListOffsetsRequest::default().with_topics(vec![topic]))?;
         let found = response.topics.first().and_then(|t| t.partitions.first());
