@@ -5,7 +5,7 @@ import time
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka import TopicCollection
-from confluent_kafka.admin import AdminClient, ConfigResource, ConfigSource, NewTopic, OffsetSpec, ResourceType
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ConfigSource, NewTopic, OffsetSpec, ResourceType
 
 import checks
 from checks import BOOTSTRAP, CODECS, EPOCH_MS, Record, check, equal, expect, judge, raises, records, topic, wait_for
@@ -287,6 +287,42 @@ def configs():
     equal(error.args[0].code(), KafkaError.UNKNOWN_TOPIC_OR_PART, "error")
 
 
+def alter_configs():
+    name = topic("altered")
+    create(name, 1, {"segment.ms": "3600000"})
+
+    def alter(*changes):
+        entries = [ConfigEntry(key, value, incremental_operation=kind) for kind, key, value in changes]
+        where = ConfigResource(ResourceType.TOPIC, name, incremental_configs=entries)
+        admin.incremental_alter_configs([where])[where].result(10)
+
+    def value(key):
+        where = ConfigResource(ResourceType.TOPIC, name)
+        return admin.describe_configs([where])[where].result(10)[key].value
+
+    alter((AlterConfigOpType.SET, "retention.ms", "86400000"), (AlterConfigOpType.APPEND, "cleanup.policy", "compact"))
+    wait_for("the change", 20, lambda: value("retention.ms") == "86400000")
+    equal((value("cleanup.policy"), value("segment.ms")), ("delete,compact", "3600000"), "the others")
+    alter((AlterConfigOpType.DELETE, "retention.ms", None))
+    wait_for("the change", 20, lambda: value("retention.ms") == "604800000")
+    bad = (AlterConfigOpType.SET, "retention.ms", "soon")
+    error = raises(KafkaException, lambda: alter(bad), "a bad value")
+    equal(error.args[0].code(), KafkaError.INVALID_CONFIG, "error")
+
+
+def delete_records():
+    name = topic("delete-records")
+    create(name, 1)
+    produce(name, records(100))
+    place = TopicPartition(name, 0, 40)
+    equal(admin.delete_records([place])[place].result(20).low_watermark, 40, "low watermark")
+    equal(consumer().get_watermark_offsets(TopicPartition(name, 0), timeout=10), (40, 100), "bounds")
+    equal([offset for offset, _ in read_all(name, 1)[0]], list(range(40, 100)), "what is left")
+    above = TopicPartition(name, 0, 101)
+    error = raises(KafkaException, lambda: admin.delete_records([above])[above].result(20), "above the end")
+    equal(error.args[0].code(), KafkaError.OFFSET_OUT_OF_RANGE, "error")
+
+
 def create_errors():
     name = topic("twice")
     create(name, 1)
@@ -331,7 +367,8 @@ def main():
     for level in ["0", "1", "all"]:
         check(f"acks={level}", acks, level)
     for test in [idempotent, explicit_partition, offsets, seek_into_a_batch, out_of_range, tail, large_records,
-                 too_large, auto_create, unknown_topic, describe, configs, create_errors, delete, many_partitions]:
+                 too_large, auto_create, unknown_topic, describe, configs, alter_configs,
+                 delete_records, create_errors, delete, many_partitions]:
         check(test.__name__.replace("_", " "), test)
     checks.finish()
 

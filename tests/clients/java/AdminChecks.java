@@ -2,11 +2,16 @@ import java.util.Collection;
 import java.util.List;
 import java.util.Map;
 import org.apache.kafka.clients.admin.Admin;
+import org.apache.kafka.clients.admin.AlterConfigOp;
+import org.apache.kafka.clients.admin.AlterConfigOp.OpType;
+import org.apache.kafka.clients.admin.AlterConfigsOptions;
 import org.apache.kafka.clients.admin.Config;
 import org.apache.kafka.clients.admin.ConfigEntry;
 import org.apache.kafka.clients.admin.ConfigEntry.ConfigSource;
 import org.apache.kafka.clients.admin.NewTopic;
+import org.apache.kafka.clients.admin.RecordsToDelete;
 import org.apache.kafka.clients.admin.TopicDescription;
+import org.apache.kafka.common.InvalidRecordException;
 import org.apache.kafka.common.Node;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.Uuid;
@@ -15,6 +20,7 @@ import org.apache.kafka.common.errors.InvalidConfigurationException;
 import org.apache.kafka.common.errors.InvalidPartitionsException;
 import org.apache.kafka.common.errors.InvalidReplicationFactorException;
 import org.apache.kafka.common.errors.InvalidTopicException;
+import org.apache.kafka.common.errors.OffsetOutOfRangeException;
 import org.apache.kafka.common.errors.TopicExistsException;
 import org.apache.kafka.common.errors.UnknownTopicOrPartitionException;
 
@@ -34,6 +40,10 @@ final class AdminChecks {
         Check.check("createTopics: errors", this::createErrors);
         Check.check("createTopics: validate only", this::validateOnly);
         Check.check("describeConfigs", this::configs);
+        Check.check("incrementalAlterConfigs", this::alter);
+        Check.check("incrementalAlterConfigs: errors", this::alterErrors);
+        Check.check("deleteRecords", this::deleteRecords);
+        Check.check("a compacted topic refuses records without a key", this::keyless);
         Check.check("deleteTopics", this::delete);
         Check.check("unknown topic", this::unknown);
     }
@@ -112,6 +122,108 @@ final class AdminChecks {
             Check.equal(entry.source(), ConfigSource.DEFAULT_CONFIG, "source of " + key);
         }
         Check.equal(found.get("cleanup.policy").value(), "delete", "cleanup.policy");
+    }
+
+    private Config describeConfigs(String name) throws Exception {
+        ConfigResource where = new ConfigResource(ConfigResource.Type.TOPIC, name);
+        return admin.describeConfigs(List.of(where)).all().get().get(where);
+    }
+
+    private void alter(String name, AlterConfigsOptions options, AlterConfigOp... changes) throws Exception {
+        ConfigResource where = new ConfigResource(ConfigResource.Type.TOPIC, name);
+        admin.incrementalAlterConfigs(Map.of(where, List.of(changes)), options).all().get();
+    }
+
+    private static AlterConfigOp change(OpType kind, String name, String value) {
+        return new AlterConfigOp(new ConfigEntry(name, value), kind);
+    }
+
+    private void alter() throws Exception {
+        String name = Cluster.topic("altered");
+        cluster.create(name, 2, Map.of("segment.ms", "3600000"));
+        AlterConfigOp[] changes = {
+            change(OpType.SET, "retention.ms", "86400000"),
+            change(OpType.SET, "retention.bytes", "1000000000"),
+            change(OpType.APPEND, "cleanup.policy", "compact"),
+            change(OpType.SET, "min.cleanable.dirty.ratio", "0.25"),
+        };
+        alter(name, new AlterConfigsOptions().validateOnly(true), changes);
+        Check.equal(describeConfigs(name).get("retention.ms").value(), "604800000", "validated only");
+        alter(name, new AlterConfigsOptions(), changes);
+        var expected = Map.of(
+                "retention.ms", "86400000",
+                "retention.bytes", "1000000000",
+                "cleanup.policy", "delete,compact",
+                "min.cleanable.dirty.ratio", "0.25",
+                "segment.ms", "3600000");
+        // Kafka answers before its brokers have taken the change in.
+        Check.waitFor("the change", 20, () -> describeConfigs(name).get("retention.ms").value().equals("86400000"));
+        Config found = describeConfigs(name);
+        expected.forEach((key, value) -> {
+            Check.equal(found.get(key).value(), value, key);
+            Check.equal(found.get(key).source(), ConfigSource.DYNAMIC_TOPIC_CONFIG, "source of " + key);
+        });
+        alter(
+                name,
+                new AlterConfigsOptions(),
+                change(OpType.SUBTRACT, "cleanup.policy", "compact"),
+                change(OpType.DELETE, "retention.ms", null));
+        Check.waitFor("the change", 20, () -> describeConfigs(name).get("retention.ms").isDefault());
+        Check.equal(describeConfigs(name).get("cleanup.policy").value(), "delete", "cleanup.policy");
+        Check.equal(describeConfigs(name).get("retention.bytes").value(), "1000000000", "retention.bytes");
+    }
+
+    private void alterErrors() throws Exception {
+        String name = Cluster.topic("alter-errors");
+        cluster.create(name, 1);
+        for (var bad : Map.of("retention.ms", "soon", "cleanup.policy", "shred", "no.such.thing", "1").entrySet()) {
+            Check.raises(
+                    InvalidConfigurationException.class,
+                    bad.getKey(),
+                    () -> alter(name, new AlterConfigsOptions(), change(OpType.SET, bad.getKey(), bad.getValue())));
+        }
+        Check.raises(
+                UnknownTopicOrPartitionException.class,
+                "a topic that does not exist",
+                () -> alter(
+                        Cluster.topic("nobody-made-this"),
+                        new AlterConfigsOptions(),
+                        change(OpType.SET, "retention.ms", "1000")));
+        Check.expect(describeConfigs(name).get("retention.ms").isDefault(), "nothing was changed");
+    }
+
+    private void deleteRecords() throws Exception {
+        String name = Cluster.topic("delete-records");
+        cluster.create(name, 1);
+        cluster.produce(Cluster.records(name, 100, 10), Map.of());
+        var place = new TopicPartition(name, 0);
+        var deleted = admin.deleteRecords(Map.of(place, RecordsToDelete.beforeOffset(40)));
+        Check.equal(deleted.lowWatermarks().get(place).get().lowWatermark(), 40L, "low watermark");
+        var earliest = admin.listOffsets(Map.of(place, org.apache.kafka.clients.admin.OffsetSpec.earliest()));
+        Check.equal(earliest.partitionResult(place).get().offset(), 40L, "earliest");
+        var rows = cluster.readAll(name, 1, Map.of()).get(0);
+        Check.equal(rows.get(0).offset(), 40L, "the first that can be read");
+        Check.equal(rows.size(), 60, "records left");
+        Check.raises(
+                OffsetOutOfRangeException.class,
+                "above the end",
+                () -> admin.deleteRecords(Map.of(place, RecordsToDelete.beforeOffset(101))).all().get());
+        var all = admin.deleteRecords(Map.of(place, RecordsToDelete.beforeOffset(-1)));
+        Check.equal(all.lowWatermarks().get(place).get().lowWatermark(), 100L, "everything");
+    }
+
+    private void keyless() throws Exception {
+        String name = Cluster.topic("compacted");
+        cluster.create(name, 1, Map.of("cleanup.policy", "compact"));
+        cluster.produce(Cluster.records(name, 20, 5), Map.of());
+        for (String codec : List.of("none", "gzip", "snappy", "lz4", "zstd")) {
+            var record = new org.apache.kafka.clients.producer.ProducerRecord<byte[], byte[]>(name, "x".getBytes());
+            Check.raises(
+                    InvalidRecordException.class,
+                    codec,
+                    () -> cluster.produce(List.of(record), Map.of("compression.type", codec)));
+        }
+        Check.equal(cluster.readAll(name, 1, Map.of()).get(0).size(), 20, "records");
     }
 
     private void delete() throws Exception {
