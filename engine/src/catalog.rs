@@ -83,6 +83,12 @@ pub enum CatalogError {
     Io(#[source] Arc<io::Error>),
 }
 
+/// Kafka's rule for topic names: 1 to 249 of `a-z A-Z 0-9 . _ -`, and neither `.` nor `..`.
+pub fn valid_name(name: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+    (1..=249).contains(&name.len()) && name != "." && name != ".." && name.bytes().all(allowed)
+}
+
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct Content {
     next_log: u32,

@@ -3,6 +3,7 @@
 use std::io;
 use std::rc::Rc;
 
+use crate::environment::EnvironmentError;
 use crate::ids::{Generation, LogId, ShardId};
 use crate::producer_state::SequenceError;
 use crate::record_batch::BatchError;
@@ -188,6 +189,9 @@ pub enum OpenError {
     /// A setting that cannot work.
     #[error("{0}")]
     Options(String),
+    /// The system lacks something that is needed.
+    #[error("{0}; {advice}", advice = .0.advice())]
+    Environment(#[from] EnvironmentError),
 }
 
 impl OpenError {

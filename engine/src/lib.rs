@@ -10,6 +10,7 @@ pub mod catalog;
 pub mod compaction;
 pub mod data_dir;
 pub mod disk;
+pub mod environment;
 mod error;
 mod ids;
 pub mod log;

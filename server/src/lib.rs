@@ -9,7 +9,6 @@ pub mod config;
 mod connection;
 mod controller;
 mod core;
-pub mod environment;
 pub mod kafka;
 mod mesh;
 mod net;

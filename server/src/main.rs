@@ -10,8 +10,9 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use keylane::config::options::Options;
 use keylane::config::{ConfigError, allowed_cores, online_cores};
-use keylane::environment::{self, EnvironmentError};
+
 use keylane::{ServerConfig, StartError};
+use keylane_engine::environment::{self, EnvironmentError};
 use nix::sys::signal::{SigSet, Signal};
 use tracing_subscriber::EnvFilter;
 

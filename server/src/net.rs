@@ -1,5 +1,5 @@
-//! The network and the runtime, as far as the rest of the server sees them. Beside the engine's disk
-//! backend this is the only place that knows `tokio-uring`.
+//! The network and the runtime, as far as the rest of the server sees them: in the
+//! server the only place that knows `tokio-uring`.
 
 use std::future::Future;
 use std::io;

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::rc::Rc;
 
-use keylane_engine::catalog::CatalogError;
+use keylane_engine::catalog::{CatalogError, valid_name};
 use uuid::Uuid;
 
 use crate::controller;
@@ -21,7 +21,6 @@ use crate::kafka::init_producer_id::{InitProducerIdRequest, InitProducerIdRespon
 use crate::kafka::produce::TopicRef;
 
 use super::configs;
-use super::metadata::valid_name;
 
 /// Partitions of one topic; more are refused, so that one request cannot take all memory.
 const PARTITIONS_MAX: usize = 100_000;

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use keylane_engine::catalog::{CatalogError, Topic};
+use keylane_engine::catalog::{CatalogError, Topic, valid_name};
 
 use crate::config::split_host_port;
 use crate::connection::Connection;
@@ -126,12 +126,6 @@ fn describe(topic: &Topic) -> MetadataTopic<'static> {
         partitions: (0..topic.partitions.len()).map(partition).collect(),
         ..unknown(Some(&topic.name), ErrorCode::None)
     }
-}
-
-/// Kafka's rule for topic names: 1 to 249 of `a-z A-Z 0-9 . _ -`, and neither `.` nor `..`.
-pub fn valid_name(name: &str) -> bool {
-    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
-    (1..=249).contains(&name.len()) && name != "." && name != ".." && name.bytes().all(allowed)
 }
 
 /// Answers DescribeCluster (KIP-700).

@@ -2,6 +2,7 @@
 //!
 //! Promise: what is missing is told as a typed error with its cause and with what to do about it, instead of a
 //! failure somewhere in the middle. The checks leave nothing behind.
+
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -100,11 +101,12 @@ impl EnvironmentError {
             }
             Self::Uring { .. } => "check the limits of this process (ulimit -a) and the kernel's log (dmesg)",
             Self::DataDirectory { .. } => {
-                "choose another directory with --data, or give this user the right to write there and free space"
+                "choose another directory, or give this user the right to write there and free space"
             }
-            Self::NotADirectory { .. } => "choose a directory with --data",
+            Self::NotADirectory { .. } => "choose a directory",
             Self::NoDirectIo { .. } => {
-                "choose a directory on ext4 or xfs with --data, or accept the page cache's cost with --io buffered"
+                "choose a directory on ext4 or xfs, or accept the page cache's cost (server: --io buffered; \
+                 crate: Options::direct_io = false)"
             }
         }
     }
