@@ -1,6 +1,43 @@
-//! The engine of Keylane: a partitioned, durable log for one machine. It knows no network protocol.
+//! The engine of Keylane: a partitioned, durable log for one machine, as a crate. It knows no network protocol.
 //!
-//! Start reading at [`shard`]: append, group commit, read. Below it lie [`log`] (the bytes on disk) and
+//! A program opens a directory with [`Keylane::open`] and appends and reads from any of its threads:
+//!
+//! ```no_run
+//! use std::time::Duration;
+//! use keylane_engine::{Keylane, Options, Record};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let log = Keylane::open("data", Options::default())?;
+//! log.create_topic("payments", 4)?;
+//!
+//! // Returns when the record is on the disk, flushed.
+//! let (partition, offset) = log.append_keyed("payments", Record::new("alice", "10 EUR"))?;
+//!
+//! // Many on their way together share writes and flushes.
+//! let pending: Vec<_> = (0..1000)
+//!     .map(|n| log.submit_keyed("payments", Record::new("bob", format!("{n} EUR"))))
+//!     .collect::<Result<_, _>>()?;
+//! for append in pending {
+//!     append.wait()?;
+//! }
+//!
+//! for stored in log.read("payments", partition, offset, 64 << 10)? {
+//!     println!("{} {:?}", stored.offset, stored.record);
+//! }
+//!
+//! // Follows the partition: waits for what others append.
+//! let mut tail = log.tail("payments", partition, offset)?;
+//! while let Some(stored) = tail.recv(Duration::from_millis(100))? {
+//!     println!("{} {:?}", stored.offset, stored.record);
+//! }
+//! log.close()?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! `engine/examples/embed.rs` is a longer example; [`embed`] says what is promised. Whoever wants to run shards
+//! inside a runtime of their own, as the server does, starts at
+//! [`shard`]: append, group commit, read. Below it lie [`log`] (the bytes on disk) and
 //! [`disk`] (the seam through which every byte passes). [`data_dir`] opens a directory, [`catalog`]
 //! keeps its topics.
 
@@ -10,6 +47,7 @@ pub mod catalog;
 pub mod compaction;
 pub mod data_dir;
 pub mod disk;
+pub mod embed;
 pub mod environment;
 mod error;
 mod ids;
@@ -21,6 +59,7 @@ pub mod record_batch;
 pub mod records;
 pub mod shard;
 
+pub use embed::{EmbedError, Header, Keylane, Options, PendingAppend, Record, StoredRecord, Tail};
 pub use error::{AppendError, Failure, OpenError, ReadError, TrimError};
 pub use ids::{CommitSeq, Generation, LogId, Offset, ShardId};
 pub use log_config::LogConfig;

@@ -1,0 +1,397 @@
+//! The engine's threads: each runs an io_uring runtime and owns some shards; the first owns the catalog too.
+//!
+//! Other threads reach them by messages only: appends through the shards' lanes, everything else as a job that
+//! runs on the thread and answers through a channel.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::{Mutex, Semaphore, mpsc, oneshot, watch};
+
+use crate::catalog::{Catalog, Placement, Topic};
+use crate::data_dir::DataDir;
+use crate::disk::uring::UringDisk;
+use crate::error::{Failure, OpenError, ReadError};
+use crate::ids::{Offset, ShardId};
+use crate::partition::Watcher;
+use crate::shard::{Batches, PartitionRef, Shard};
+
+use super::error::{of_read, sendable};
+use super::lane::{self, Lane, LaneEnd, lane};
+use super::{EmbedError, Options};
+
+const RING_ENTRIES: u32 = 256;
+/// Jobs that may wait for a thread to take them.
+const JOBS_WAITING: usize = 128;
+/// Reads at work on a thread at once.
+const READS: u32 = 32;
+
+/// What a thread is told to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Order {
+    /// To serve.
+    Run,
+    /// To append what was submitted, close the shards, and end.
+    Close,
+    /// To end at once, as a crash would.
+    Abandon,
+}
+
+type Job = Box<dyn FnOnce(Rc<Core>) -> Pin<Box<dyn Future<Output = ()>>> + Send>;
+
+/// A partition, and where it lives.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Route {
+    pub(super) partition: u32,
+    pub(super) placement: Placement,
+}
+
+/// The way to a thread.
+#[derive(Clone)]
+pub(super) struct CoreLink(mpsc::Sender<Job>);
+
+impl CoreLink {
+    /// Runs `work` on the thread. Once it has begun, it goes on even if the caller no longer waits.
+    pub(super) async fn call<T, F>(
+        &self,
+        work: impl FnOnce(Rc<Core>) -> F + Send + 'static,
+    ) -> Result<T, EmbedError>
+    where
+        T: Send + 'static,
+        F: Future<Output = T> + 'static,
+    {
+        let (tell, told) = oneshot::channel();
+        let job: Job = Box::new(move |core| {
+            Box::pin(async move {
+                let _caller_gone = tell.send(work(core).await);
+            })
+        });
+        self.0.send(job).await.map_err(|_| EmbedError::Closed)?;
+        told.await.map_err(|_| EmbedError::Closed)
+    }
+}
+
+/// What a thread owns.
+pub(super) struct Core {
+    shards: HashMap<ShardId, Shard<UringDisk>>,
+    /// On the first thread.
+    pub(super) catalog: Option<Mutex<Catalog<UringDisk>>>,
+    reads: Semaphore,
+}
+
+impl Core {
+    /// Takes new partitions in, those of them that live here.
+    pub(super) fn attach(&self, placements: &[Placement]) {
+        for placement in placements {
+            if let Some(shard) = self.shards.get(&placement.shard_id()) {
+                shard.attach(placement.log);
+            }
+        }
+    }
+
+    /// Forgets partitions, those of them that live here.
+    pub(super) fn detach(&self, placements: &[Placement]) {
+        for placement in placements {
+            if let Some(shard) = self.shards.get(&placement.shard_id()) {
+                shard.detach(placement.log);
+            }
+        }
+    }
+
+    /// The shard and place of a partition.
+    pub(super) fn find(&self, at: Placement) -> Result<(&Shard<UringDisk>, PartitionRef), EmbedError> {
+        let shard = self.shards.get(&at.shard_id()).ok_or(EmbedError::Deleted)?;
+        Ok((shard, shard.partition(at.log).ok_or(EmbedError::Deleted)?))
+    }
+
+    /// Reads from `offset`; with nothing there yet, waits up to `patience` for something to become durable.
+    pub(super) async fn read(
+        &self,
+        at: Placement,
+        offset: Offset,
+        bytes_max: usize,
+        patience: Duration,
+    ) -> Result<Batches, EmbedError> {
+        let (shard, partition) = self.find(at)?;
+        let at_end = shard.offsets(partition).map_err(of_read)?.high_watermark == offset;
+        if at_end && !patience.is_zero() {
+            let watcher = Rc::new(Watcher::default());
+            if !shard.watch(partition, offset, &watcher) {
+                let _in_time = tokio::time::timeout(patience, watcher.fired()).await;
+            }
+        }
+        self.reading(shard.read(partition, offset, bytes_max)).await
+    }
+
+    /// The first batch with a record at or after a time.
+    pub(super) async fn find_by_time(
+        &self,
+        at: Placement,
+        timestamp_ms: i64,
+    ) -> Result<Option<(Offset, Batches)>, EmbedError> {
+        let (shard, partition) = self.find(at)?;
+        self.reading(shard.find_by_time(partition, timestamp_ms)).await
+    }
+
+    async fn reading<T>(&self, read: impl Future<Output = Result<T, ReadError>>) -> Result<T, EmbedError> {
+        let _turn = self.reads.acquire().await.map_err(|_| EmbedError::Closed)?;
+        read.await.map_err(of_read)
+    }
+}
+
+/// What the first thread finds in the directory.
+#[derive(Clone)]
+struct Found {
+    dir: DataDir,
+    topics: Arc<Vec<Arc<Topic>>>,
+}
+
+/// Threads that serve, and the ways to them.
+pub(super) struct Started {
+    pub(super) links: Vec<CoreLink>,
+    /// By shard number.
+    pub(super) lanes: Vec<Lane>,
+    pub(super) topics: Arc<Vec<Arc<Topic>>>,
+    pub(super) threads: Threads,
+}
+
+/// The threads, and the order they obey. Dropped, they are abandoned.
+pub(super) struct Threads {
+    order: watch::Sender<Order>,
+    handles: Vec<JoinHandle<Result<(), Failure>>>,
+}
+
+impl Threads {
+    /// Gives the order to end and waits for it.
+    pub(super) fn end(&mut self, order: Order) -> Result<(), EmbedError> {
+        self.order.send_if_modified(|now| std::mem::replace(now, order) != order);
+        let mut result = Ok(());
+        let own = std::thread::current().id();
+        // One of them may be here, if a waker that it woke holds the last handle: it cannot wait for itself.
+        for handle in self.handles.drain(..).filter(|h| h.thread().id() != own) {
+            match handle.join() {
+                Ok(Ok(())) => {}
+                Ok(Err(failure)) => result = Err(EmbedError::Failed(failure)),
+                Err(_) => result = Err(EmbedError::Panicked),
+            }
+        }
+        result
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        if let Err(error) = self.end(Order::Abandon) {
+            tracing::error!(%error, "the engine did not end well");
+        }
+    }
+}
+
+/// Starts the threads; returns when all shards are open. On an error all threads have ended.
+pub(super) fn start(root: PathBuf, options: &Options) -> Result<Started, OpenError> {
+    let (order, orders) = watch::channel(Order::Run);
+    let (ready, readiness) = channel();
+    let (find, finding) = channel();
+    let mut threads = Threads { order, handles: Vec::new() };
+    let (mut links, mut lanes, mut ends) = (Vec::new(), Vec::new(), Vec::new());
+    let mut spawn = |threads: &mut Threads, index, task: Task| {
+        let (jobs, receiver) = mpsc::channel(JOBS_WAITING);
+        let core = CoreThread {
+            index,
+            root: root.clone(),
+            options: options.clone(),
+            jobs: receiver,
+            orders: orders.clone(),
+            ready: ready.clone(),
+        };
+        let builder = std::thread::Builder::new().name(format!("keylane-engine-{index}"));
+        let handle = builder
+            .spawn(move || core.run(task))
+            .map_err(OpenError::io("starting a thread of the engine"))?;
+        threads.handles.push(handle);
+        links.push(CoreLink(jobs));
+        Ok::<_, OpenError>(())
+    };
+    let (give, given) = channel();
+    spawn(&mut threads, 0, Task::Find { find, given })?;
+    let found = match finding.recv() {
+        Ok(found) => found?,
+        // It could not set up io_uring, or it panicked.
+        Err(_) => return Err(readiness.try_recv().ok().and_then(Result::err).unwrap_or_else(died)),
+    };
+    let count = options.threads.min(usize::from(found.dir.shards));
+    for number in 0..found.dir.shards {
+        let (lane, end) = lane(options.queue_bytes);
+        lanes.push(lane);
+        ends.push((ShardId(number), end));
+    }
+    let mut shares: Vec<Share> = (0..count).map(|_| Share::new()).collect();
+    for (shard, end) in ends {
+        shares[usize::from(shard.0) % count].push((shard, end));
+    }
+    for (index, share) in shares.into_iter().enumerate() {
+        if index == 0 {
+            give.send(share).map_err(|_| died())?;
+        } else {
+            spawn(&mut threads, index, Task::Serve { found: found.clone(), share })?;
+        }
+    }
+    drop(ready);
+    for _ in 0..count {
+        readiness.recv().map_err(|_| died())??;
+    }
+    Ok(Started { links, lanes, topics: found.topics, threads })
+}
+
+fn died() -> OpenError {
+    OpenError::io("opening the shards")(std::io::Error::other(
+        "a thread of the engine panicked; its message went to stderr",
+    ))
+}
+
+/// The shards of a thread.
+type Share = Vec<(ShardId, LaneEnd)>;
+
+enum Task {
+    /// Of the first thread: to look what the directory holds before it serves.
+    Find {
+        find: Sender<Result<Found, OpenError>>,
+        given: Receiver<Share>,
+    },
+    Serve {
+        found: Found,
+        share: Share,
+    },
+}
+
+struct CoreThread {
+    index: usize,
+    root: PathBuf,
+    options: Options,
+    jobs: mpsc::Receiver<Job>,
+    orders: watch::Receiver<Order>,
+    ready: Sender<Result<(), OpenError>>,
+}
+
+impl CoreThread {
+    fn run(self, task: Task) -> Result<(), Failure> {
+        let mut ring = tokio_uring::uring_builder();
+        if tokio_uring::uring_builder().setup_coop_taskrun().build(2).is_ok() {
+            // Completions wait for the thread's next system call instead of interrupting it (Linux 5.19).
+            ring.setup_coop_taskrun();
+        }
+        let mut builder = tokio_uring::builder();
+        builder.entries(RING_ENTRIES).uring_builder(&ring);
+        match tokio_uring::Runtime::new(&builder) {
+            Ok(runtime) => runtime.block_on(self.open_and_serve(task)),
+            Err(e) => {
+                let _opener_gone = self.ready.send(Err(OpenError::io("setting up io_uring")(e)));
+                Ok(())
+            }
+        }
+    }
+
+    async fn open_and_serve(mut self, task: Task) -> Result<(), Failure> {
+        match self.open(task).await {
+            Ok(Some((core, ends))) => {
+                // Dropped here: the opener sees it when a thread dies before it is ready.
+                let told = self.ready.send(Ok(()));
+                drop(self.ready);
+                if told.is_err() {
+                    return Ok(());
+                }
+                serve(Rc::new(core), ends, self.jobs, &mut self.orders).await
+            }
+            Ok(None) => Ok(()),
+            Err(e) => {
+                let _opener_gone = self.ready.send(Err(e));
+                Ok(())
+            }
+        }
+    }
+
+    /// What the directory holds; formats an empty one.
+    async fn look(&self, disk: &UringDisk) -> Result<(Found, Catalog<UringDisk>), OpenError> {
+        let dir = DataDir::open_or_format(disk, self.options.shards).await?;
+        let catalog = Catalog::open(disk.clone(), dir.shards).await?;
+        Ok((Found { dir, topics: Arc::new(catalog.topics().cloned().collect()) }, catalog))
+    }
+
+    /// `None`: the opener has given up, or knows why not.
+    async fn open(&self, task: Task) -> Result<Option<(Core, Share)>, OpenError> {
+        let disk = UringDisk::new(&self.root, self.options.direct_io);
+        let (found, share, catalog) = match task {
+            Task::Serve { found, share } => (found, share, None),
+            Task::Find { find, given } => {
+                let (found, catalog) = match self.look(&disk).await {
+                    Ok(looked) => looked,
+                    Err(e) => {
+                        let _opener_gone = find.send(Err(e));
+                        return Ok(None);
+                    }
+                };
+                let _opener_gone = find.send(Ok(found.clone()));
+                let Ok(share) = given.recv() else { return Ok(None) };
+                (found, share, Some(Mutex::new(catalog)))
+            }
+        };
+        tracing::debug!(thread = self.index, shards = share.len(), "opening shards");
+        let mut shards = HashMap::new();
+        for &(id, _) in &share {
+            let all = found.topics.iter().flat_map(|t| &t.partitions);
+            let live = all.filter(|p| p.shard_id() == id).map(|p| p.log).collect();
+            let options = self.options.shard.clone();
+            shards.insert(id, Shard::open(disk.clone(), found.dir.id, id, &live, options).await?);
+        }
+        Ok(Some((Core { shards, catalog, reads: Semaphore::new(READS as usize) }, share)))
+    }
+}
+
+async fn serve(
+    core: Rc<Core>,
+    share: Share,
+    mut jobs: mpsc::Receiver<Job>,
+    orders: &mut watch::Receiver<Order>,
+) -> Result<(), Failure> {
+    let mut lanes = Vec::new();
+    for (id, end) in share {
+        if let Some(shard) = core.shards.get(&id) {
+            lanes.extend(lane::serve(shard, end));
+        }
+    }
+    let order = loop {
+        tokio::select! {
+            biased;
+            order = orders.wait_for(|order| *order != Order::Run) => {
+                break order.map_or(Order::Abandon, |order| *order);
+            }
+            Some(job) = jobs.recv() => {
+                tokio::task::spawn_local(job(Rc::clone(&core)));
+            }
+        }
+    };
+    jobs.close();
+    // The runtime frees the memory that the kernel reads into when it ends, done or not: no read may be under
+    // way by then. (What the kernel writes from may go; unacked commits are torn at worst.)
+    let _all_reads = core.reads.acquire_many(READS).await;
+    if order == Order::Abandon {
+        return Ok(());
+    }
+    for lane in lanes {
+        let _panicked = lane.await;
+    }
+    let mut result = Ok(());
+    for shard in core.shards.values() {
+        if let Err(failure) = shard.close().await {
+            result = Err(sendable(&failure));
+        }
+    }
+    result
+}

@@ -1,0 +1,335 @@
+//! The way of appends into a shard: a queue bounded in bytes, and answers when their commit is durable.
+//!
+//! Promises: what one thread submits to a shard is appended in that order; an answer is given after the flush;
+//! when the queue is full, who appends waits; a full queue of one shard holds up no other shard.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use crate::disk::Disk;
+use crate::error::AppendError;
+use crate::ids::{CommitSeq, LogId, Offset};
+use crate::shard::{CommitState, Shard};
+
+use super::EmbedError;
+use super::block_on::block_on;
+use super::error::sendable;
+
+/// Unit in which appends pay for their place in the queue, in bytes.
+const UNIT: usize = 256;
+/// Appends taken from the queue at once.
+const AT_ONCE: usize = 128;
+
+/// An append on its way; becomes the offset of its first record once that is durable.
+///
+/// It is a future for any runtime; without one, [`PendingAppend::wait`] blocks. Dropping it does not take the
+/// append back.
+#[must_use = "nothing is known to be durable until it is awaited"]
+#[derive(Debug)]
+pub struct PendingAppend {
+    partition: u32,
+    told: oneshot::Receiver<Result<Offset, EmbedError>>,
+}
+
+impl PendingAppend {
+    /// The partition it goes to.
+    pub fn partition(&self) -> u32 {
+        self.partition
+    }
+
+    /// Blocks until it is durable; returns the offset of its first record.
+    pub fn wait(self) -> Result<Offset, EmbedError> {
+        block_on(self)
+    }
+}
+
+impl Future for PendingAppend {
+    type Output = Result<Offset, EmbedError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.told).poll(cx).map(|told| told.unwrap_or(Err(EmbedError::Interrupted)))
+    }
+}
+
+/// A place in the queue.
+pub(super) struct Room {
+    _permit: OwnedSemaphorePermit,
+}
+
+/// The senders' end of a shard's queue.
+#[derive(Clone)]
+pub(super) struct Lane {
+    room: Arc<Semaphore>,
+    units: usize,
+    sender: mpsc::UnboundedSender<Message>,
+}
+
+enum Message {
+    Append {
+        log: LogId,
+        bytes: Bytes,
+        tell: oneshot::Sender<Result<Offset, EmbedError>>,
+        _room: Room,
+    },
+    /// Nothing more comes.
+    End,
+}
+
+/// The shard's end of its queue.
+pub(super) struct LaneEnd {
+    receiver: mpsc::UnboundedReceiver<Message>,
+    /// Closed with the queue, so that nobody waits for a place in it for ever.
+    room: Arc<Semaphore>,
+}
+
+impl Drop for LaneEnd {
+    fn drop(&mut self) {
+        self.room.close();
+    }
+}
+
+/// A queue for `bytes`. The number of messages needs no bound of its own: each pays for a unit at least.
+pub(super) fn lane(bytes: usize) -> (Lane, LaneEnd) {
+    let units = (bytes / UNIT).clamp(1, u32::MAX as usize >> 1);
+    let room = Arc::new(Semaphore::new(units));
+    let (sender, receiver) = mpsc::unbounded_channel();
+    (Lane { room: Arc::clone(&room), units, sender }, LaneEnd { receiver, room })
+}
+
+impl Lane {
+    fn cost(&self, bytes: usize) -> u32 {
+        // One that is larger than the queue takes all of it.
+        (bytes / UNIT + 1).min(self.units) as u32
+    }
+
+    /// Waits for a place for an append of `bytes`.
+    pub(super) async fn room(&self, bytes: usize) -> Result<Room, EmbedError> {
+        let permit = Arc::clone(&self.room).acquire_many_owned(self.cost(bytes)).await;
+        permit.map(|_permit| Room { _permit }).map_err(|_| EmbedError::Closed)
+    }
+
+    /// A place for an append of `bytes`, if there is one.
+    pub(super) fn try_room(&self, bytes: usize) -> Result<Room, EmbedError> {
+        use tokio::sync::TryAcquireError;
+        let permit = Arc::clone(&self.room).try_acquire_many_owned(self.cost(bytes));
+        permit.map(|_permit| Room { _permit }).map_err(|e| match e {
+            TryAcquireError::NoPermits => EmbedError::Busy,
+            TryAcquireError::Closed => EmbedError::Closed,
+        })
+    }
+
+    /// Puts an append into its place.
+    pub(super) fn send(
+        &self,
+        room: Room,
+        (partition, log): (u32, LogId),
+        bytes: Bytes,
+    ) -> Result<PendingAppend, EmbedError> {
+        let (tell, told) = oneshot::channel();
+        let message = Message::Append { log, bytes, tell, _room: room };
+        self.sender.send(message).map_err(|_| EmbedError::Closed)?;
+        Ok(PendingAppend { partition, told })
+    }
+
+    /// Lets nothing more in; what is in the queue is still appended.
+    pub(super) fn end(&self) {
+        self.room.close();
+        let _ended_already = self.sender.send(Message::End);
+    }
+}
+
+/// Appends whose commits are on their way.
+#[derive(Default)]
+struct Acks {
+    queue: RefCell<VecDeque<Ack>>,
+    more: Notify,
+    ended: Cell<bool>,
+}
+
+struct Ack {
+    seq: CommitSeq,
+    offset: Offset,
+    tell: oneshot::Sender<Result<Offset, EmbedError>>,
+}
+
+/// The tasks of a lane; both end after [`Lane::end`], when all has been answered.
+pub(super) fn serve<D: Disk>(shard: &Shard<D>, end: LaneEnd) -> [JoinHandle<()>; 2] {
+    let acks = Rc::new(Acks::default());
+    [
+        tokio::task::spawn_local(append_all(shard.clone(), end, Rc::clone(&acks))),
+        tokio::task::spawn_local(answer_all(shard.clone(), acks)),
+    ]
+}
+
+/// Even a panic must not leave the answering task waiting for more.
+struct EndsAcks(Rc<Acks>);
+
+impl Drop for EndsAcks {
+    fn drop(&mut self) {
+        self.0.ended.set(true);
+        self.0.more.notify_one();
+    }
+}
+
+async fn append_all<D: Disk>(shard: Shard<D>, mut end: LaneEnd, acks: Rc<Acks>) {
+    let EndsAcks(acks) = &EndsAcks(acks);
+    let mut messages = Vec::with_capacity(AT_ONCE);
+    while end.receiver.recv_many(&mut messages, AT_ONCE).await > 0 {
+        for message in messages.drain(..) {
+            let Message::Append { log, bytes, tell, _room } = message else {
+                end.receiver.close();
+                continue;
+            };
+            match append(&shard, log, &bytes).await {
+                Ok((seq, offset)) => {
+                    acks.queue.borrow_mut().push_back(Ack { seq, offset, tell });
+                    acks.more.notify_one();
+                }
+                Err(e) => {
+                    let _nobody_waits = tell.send(Err(e.into()));
+                }
+            }
+        }
+    }
+}
+
+async fn append<D: Disk>(
+    shard: &Shard<D>,
+    log: LogId,
+    bytes: &[u8],
+) -> Result<(CommitSeq, Offset), AppendError> {
+    loop {
+        let at = shard.partition(log).ok_or(AppendError::UnknownPartition)?;
+        match shard.append(at, bytes) {
+            Ok(done) => return Ok((done.seq, done.base_offset)),
+            Err(AppendError::Busy) => shard.space().await,
+            Err(e) => return Err(e),
+        }
+    }
+}
+
+async fn answer_all<D: Disk>(shard: Shard<D>, acks: Rc<Acks>) {
+    loop {
+        let first = acks.queue.borrow().front().map(|ack| ack.seq);
+        let Some(seq) = first else {
+            if acks.ended.get() {
+                return;
+            }
+            acks.more.notified().await;
+            continue;
+        };
+        shard.committed(seq).await;
+        // Commits become durable in order: one look answers for all that are.
+        while let Some(ack) = acks.queue.borrow_mut().pop_front_if(|ack| ack.seq <= seq) {
+            let outcome = match (shard.commit_state(ack.seq), shard.failure()) {
+                (CommitState::Durable, _) => Ok(ack.offset),
+                (_, Some(failure)) => Err(EmbedError::Failed(sendable(&failure))),
+                (_, None) => Err(EmbedError::Interrupted),
+            };
+            let _nobody_waits = ack.tell.send(outcome);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use tokio::task::{LocalSet, yield_now};
+
+    use super::*;
+    use crate::disk::sim::{Fault, Op, Rule, SimDisk, SimOptions};
+    use crate::ids::ShardId;
+    use crate::record_batch::build;
+    use crate::shard::ShardOptions;
+
+    const PARTITION: (u32, LogId) = (0, LogId(1));
+
+    fn inside<T>(future: impl Future<Output = T>) -> T {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+        runtime.unwrap().block_on(LocalSet::new().run_until(future))
+    }
+
+    async fn shard(disk: &SimDisk) -> Shard<SimDisk> {
+        let options = ShardOptions {
+            segment_bytes: 64 << 10,
+            chunk_bytes: 8 << 10,
+            zero_fill: false,
+            ..ShardOptions::default()
+        };
+        Shard::open(disk.clone(), [1; 16], ShardId(0), &HashSet::from([PARTITION.1]), options).await.unwrap()
+    }
+
+    async fn submit(lane: &Lane, value: &[u8]) -> PendingAppend {
+        let batch = Bytes::from(build(&[(b"k", value)], 1));
+        lane.send(lane.room(batch.len()).await.unwrap(), PARTITION, batch).unwrap()
+    }
+
+    #[test]
+    fn an_append_is_answered_after_its_flush() {
+        inside(async {
+            let disk = SimDisk::new(1, SimOptions::default());
+            let shard = shard(&disk).await;
+            let (lane, end) = lane(1 << 10);
+            let tasks = serve(&shard, end);
+            // The next segment is flushed as well, when it is prepared.
+            disk.add_rule(Rule::once(Op::Sync, Fault::Delay(50_000)).times(10).on(".log"));
+            let mut pending = submit(&lane, b"v").await;
+            for _ in 0..200 {
+                yield_now().await;
+                assert!(pending.told.try_recv().is_err(), "answered before the flush");
+            }
+            assert_eq!(pending.await.unwrap(), 0);
+            lane.end();
+            for task in tasks {
+                task.await.unwrap();
+            }
+            assert!(matches!(lane.try_room(1), Err(EmbedError::Closed)));
+        });
+    }
+
+    #[test]
+    fn what_a_failed_flush_leaves_undone_is_never_acked() {
+        inside(async {
+            let disk = SimDisk::new(2, SimOptions::default());
+            let shard = shard(&disk).await;
+            let (lane, end) = lane(1 << 10);
+            let tasks = serve(&shard, end);
+            assert_eq!(submit(&lane, b"good").await.await.unwrap(), 0);
+            disk.add_rule(Rule::once(Op::Sync, Fault::ErrorLost).on(".log"));
+            for outcome in [submit(&lane, b"lost").await, submit(&lane, b"late").await] {
+                let error = outcome.await.unwrap_err();
+                assert!(matches!(error, EmbedError::Failed(_)), "{error}");
+            }
+            lane.end();
+            for task in tasks {
+                task.await.unwrap();
+            }
+        });
+    }
+
+    #[test]
+    fn a_lane_that_ends_lets_nobody_wait_for_ever() {
+        inside(async {
+            let (lane, end) = lane(1 << 10);
+            let held = lane.room(10_000).await.unwrap();
+            assert!(matches!(lane.try_room(1), Err(EmbedError::Busy)));
+            let waiting = lane.clone();
+            let waiting = tokio::task::spawn_local(async move { waiting.room(1).await.is_err() });
+            yield_now().await;
+            let pending = lane.send(held, PARTITION, Bytes::new()).unwrap();
+            drop(end);
+            assert!(waiting.await.unwrap());
+            assert!(matches!(pending.await, Err(EmbedError::Interrupted)));
+        });
+    }
+}

@@ -1,0 +1,416 @@
+//! The engine inside a program: [`Keylane`], a handle for all threads.
+//!
+//! Promises:
+//! * An append returns, or its [`PendingAppend`] is done, when its records are on the disk, flushed.
+//! * Readers and tails see durable records only.
+//! * What one thread appends to a partition keeps its order.
+//! * Memory is bounded: when the disk does not keep up, who appends waits.
+//! * Nothing that was acked is lost by a drop without [`Keylane::close`], a crash, or a power loss.
+//!
+//! The directory is the one that the server serves: Kafka's clients find there what a program has written, and
+//! the other way round; only one of them may have it open at a time.
+
+mod block_on;
+mod core;
+mod error;
+mod lane;
+mod options;
+mod partitioner;
+mod record;
+mod tail;
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::catalog::{CatalogError, NewTopic, Topic, valid_name};
+use crate::data_dir::DirLock;
+use crate::environment::{EnvironmentError, check_data_directory, check_uring};
+use crate::error::OpenError;
+use crate::ids::Offset;
+use crate::shard::{Batches, Offsets};
+
+pub use error::EmbedError;
+pub use lane::PendingAppend;
+pub use options::Options;
+pub use record::{Header, Record, StoredRecord};
+pub use tail::Tail;
+
+use self::core::{CoreLink, Order, Route, Threads};
+use block_on::block_on;
+use error::of_read;
+use lane::{Lane, Room};
+
+/// Partitions of one topic at most.
+const PARTITIONS_MAX: u32 = 100_000;
+
+type Topics = HashMap<String, Arc<Topic>>;
+
+/// A topic: its name and how many partitions it has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicInfo {
+    /// Its name.
+    pub name: String,
+    /// Its partitions have the numbers from 0 to one less than this.
+    pub partitions: u32,
+}
+
+/// An open data directory. See the module's header for what it promises.
+///
+/// All methods take `&self`: share it between threads by reference or in an `Arc`. Methods block unless they say
+/// otherwise; those with `_async` in their name, and [`PendingAppend`], are for any async runtime.
+///
+/// Dropped without [`close`](Self::close) it ends as after a crash, but in order: appends that were not acked may
+/// be lost, the next open scans the last segments, and the directory can be opened again at once.
+pub struct Keylane {
+    shared: Arc<Shared>,
+    /// One change of the topics at a time.
+    changing: Mutex<()>,
+    running: Mutex<Option<Running>>,
+}
+
+/// In the order in which they end: the directory stays locked until its threads are gone.
+struct Running {
+    threads: Threads,
+    _lock: DirLock,
+}
+
+/// What handles on any thread need.
+struct Shared {
+    links: Vec<CoreLink>,
+    lanes: Vec<Lane>,
+    topics: RwLock<Topics>,
+}
+
+impl Keylane {
+    /// Opens the data directory at `path`, recovering it if need be; makes and formats it if there is none.
+    ///
+    /// Needs Linux with io_uring and, unless [`Options::direct_io`] is off, a file system with O_DIRECT. What is
+    /// missing is said by [`OpenError::Environment`], with what to do about it.
+    pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Self, OpenError> {
+        options.check()?;
+        let path = path.as_ref();
+        check_uring()?;
+        if path.exists() && !path.is_dir() {
+            return Err(EnvironmentError::NotADirectory { path: path.to_owned() }.into());
+        }
+        let lock = DirLock::take(path)?;
+        check_data_directory(path, options.direct_io)?;
+        let started = self::core::start(path.to_owned(), &options)?;
+        let topics = started.topics.iter().map(|t| (t.name.clone(), Arc::clone(t))).collect();
+        let shared = Shared { links: started.links, lanes: started.lanes, topics: RwLock::new(topics) };
+        Ok(Self {
+            shared: Arc::new(shared),
+            changing: Mutex::new(()),
+            running: Mutex::new(Some(Running { threads: started.threads, _lock: lock })),
+        })
+    }
+
+    /// Creates a topic, durably. Names follow Kafka's rule: 1 to 249 of `a-z A-Z 0-9 . _ -`.
+    pub fn create_topic(&self, name: &str, partitions: u32) -> Result<(), EmbedError> {
+        let invalid = |rule| EmbedError::InvalidTopic { name: name.to_owned(), rule };
+        if !valid_name(name) {
+            return Err(invalid(
+                "a name is 1 to 249 letters, digits, dots, underscores and hyphens, not . or ..",
+            ));
+        }
+        if !(1..=PARTITIONS_MAX).contains(&partitions) {
+            return Err(invalid("a topic has 1 to 100,000 partitions"));
+        }
+        let _turn = locked(&self.changing);
+        let topic =
+            NewTopic { name: name.to_owned(), partitions: partitions as usize, configs: BTreeMap::new() };
+        let made = block_on(self.shared.links[0].call(move |core| async move {
+            let Some(catalog) = &core.catalog else { return Err(EmbedError::Closed) };
+            Ok(catalog.lock().await.create(vec![topic]).await?)
+        }))??;
+        for topic in made {
+            for link in &self.shared.links {
+                let topic = Arc::clone(&topic);
+                block_on(link.call(move |core| async move { core.attach(&topic.partitions) }))?;
+            }
+            self.shared.change_topics(|topics| topics.insert(topic.name.clone(), topic));
+        }
+        Ok(())
+    }
+
+    /// Deletes a topic and its records, durably.
+    pub fn delete_topic(&self, name: &str) -> Result<(), EmbedError> {
+        let _turn = locked(&self.changing);
+        let wanted = name.to_owned();
+        let gone = block_on(self.shared.links[0].call(move |core| async move {
+            let Some(catalog) = &core.catalog else { return Err(EmbedError::Closed) };
+            catalog.lock().await.delete(&wanted).await.map_err(|e| match e {
+                CatalogError::Unknown(name) => EmbedError::UnknownTopic(name),
+                other => EmbedError::Catalog(other),
+            })
+        }))??;
+        self.shared.change_topics(|topics| topics.remove(name));
+        for link in &self.shared.links {
+            let gone = Arc::clone(&gone);
+            block_on(link.call(move |core| async move { core.detach(&gone.partitions) }))?;
+        }
+        Ok(())
+    }
+
+    /// All topics, by name.
+    pub fn topics(&self) -> Vec<TopicInfo> {
+        let topics = self.shared.topics();
+        let info = |t: &Arc<Topic>| TopicInfo { name: t.name.clone(), partitions: t.partitions.len() as u32 };
+        let mut all: Vec<_> = topics.values().map(info).collect();
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        all
+    }
+
+    /// The partition that a key belongs to: the same that Kafka's clients choose by default.
+    pub fn partition_for_key(&self, topic: &str, key: &[u8]) -> Result<u32, EmbedError> {
+        let partitions = self.shared.topic(topic)?.partitions.len() as u32;
+        Ok(partitioner::partition_for(key, partitions))
+    }
+
+    /// Appends records as one batch, all or none, and returns the offset of the first when they are durable.
+    ///
+    /// One thread that appends so waits for a flush each time; for throughput use [`submit`](Self::submit).
+    pub fn append(&self, topic: &str, partition: u32, records: &[Record]) -> Result<Offset, EmbedError> {
+        self.submit(topic, partition, records)?.wait()
+    }
+
+    /// Appends a record to the partition of its key; returns partition and offset when it is durable.
+    pub fn append_keyed(&self, topic: &str, record: Record) -> Result<(u32, Offset), EmbedError> {
+        let pending = self.submit_keyed(topic, record)?;
+        Ok((pending.partition(), pending.wait()?))
+    }
+
+    /// Puts an append on its way: as [`append`](Self::append), but returns before it is durable. Appends that are
+    /// on their way together share writes and flushes. Blocks only while too many bytes wait already.
+    pub fn submit(
+        &self,
+        topic: &str,
+        partition: u32,
+        records: &[Record],
+    ) -> Result<PendingAppend, EmbedError> {
+        self.submit_batch(topic, partition, record::encode(records)?)
+    }
+
+    /// As [`submit`](Self::submit), to the partition of the record's key.
+    pub fn submit_keyed(&self, topic: &str, record: Record) -> Result<PendingAppend, EmbedError> {
+        let key = record.key.as_deref().ok_or(EmbedError::NoKey)?;
+        let partition = self.partition_for_key(topic, key)?;
+        self.submit(topic, partition, std::slice::from_ref(&record))
+    }
+
+    /// As [`submit`](Self::submit), for any runtime: where that blocks, this waits. Appends keep the order in
+    /// which these futures complete.
+    pub async fn submit_async(
+        &self,
+        topic: &str,
+        partition: u32,
+        records: &[Record],
+    ) -> Result<PendingAppend, EmbedError> {
+        let (route, batch) = (self.shared.route(topic, partition)?, record::encode(records)?);
+        let room = self.shared.lane(&route).room(batch.len()).await?;
+        self.shared.send(&route, room, batch)
+    }
+
+    /// As [`submit`](Self::submit), but says [`EmbedError::Busy`] instead of waiting.
+    pub fn try_submit(
+        &self,
+        topic: &str,
+        partition: u32,
+        records: &[Record],
+    ) -> Result<PendingAppend, EmbedError> {
+        let (route, batch) = (self.shared.route(topic, partition)?, record::encode(records)?);
+        let room = self.shared.lane(&route).try_room(batch.len())?;
+        self.shared.send(&route, room, batch)
+    }
+
+    /// Appends one encoded record batch (Kafka's version 2, with any compression), for those who bring their own
+    /// encoder. Stored byte for byte but for its base offset and leader epoch.
+    pub fn append_batch(
+        &self,
+        topic: &str,
+        partition: u32,
+        batch: impl Into<Bytes>,
+    ) -> Result<Offset, EmbedError> {
+        self.submit_batch(topic, partition, batch)?.wait()
+    }
+
+    /// As [`append_batch`](Self::append_batch), but returns before it is durable, as [`submit`](Self::submit).
+    pub fn submit_batch(
+        &self,
+        topic: &str,
+        partition: u32,
+        batch: impl Into<Bytes>,
+    ) -> Result<PendingAppend, EmbedError> {
+        let (route, batch) = (self.shared.route(topic, partition)?, batch.into());
+        let lane = self.shared.lane(&route);
+        let room = match lane.try_room(batch.len()) {
+            Err(EmbedError::Busy) => block_on(lane.room(batch.len())),
+            other => other,
+        }?;
+        self.shared.send(&route, room, batch)
+    }
+
+    /// Reads durable records from `offset` on, about `bytes_max` bytes of them and at least one; none at the end
+    /// of the partition. Go on at the last one's offset plus 1.
+    pub fn read(
+        &self,
+        topic: &str,
+        partition: u32,
+        offset: Offset,
+        bytes_max: usize,
+    ) -> Result<Vec<StoredRecord>, EmbedError> {
+        block_on(self.read_async(topic, partition, offset, bytes_max))
+    }
+
+    /// As [`read`](Self::read), for any runtime.
+    pub async fn read_async(
+        &self,
+        topic: &str,
+        partition: u32,
+        offset: Offset,
+        bytes_max: usize,
+    ) -> Result<Vec<StoredRecord>, EmbedError> {
+        let route = self.shared.route(topic, partition)?;
+        let mut from = offset;
+        loop {
+            let batches = self.shared.read(&route, from, bytes_max, Duration::ZERO).await?;
+            let records = record::decode(&batches.slices, offset)?;
+            // Batches without records (control batches) are passed over.
+            if !records.is_empty() || batches.next_offset == from {
+                return Ok(records);
+            }
+            from = batches.next_offset;
+        }
+    }
+
+    /// Reads stored batches from the one that holds `offset`, as they are. The slices share the engine's memory:
+    /// keeping a few bytes of them keeps up to a whole commit.
+    pub fn read_batches(
+        &self,
+        topic: &str,
+        partition: u32,
+        offset: Offset,
+        bytes_max: usize,
+    ) -> Result<Batches, EmbedError> {
+        let route = self.shared.route(topic, partition)?;
+        block_on(self.shared.read(&route, offset, bytes_max, Duration::ZERO))
+    }
+
+    /// Follows a partition from an offset on: a blocking iterator, or with time-outs, or for async runtimes.
+    pub fn tail(&self, topic: &str, partition: u32, from: Offset) -> Result<Tail, EmbedError> {
+        let route = self.shared.route(topic, partition)?;
+        Ok(Tail::new(Arc::clone(&self.shared), route, from))
+    }
+
+    /// Offset of the first record with this timestamp or a later one, in milliseconds; `None` if there is none.
+    pub fn offset_for_time(
+        &self,
+        topic: &str,
+        partition: u32,
+        timestamp_ms: i64,
+    ) -> Result<Option<Offset>, EmbedError> {
+        let route = self.shared.route(topic, partition)?;
+        let placement = route.placement;
+        let link = self.shared.link(&route);
+        let found = block_on(
+            link.call(move |core| async move { core.find_by_time(placement, timestamp_ms).await }),
+        )??;
+        let Some((offset, batches)) = found else { return Ok(None) };
+        let records = record::decode(&batches.slices, offset)?;
+        let found = records.iter().find(|r| r.record.timestamp_ms >= timestamp_ms);
+        // A batch may state a later time than its records have; then its first record is near enough.
+        Ok(Some(found.map_or(offset, |r| r.offset)))
+    }
+
+    /// First offset, high watermark (readers stop there) and end of a partition.
+    pub fn offsets(&self, topic: &str, partition: u32) -> Result<Offsets, EmbedError> {
+        let route = self.shared.route(topic, partition)?;
+        let placement = route.placement;
+        block_on(self.shared.link(&route).call(move |core| async move {
+            let (shard, at) = core.find(placement)?;
+            shard.offsets(at).map_err(of_read)
+        }))?
+    }
+
+    /// Closes: everything submitted is made durable, and the next open has nothing to scan. Tails end; every later
+    /// operation says [`EmbedError::Closed`]. Closing twice is no error.
+    pub fn close(&self) -> Result<(), EmbedError> {
+        let _turn = locked(&self.changing);
+        for lane in &self.shared.lanes {
+            lane.end();
+        }
+        match locked(&self.running).take() {
+            Some(mut running) => running.threads.end(Order::Close),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::fmt::Debug for Keylane {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (shards, threads) = (self.shared.lanes.len(), self.shared.links.len());
+        f.debug_struct("Keylane").field("shards", &shards).field("threads", &threads).finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    fn topics(&self) -> std::sync::RwLockReadGuard<'_, Topics> {
+        // Nothing that holds it can leave it half changed.
+        self.topics.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change_topics<T>(&self, change: impl FnOnce(&mut Topics) -> T) {
+        change(&mut self.topics.write().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn topic(&self, name: &str) -> Result<Arc<Topic>, EmbedError> {
+        self.topics().get(name).cloned().ok_or_else(|| EmbedError::UnknownTopic(name.to_owned()))
+    }
+
+    fn route(&self, name: &str, partition: u32) -> Result<Route, EmbedError> {
+        let topics = self.topics();
+        let topic = topics.get(name).ok_or_else(|| EmbedError::UnknownTopic(name.to_owned()))?;
+        match topic.partitions.get(partition as usize) {
+            Some(&placement) => Ok(Route { partition, placement }),
+            None => Err(EmbedError::UnknownPartition {
+                topic: name.to_owned(),
+                partition,
+                last: topic.partitions.len().saturating_sub(1) as u32,
+            }),
+        }
+    }
+
+    fn lane(&self, route: &Route) -> &Lane {
+        &self.lanes[usize::from(route.placement.shard)]
+    }
+
+    fn link(&self, route: &Route) -> &CoreLink {
+        &self.links[usize::from(route.placement.shard) % self.links.len()]
+    }
+
+    fn send(&self, route: &Route, room: Room, batch: Bytes) -> Result<PendingAppend, EmbedError> {
+        self.lane(route).send(room, (route.partition, route.placement.log), batch)
+    }
+
+    async fn read(
+        &self,
+        route: &Route,
+        offset: Offset,
+        bytes_max: usize,
+        patience: Duration,
+    ) -> Result<Batches, EmbedError> {
+        let placement = route.placement;
+        let work = move |core: std::rc::Rc<self::core::Core>| async move {
+            core.read(placement, offset, bytes_max, patience).await
+        };
+        self.link(route).call(work).await?
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

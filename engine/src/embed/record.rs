@@ -1,0 +1,317 @@
+//! Records: what an embedder appends and reads, and their encoding as one record batch.
+//!
+//! The layout is that of [`crate::record_batch`]; each record is (source:
+//! <https://kafka.apache.org/documentation/#record>), all lengths as zigzag varints, -1 for "none":
+//!
+//! ```text
+//! length | attributes i8 (0) | timestamp delta | offset delta | key length, key | value length, value
+//!        | number of headers | for each: name length, name, value length, value
+//! ```
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::{Buf, Bytes};
+
+use crate::bytes_at::{i64_be, varint};
+use crate::ids::Offset;
+use crate::record_batch::{HEADER_BYTES, LENGTH_END, RecordBatch, base_offset, total_len};
+
+use super::EmbedError;
+
+const CRC_START: usize = 21;
+/// Attribute bit: the batch has one timestamp, that of its append.
+const APPEND_TIME: i16 = 0x08;
+/// Attribute bit: the batch is a message of the log to its readers, and holds no records.
+const CONTROL: i16 = 0x20;
+
+/// A record to be appended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// Its key: records with the same key belong into the same partition.
+    pub key: Option<Bytes>,
+    /// Its value; none is a tombstone to Kafka's clients.
+    pub value: Option<Bytes>,
+    /// Its headers, in order.
+    pub headers: Vec<Header>,
+    /// When it happened, in milliseconds since 1970.
+    pub timestamp_ms: i64,
+}
+
+/// A header of a record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Header {
+    /// Its name; names may repeat.
+    pub name: String,
+    /// Its value.
+    pub value: Option<Bytes>,
+}
+
+/// A record that was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredRecord {
+    /// Its position in its partition.
+    pub offset: Offset,
+    /// The record.
+    pub record: Record,
+}
+
+impl Record {
+    /// A record that happens now.
+    pub fn new(key: impl Into<Bytes>, value: impl Into<Bytes>) -> Self {
+        Self { key: Some(key.into()), ..Self::without_key(value) }
+    }
+
+    /// A record without a key, that happens now.
+    pub fn without_key(value: impl Into<Bytes>) -> Self {
+        Self { key: None, value: Some(value.into()), headers: Vec::new(), timestamp_ms: now_ms() }
+    }
+
+    /// The same with another header.
+    #[must_use]
+    pub fn with_header(mut self, name: impl Into<String>, value: impl Into<Bytes>) -> Self {
+        self.headers.push(Header { name: name.into(), value: Some(value.into()) });
+        self
+    }
+
+    /// The same at another time, in milliseconds since 1970.
+    #[must_use]
+    pub fn with_timestamp_ms(mut self, timestamp_ms: i64) -> Self {
+        self.timestamp_ms = timestamp_ms;
+        self
+    }
+}
+
+fn now_ms() -> i64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// Encodes records as one batch without compression and without a producer id.
+pub(super) fn encode(records: &[Record]) -> Result<Bytes, EmbedError> {
+    let first = records.first().ok_or(EmbedError::Empty)?;
+    let base_timestamp = first.timestamp_ms;
+    let max_timestamp = records.iter().map(|r| r.timestamp_ms).fold(base_timestamp, i64::max);
+    let payload = |r: &Record| r.key.as_ref().map_or(0, Bytes::len) + r.value.as_ref().map_or(0, Bytes::len);
+    let mut out = Vec::with_capacity(HEADER_BYTES + records.iter().map(|r| payload(r) + 24).sum::<usize>());
+    out.resize(HEADER_BYTES, 0);
+    let (mut before, mut after) = (Vec::new(), Vec::new());
+    for (delta, record) in records.iter().enumerate() {
+        // The value is the bulk: it is copied once, between what lies before and after it.
+        let value = record.value.as_deref();
+        before.clear();
+        before.push(0);
+        put_varint(&mut before, record.timestamp_ms.wrapping_sub(base_timestamp));
+        put_varint(&mut before, delta as i64);
+        put_field(&mut before, record.key.as_deref());
+        put_varint(&mut before, value.map_or(-1, |v| v.len() as i64));
+        after.clear();
+        put_varint(&mut after, record.headers.len() as i64);
+        for header in &record.headers {
+            put_field(&mut after, Some(header.name.as_bytes()));
+            put_field(&mut after, header.value.as_deref());
+        }
+        let value = value.unwrap_or_default();
+        put_varint(&mut out, (before.len() + value.len() + after.len()) as i64);
+        out.extend_from_slice(&before);
+        out.extend_from_slice(value);
+        out.extend_from_slice(&after);
+    }
+    let too_large = EmbedError::TooLarge { bytes: out.len(), max: i32::MAX as usize };
+    let Ok(len) = i32::try_from(out.len()) else { return Err(too_large) };
+    // A record takes more than a byte, so their number fits when their bytes do.
+    let count = records.len() as i32;
+    out[8..12].copy_from_slice(&(len - LENGTH_END as i32).to_be_bytes());
+    out[16] = 2;
+    out[23..27].copy_from_slice(&(count - 1).to_be_bytes());
+    out[27..35].copy_from_slice(&base_timestamp.to_be_bytes());
+    out[35..43].copy_from_slice(&max_timestamp.to_be_bytes());
+    // No producer: id, epoch and sequence are -1.
+    out[43..57].fill(0xff);
+    out[57..61].copy_from_slice(&count.to_be_bytes());
+    let crc = crc32c::crc32c(&out[CRC_START..]);
+    out[17..21].copy_from_slice(&crc.to_be_bytes());
+    Ok(out.into())
+}
+
+fn put_field(out: &mut Vec<u8>, field: Option<&[u8]>) {
+    put_varint(out, field.map_or(-1, |f| f.len() as i64));
+    out.extend_from_slice(field.unwrap_or_default());
+}
+
+fn put_varint(out: &mut Vec<u8>, value: i64) {
+    let mut rest = ((value << 1) ^ (value >> 63)) as u64;
+    while rest >= 0x80 {
+        out.push(rest as u8 | 0x80);
+        rest >>= 7;
+    }
+    out.push(rest as u8);
+}
+
+/// Takes the records of stored batches that lie back to back in `slices`, from offset `from` on.
+///
+/// Each batch is copied, so that a record that is kept holds the memory of its batch and no more.
+pub(super) fn decode(slices: &[Bytes], from: Offset) -> Result<Vec<StoredRecord>, EmbedError> {
+    let mut out = Vec::new();
+    for slice in slices {
+        let mut rest = slice.as_ref();
+        while !rest.is_empty() {
+            let len = total_len(rest).unwrap_or(rest.len()).clamp(1, rest.len());
+            decode_batch(&Bytes::copy_from_slice(&rest[..len]), from, &mut out)?;
+            rest = &rest[len..];
+        }
+    }
+    Ok(out)
+}
+
+/// Adds the records of one batch whose offset is at least `from`.
+fn decode_batch(bytes: &Bytes, from: Offset, out: &mut Vec<StoredRecord>) -> Result<(), EmbedError> {
+    let header = base_offset(bytes).zip(RecordBatch::peek(bytes)).zip(i64_be(bytes, 27));
+    let Some(((offset, batch), base_timestamp)) = header else {
+        return Err(EmbedError::Malformed { offset: from, index: 0 });
+    };
+    if batch.attributes & CONTROL != 0 {
+        return Ok(());
+    }
+    let codec = match batch.attributes & 7 {
+        0 => None,
+        1 => Some("gzip"),
+        2 => Some("snappy"),
+        3 => Some("lz4"),
+        4 => Some("zstd"),
+        _ => Some("an unknown codec"),
+    };
+    if let Some(codec) = codec {
+        return Err(EmbedError::Compressed { offset, codec });
+    }
+    let append_time = (batch.attributes & APPEND_TIME != 0).then_some(batch.max_timestamp);
+    let mut rest = bytes.slice(HEADER_BYTES..);
+    for index in 0..batch.count {
+        let malformed = EmbedError::Malformed { offset, index };
+        let (delta, offset_delta, mut record) = decode_record(&mut rest).ok_or(malformed)?;
+        record.timestamp_ms = append_time.unwrap_or(base_timestamp.wrapping_add(delta));
+        let offset = offset.saturating_add_signed(offset_delta);
+        if offset >= from {
+            out.push(StoredRecord { offset, record });
+        }
+    }
+    Ok(())
+}
+
+/// Takes one record: its timestamp delta, its offset delta, and the record itself.
+fn decode_record(rest: &mut Bytes) -> Option<(i64, i64, Record)> {
+    let len = usize::try_from(take_varint(rest)?).ok()?;
+    if len == 0 || len > rest.len() {
+        return None;
+    }
+    let mut body = rest.split_to(len);
+    body.advance(1);
+    let timestamp_delta = take_varint(&mut body)?;
+    let offset_delta = take_varint(&mut body)?;
+    let key = take_field(&mut body)?;
+    let value = take_field(&mut body)?;
+    let count = take_varint(&mut body)?;
+    let mut headers = Vec::new();
+    for _ in 0..count {
+        let name = take_field(&mut body)??;
+        let name = String::from_utf8_lossy(&name).into_owned();
+        headers.push(Header { name, value: take_field(&mut body)? });
+    }
+    let record = Record { key, value, headers, timestamp_ms: 0 };
+    body.is_empty().then_some((timestamp_delta, offset_delta, record))
+}
+
+fn take_varint(bytes: &mut Bytes) -> Option<i64> {
+    let (value, took) = varint(bytes)?;
+    bytes.advance(took);
+    Some(value)
+}
+
+/// A field with its length before it; the inner `None` is a null.
+fn take_field(bytes: &mut Bytes) -> Option<Option<Bytes>> {
+    let len = take_varint(bytes)?;
+    if len == -1 {
+        return Some(None);
+    }
+    let len = usize::try_from(len).ok().filter(|len| *len <= bytes.len())?;
+    Some(Some(bytes.split_to(len)))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::option;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::record_batch::{build, patch};
+
+    fn field() -> impl Strategy<Value = Option<Bytes>> {
+        option::of(vec(any::<u8>(), 0..200).prop_map(Bytes::from))
+    }
+
+    fn record() -> impl Strategy<Value = Record> {
+        let header = ("[a-z]{0,5}", field()).prop_map(|(name, value)| Header { name, value });
+        let parts = (field(), field(), vec(header, 0..4), any::<i64>());
+        parts.prop_map(|(key, value, headers, timestamp_ms)| Record { key, value, headers, timestamp_ms })
+    }
+
+    proptest! {
+        #[test]
+        fn records_read_back_and_the_log_takes_their_batch(
+            records in vec(record(), 1..20), base in 0u64..1 << 40, skip in 0u64..20,
+        ) {
+            let mut batch = encode(&records).unwrap().to_vec();
+            RecordBatch::check(&batch).unwrap();
+            patch(&mut batch, base, 0);
+            let back = decode(&[batch.into()], base + skip).unwrap();
+            let want: Vec<_> = records.into_iter().enumerate().skip(skip as usize)
+                .map(|(i, record)| StoredRecord { offset: base + i as u64, record }).collect();
+            prop_assert_eq!(back, want);
+        }
+
+        #[test]
+        fn whatever_the_bytes_are_decoding_ends(
+            records in vec(record(), 1..5), flips in vec((any::<usize>(), any::<u8>()), 1..8),
+        ) {
+            let mut batch = encode(&records).unwrap().to_vec();
+            for (at, to) in flips {
+                let at = at % batch.len();
+                batch[at] = to;
+            }
+            let _either_way = decode(&[batch.into()], 0);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_decoded_is_named() {
+        assert!(matches!(encode(&[]), Err(EmbedError::Empty)));
+        let mut batch = build(&[(b"k", b"v")], 5);
+        patch(&mut batch, 7, 0);
+        batch[22] = 4;
+        let compressed = decode(&[batch.clone().into()], 0).unwrap_err();
+        assert!(matches!(compressed, EmbedError::Compressed { offset: 7, codec: "zstd" }), "{compressed}");
+        batch[22] = 0;
+        batch[HEADER_BYTES] = 0;
+        let malformed = decode(&[batch.into()], 0).unwrap_err();
+        assert!(matches!(malformed, EmbedError::Malformed { offset: 7, index: 0 }), "{malformed}");
+    }
+
+    #[test]
+    fn the_time_of_a_batch_that_has_one_is_that_of_its_records() {
+        let records =
+            [Record::new("k", "v").with_timestamp_ms(5), Record::new("k", "v").with_timestamp_ms(9)];
+        let mut batch = encode(&records).unwrap().to_vec();
+        batch[22] = APPEND_TIME as u8;
+        let times = |b: &[u8]| {
+            decode(&[Bytes::copy_from_slice(b)], 0)
+                .unwrap()
+                .iter()
+                .map(|r| r.record.timestamp_ms)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(times(&batch), [9, 9]);
+        batch[22] = 0;
+        assert_eq!(times(&batch), [5, 9]);
+    }
+}
