@@ -18,4 +18,5 @@ pub mod topic_settings;
 mod topics;
 
 pub use config::ServerConfig;
+pub use keylane_engine::environment;
 pub use server::{ServerHandle, StartError, Stats, abort_on_panic, start};
