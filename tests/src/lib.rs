@@ -2,3 +2,4 @@
 
 pub mod crash;
 pub mod e2e;
+pub mod held;

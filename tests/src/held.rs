@@ -1,0 +1,264 @@
+//! What a data directory holds, and whether a directory on a simulated disk still holds it.
+//!
+//! [`Author`] fills a directory and keeps the list of what was acknowledged. [`look`] opens a directory,
+//! reads every batch and looks some up by time; it tells the same, an error, a shorter log and anything
+//! else apart. The list holds a [`Stamp`] for each batch, so that it can be kept in a text file.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+
+use keylane_engine::catalog::NewTopic;
+use keylane_engine::disk::sim::{Rng, SimDisk};
+use keylane_engine::shard::{CommitState, PartitionRef, Shard, ShardOptions};
+use keylane_engine::{AppendError, CommitSeq, LogId, Offset, record_batch};
+use serde::{Deserialize, Serialize};
+use tokio::runtime::Runtime;
+use tokio::task::LocalSet;
+
+use crate::crash::check::split;
+use crate::crash::engine::Engine;
+
+/// One stored batch: enough to know it again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stamp {
+    /// Offset of its first record.
+    pub offset: Offset,
+    /// Offsets it spans.
+    pub span: u64,
+    /// Its bytes.
+    pub len: usize,
+    /// Largest timestamp, in milliseconds.
+    pub time: i64,
+    /// CRC-32C of all its bytes from byte 16 on: what lies before is set when it is stored.
+    pub crc: u32,
+}
+
+impl Stamp {
+    /// Of a stored batch; `None` if the bytes are too few.
+    pub fn of(stored: &[u8]) -> Option<Self> {
+        let delta = i32::from_be_bytes(stored.get(23..27)?.try_into().ok()?);
+        Some(Self {
+            offset: record_batch::base_offset(stored)?,
+            span: u64::try_from(delta).ok()? + 1,
+            len: stored.len(),
+            time: i64::from_be_bytes(stored.get(35..43)?.try_into().ok()?),
+            crc: crc32c::crc32c(stored.get(16..)?),
+        })
+    }
+
+    /// Offset after its last record.
+    pub fn end(&self) -> Offset {
+        self.offset + self.span
+    }
+}
+
+/// Topics and batches.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// Logs of the partitions of each topic.
+    pub topics: BTreeMap<String, Vec<u32>>,
+    /// Batches by log.
+    pub logs: BTreeMap<u32, Vec<Stamp>>,
+}
+
+/// What a directory holds, compared with what it should.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Exactly that.
+    Same,
+    /// Errors; whatever could be read was right.
+    Refused(Vec<String>),
+    /// It opened, and some logs end earlier: their number of batches.
+    Shorter(BTreeMap<u32, usize>),
+    /// Something else.
+    Other(String),
+}
+
+/// A runtime for [`inside`].
+pub fn runtime() -> Runtime {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+    runtime.expect("a runtime of one thread")
+}
+
+/// Runs what uses an engine, and drops its tasks at the end.
+pub fn inside<T>(runtime: &Runtime, future: impl Future<Output = T>) -> T {
+    runtime.block_on(LocalSet::new().run_until(future))
+}
+
+/// Small segments, no cache to speak of: what is read comes from the disk.
+pub fn small() -> ShardOptions {
+    ShardOptions {
+        segment_bytes: 64 << 10,
+        chunk_bytes: 16 << 10,
+        tail_cache_bytes: 4 << 10,
+        early_commit_bytes: 4096,
+        zero_fill: false,
+        ..ShardOptions::default()
+    }
+}
+
+/// Opens the directory and compares. To be run [`inside`].
+pub async fn look(disk: &SimDisk, expected: &Held) -> Verdict {
+    let engine = match Engine::open(disk, 1, &small()).await {
+        Ok(engine) => engine,
+        Err(error) => return Verdict::Refused(vec![error.to_string()]),
+    };
+    let topics = engine.catalog.topics().map(|topic| {
+        let logs = topic.partitions.iter().map(|p| p.log.0).collect();
+        (topic.name.clone(), logs)
+    });
+    if topics.collect::<BTreeMap<String, Vec<u32>>>() != expected.topics {
+        return Verdict::Other("other topics".to_owned());
+    }
+    let (mut errors, mut shorter) = (Vec::new(), BTreeMap::new());
+    for (&log, stamps) in &expected.logs {
+        let Some((shard, at)) = engine.find(LogId(log)) else {
+            return Verdict::Other(format!("log {log} is gone"));
+        };
+        match look_at_log(&shard, at, stamps, &mut errors).await {
+            Ok(batches) if batches < stamps.len() => {
+                shorter.insert(log, batches);
+            }
+            Ok(_) => {}
+            Err(what) => return Verdict::Other(format!("log {log}: {what}")),
+        }
+    }
+    match (shorter.is_empty(), errors.is_empty()) {
+        (true, true) => Verdict::Same,
+        (true, false) => Verdict::Refused(errors),
+        (false, _) => Verdict::Shorter(shorter),
+    }
+}
+
+/// Number of batches by its high watermark, each of them compared. What cannot be read goes to `errors`.
+async fn look_at_log(
+    shard: &Shard<SimDisk>,
+    at: PartitionRef,
+    expected: &[Stamp],
+    errors: &mut Vec<String>,
+) -> Result<usize, String> {
+    let offsets = shard.offsets(at).map_err(|e| e.to_string())?;
+    let have = expected.partition_point(|stamp| stamp.end() <= offsets.high_watermark);
+    let end = have.checked_sub(1).map_or(0, |last| expected[last].end());
+    let start = expected.first().map_or(0, |first| first.offset);
+    if offsets.end != end || offsets.high_watermark != end || offsets.start > start {
+        return Err(format!("{offsets:?}, and its batches end at {end}"));
+    }
+    for stamp in &expected[..have] {
+        match shard.read(at, stamp.offset, 1).await {
+            Ok(answer) => {
+                let batches = split(&answer)?;
+                let found = batches.first().and_then(|batch| Stamp::of(batch));
+                if found != Some(*stamp) || batches.len() != 1 {
+                    return Err(format!("{found:?} where {stamp:?} should be"));
+                }
+            }
+            Err(error) => errors.push(error.to_string()),
+        }
+    }
+    let Some(middle) = expected[..have].get(have / 2) else { return Ok(have) };
+    let first = expected[..have].iter().find(|stamp| stamp.time >= middle.time);
+    match shard.find_by_time(at, middle.time).await {
+        Ok(found) => {
+            let found = found.map(|(offset, _)| offset);
+            if found != first.map(|stamp| stamp.offset) {
+                return Err(format!("the first batch at time {} is at {found:?}", middle.time));
+            }
+        }
+        Err(error) => errors.push(error.to_string()),
+    }
+    Ok(have)
+}
+
+/// Fills a directory.
+pub struct Author {
+    /// The open directory.
+    pub engine: Engine,
+    /// What was acknowledged so far.
+    pub held: Held,
+    rng: Rng,
+}
+
+impl Author {
+    /// Opens a directory that holds `held`, formats an empty one with `shards` shards.
+    pub async fn open(disk: &SimDisk, shards: u16, held: Held, seed: u64) -> Result<Self, String> {
+        let engine = Engine::open(disk, shards, &small()).await.map_err(|e| e.to_string())?;
+        Ok(Self { engine, held, rng: Rng::new(seed) })
+    }
+
+    /// Creates a topic.
+    pub async fn create(&mut self, topic: &str, partitions: usize) -> Result<(), String> {
+        let new = NewTopic { name: topic.to_owned(), partitions, configs: BTreeMap::new() };
+        let made = self.engine.catalog.create(vec![new]).await.map_err(|e| e.to_string())?;
+        for placement in made.iter().flat_map(|topic| &topic.partitions) {
+            self.engine.shards[usize::from(placement.shard)].attach(placement.log);
+            self.held.logs.insert(placement.log.0, Vec::new());
+            self.held.topics.entry(topic.to_owned()).or_default().push(placement.log.0);
+        }
+        Ok(())
+    }
+
+    /// Appends a batch to each of these logs, then waits until all are durable. Logs of odd number have
+    /// an idempotent producer.
+    pub async fn append(&mut self, logs: &[u32]) -> Result<(), String> {
+        let mut waiting: Vec<(Shard<SimDisk>, CommitSeq)> = Vec::new();
+        for &log in logs {
+            let batch = self.make(log);
+            let (shard, at) = self.engine.find(LogId(log)).ok_or("no such log")?;
+            let appended = loop {
+                match shard.append(at, &batch) {
+                    Err(AppendError::Busy) => shard.space().await,
+                    other => break other.map_err(|e| e.to_string())?,
+                }
+            };
+            let stamp = Stamp::of(&batch).ok_or("a batch has a header")?;
+            let stamps = self.held.logs.entry(log).or_default();
+            stamps.push(Stamp { offset: appended.base_offset, ..stamp });
+            waiting.push((shard, appended.seq));
+        }
+        for (shard, seq) in waiting {
+            if shard.committed(seq).await != CommitState::Durable {
+                return Err(format!("{:?}", shard.failure()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends the last batch of a log with an idempotent producer again; it must be recognised.
+    pub async fn repeat(&self, log: u32) -> Result<(), String> {
+        let Some(last) = self.held.logs[&log].last().filter(|_| log % 2 == 1) else { return Ok(()) };
+        let (shard, at) = self.engine.find(LogId(log)).ok_or("no such log")?;
+        let answer = shard.read(at, last.offset, 1).await.map_err(|e| e.to_string())?;
+        let batch = split(&answer)?.remove(0);
+        match shard.append(at, &batch) {
+            Ok(again) if again.duplicate && again.base_offset == last.offset => Ok(()),
+            other => Err(format!("log {log}: a batch sent again was answered with {other:?}")),
+        }
+    }
+
+    /// Closes all shards.
+    pub async fn close(self) -> Result<Held, String> {
+        for shard in &self.engine.shards {
+            shard.close().await.map_err(|e| e.to_string())?;
+        }
+        Ok(self.held)
+    }
+
+    fn make(&mut self, log: u32) -> Vec<u8> {
+        let end = self.held.logs.get(&log).and_then(|stamps| stamps.last()).map_or(0, Stamp::end);
+        let records: Vec<(Vec<u8>, Vec<u8>)> = (0..self.rng.between(1, 4))
+            .map(|record| {
+                let text = format!("log {log}, record {}. ", end + record);
+                let value = text.repeat(self.rng.between(3, 30) as usize);
+                (format!("key {}", self.rng.below(10)).into_bytes(), value.into_bytes())
+            })
+            .collect();
+        let records: Vec<(&[u8], &[u8])> = records.iter().map(|(k, v)| (&k[..], &v[..])).collect();
+        // Times rise, but not without exception.
+        let time = 1_700_000_000_000 + (end * 10) as i64 - self.rng.below(30) as i64;
+        match log % 2 {
+            1 => record_batch::build_from(&records, time, i64::from(log), 0, end as i32),
+            _ => record_batch::build(&records, time),
+        }
+    }
+}
