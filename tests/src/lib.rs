@@ -3,3 +3,4 @@
 pub mod crash;
 pub mod e2e;
 pub mod held;
+pub mod small;
