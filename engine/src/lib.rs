@@ -54,6 +54,7 @@ mod ids;
 pub mod log;
 pub mod log_config;
 pub mod partition;
+pub mod planted;
 pub mod producer_state;
 pub mod record_batch;
 pub mod records;

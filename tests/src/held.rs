@@ -207,7 +207,7 @@ impl Author {
             let (shard, at) = self.engine.find(LogId(log)).ok_or("no such log")?;
             let appended = loop {
                 match shard.append(at, &batch) {
-                    Err(AppendError::Busy) => shard.space().await,
+                    Err(AppendError::Busy | AppendError::DiskFull) => shard.space().await,
                     other => break other.map_err(|e| e.to_string())?,
                 }
             };

@@ -1,87 +1,60 @@
-//! A bit is flipped in every byte of every file of a small data directory, one at a time. What comes of
-//! it must be an error that names the place, or exactly the same records; never fewer, never others.
-//!
-//! One exception, counted apart: the very last commit of a directory that was not closed may be cut. A
-//! damaged last commit looks like one that was being written when power failed.
+//! A bit is flipped in every byte of every file of a small data directory, one at a time; every block is
+//! zeroed; every two commits of two shards are exchanged. What may come of it: `keylane_tests::small`.
 
 use std::collections::BTreeMap;
 use std::thread;
 
-use keylane_engine::disk::sim::{CrashStyle, SimDisk};
-use keylane_tests::held::{Held, Verdict, inside, look, runtime};
-use keylane_tests::small::{self, Small};
+use keylane_engine::disk::sim::CrashStyle;
+use keylane_tests::held::{Held, Stamp, Verdict, inside, look, runtime};
+use keylane_tests::small::{
+    Small, Tally, flip_bytes, small_directory, swap_commits, twin_directory, zero_blocks,
+};
 
-#[derive(Debug, Default)]
-struct Tally {
-    same: usize,
-    refused: usize,
-    cut: usize,
-    /// What must not be, with the place.
-    findings: Vec<String>,
-}
-
-/// Flips one bit in every byte whose number leaves `rest` when divided by `step`.
-fn flip(small: &Small, step: u64, rest: u64) -> Tally {
-    let runtime = runtime();
-    let mut tally = Tally::default();
-    for path in small.disk.paths() {
-        let len = small.disk.content(&path).expect("listed").len() as u64;
-        for at in (0..len).filter(|at| at % step == rest) {
-            let image = small.disk.crash_image(0, CrashStyle::AllDropped);
-            image.flip_bit(&path, at, (at / step % 8) as u8).expect("listed");
-            match inside(&runtime, look(&image, &small.held)) {
-                Verdict::Same => tally.same += 1,
-                Verdict::Refused(errors) if errors.iter().all(|e| names_a_place(e)) => tally.refused += 1,
-                Verdict::Shorter(batches) if path == small.tail && batches == small.without_last => {
-                    tally.cut += 1;
-                }
-                other => tally.findings.push(format!("byte {at} of {path}: {other:?}")),
-            }
-        }
-    }
-    tally
-}
-
-fn names_a_place(error: &str) -> bool {
-    let file = ["keylane.format", "catalog", "checkpoint", ".log", ".idx", "segment "];
-    error.contains("damaged at") && file.iter().any(|name| error.contains(name))
+fn assert_sound(tally: &Tally) {
+    let findings = &tally.findings;
+    assert!(findings.is_empty(), "{} findings: {:#?}", findings.len(), &findings[..findings.len().min(5)]);
 }
 
 #[test]
 fn a_flipped_bit_in_any_byte_is_an_error_or_the_same_records() {
     let threads: u64 = 2;
-    let tallies = thread::scope(|scope| {
-        let run = |rest| scope.spawn(move || flip(&small::small_directory(), threads, rest));
-        let started: Vec<_> = (0..threads).map(run).collect();
-        started.into_iter().map(|thread| thread.join().expect("no panic")).collect::<Vec<_>>()
-    });
     let mut total = Tally::default();
-    for tally in tallies {
-        total.same += tally.same;
-        total.refused += tally.refused;
-        total.cut += tally.cut;
-        total.findings.extend(tally.findings);
-    }
-    let Tally { same, refused, cut, findings } = total;
+    thread::scope(|scope| {
+        let run = |rest| scope.spawn(move || flip_bytes(&small_directory(), "", threads, rest));
+        let started: Vec<_> = (0..threads).map(run).collect();
+        for thread in started {
+            total.add(thread.join().expect("no panic"));
+        }
+    });
+    let Tally { same, refused, cut, .. } = total;
     println!("byte flip: {same} the same, {refused} refused, {cut} cut the last commit");
-    assert!(
-        findings.is_empty(),
-        "{} findings, first: {:#?}",
-        findings.len(),
-        &findings[..findings.len().min(5)]
-    );
+    assert_sound(&total);
     assert!(same > 1000 && refused > 1000, "{same} the same, {refused} refused");
-    // The last commit has one block at most, and the exception is for it alone.
+    // The last commit has one block, and the exception is for it alone.
     assert!((1..=4096).contains(&cut), "{cut} cut the last commit");
 }
 
-/// Negative control: a directory that has lost a commit before the last, or the last two, is found out.
+#[test]
+fn a_zeroed_block_is_an_error_or_the_same_records() {
+    let total = zero_blocks(&small_directory());
+    assert_sound(&total);
+    assert!(total.refused > 5 && total.cut == 1, "{total:?}");
+}
+
+#[test]
+fn exchanged_commits_are_an_error() {
+    let total = swap_commits(&twin_directory());
+    assert_sound(&total);
+    assert!(total.refused > 50 && total.same == 0, "{total:?}");
+}
+
+/// Negative control: a directory that holds less, or something else, than was acknowledged is found out.
 #[test]
 fn a_shorter_or_other_directory_is_a_finding() {
     let runtime = runtime();
-    let Small { disk, held, without_last, .. } = small::small_directory();
+    let Small { disk, held, without_last, .. } = small_directory();
     let verdict = |held: &Held| {
-        let image: SimDisk = disk.crash_image(0, CrashStyle::AllDropped);
+        let image = disk.crash_image(0, CrashStyle::AllDropped);
         inside(&runtime, look(&image, held))
     };
     assert_eq!(verdict(&held), Verdict::Same);
@@ -89,7 +62,7 @@ fn a_shorter_or_other_directory_is_a_finding() {
     let mut more = held.clone();
     for stamps in more.logs.values_mut() {
         let last = *stamps.last().expect("batches");
-        stamps.push(keylane_tests::held::Stamp { offset: last.end(), ..last });
+        stamps.push(Stamp { offset: last.end(), ..last });
     }
     let there: BTreeMap<u32, usize> = held.logs.iter().map(|(log, stamps)| (*log, stamps.len())).collect();
     assert_eq!(verdict(&more), Verdict::Shorter(there.clone()));

@@ -29,6 +29,7 @@ use crate::disk::{Disk, DiskFile, read_exact_at};
 use crate::error::OpenError;
 use crate::ids::{CommitSeq, Generation, LogId, ShardId};
 use crate::partition::{Partition, Run};
+use crate::planted::{self, Bug};
 use crate::record_batch::RecordBatch;
 
 use super::checkpoint::{Checkpoint, LogState, LogStates};
@@ -123,7 +124,8 @@ pub async fn recover<D: Disk>(
             removed = true;
         }
         if !generation.is_sorted() {
-            recovery.out.next_generation = recovery.out.next_generation.max(generation.next());
+            let next = if planted::is(Bug::OldSegmentUsedAgain) { generation } else { generation.next() };
+            recovery.out.next_generation = recovery.out.next_generation.max(next);
         }
     }
     recovery.out.next_generation = recovery.out.next_generation.max(Generation(checkpoint.through + 1));
@@ -292,7 +294,10 @@ impl<D: Disk> Recovery<'_, D> {
             scan.add(&header, &entries);
         }
         let (position, seq) = (scan.sealed.data_end, scan.sealed.next_seq);
-        if let Some(at) = scanner.find_commit(position, |h| h.durable_below > seq).await? {
+        if let Some(at) = scanner
+            .find_commit(position, |h| h.durable_below > seq && !planted::is(Bug::DamageTakenForEnd))
+            .await?
+        {
             let what = format!("commit {seq} is invalid, but the commit at {at} says that it was durable");
             return Err(OpenError::damaged(path, position, what));
         }
@@ -483,6 +488,9 @@ impl<F: DiskFile> Scanner<F> {
         let Some(bytes) = self.bytes(position, header.total_len()).await? else { return Ok(None) };
         match check_commit_but(&header, &bytes, dead) {
             Ok(entries) => Ok(Some((header, bytes, entries))),
+            Err(what) if planted::is(Bug::TornTailRefused) => {
+                Err(OpenError::damaged(self.path.clone(), position, what.to_string()))
+            }
             Err(what) => {
                 tracing::warn!(segment = self.path, position, seq, %what, "invalid commit");
                 Ok(None)

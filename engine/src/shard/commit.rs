@@ -15,6 +15,7 @@ use crate::disk::{Disk, DiskFile, write_all_at};
 use crate::ids::CommitSeq;
 use crate::log::chunk::Slotted;
 use crate::log::format::Place;
+use crate::planted::{self, Bug};
 
 use super::{InFlight, Inner, State, roll};
 
@@ -41,11 +42,18 @@ pub(super) async fn worker<D: Disk>(inner: Rc<Inner<D>>) {
                 inner.work.notify_waiters();
             }
             Step::Write { file, bytes, position, seq } => {
-                if let Err(e) = write_all_at(&file, bytes, position).await {
+                if let Err(e) = planted::impatient(write_all_at(&file, bytes, position)).await
+                    && !planted::is(Bug::WriteErrorIgnored)
+                {
                     inner.fail(&format!("writing commit {seq}"), e);
                     continue;
                 }
-                if let Err(e) = file.sync().await {
+                if planted::is(Bug::AckBeforeFlush) {
+                    inner.finish(seq);
+                }
+                if let Err(e) = file.sync().await
+                    && !(planted::is(Bug::FlushRetried) && file.sync().await.is_ok())
+                {
                     inner.fail(&format!("flushing commit {seq}"), e);
                     continue;
                 }
@@ -143,6 +151,9 @@ impl<D: Disk> Inner<D> {
         let state = &mut *guard;
         if let Some(commit) = state.in_flight.iter_mut().find(|c| c.seq == seq) {
             commit.done = true;
+        }
+        if planted::is(Bug::CompletionOrder) {
+            state.in_flight.iter_mut().for_each(|c| c.done |= c.seq < seq);
         }
         let mut advanced = false;
         while state.in_flight.front().is_some_and(|c| c.done) {

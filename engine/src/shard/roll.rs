@@ -17,6 +17,7 @@ use crate::ids::{CommitSeq, Generation, LogId};
 use crate::log::files;
 use crate::log::format::SegmentHeader;
 use crate::log::recovery::Identity;
+use crate::planted::{self, Bug};
 
 use super::{Inner, State, seal};
 
@@ -77,7 +78,9 @@ pub(super) async fn create_segment<D: Disk>(
     let header = SegmentHeader { directory: identity.directory, shard: identity.shard, generation };
     write_all_at(&file, files::padded(&header.encode()), 0).await?;
     file.sync().await?;
-    disk.sync_dir(&dir).await?;
+    if !planted::is(Bug::NameNotFlushed) {
+        disk.sync_dir(&dir).await?;
+    }
     let len = file.size().await?;
     Ok((file, len))
 }

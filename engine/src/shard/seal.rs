@@ -10,6 +10,7 @@ use crate::ids::{CommitSeq, Generation, LogId};
 use crate::log::files;
 use crate::log::index::{self, IndexEntry, Sealed};
 use crate::log::recovery::SealedSegment;
+use crate::planted::{self, Bug};
 
 use super::manifest::Base;
 use super::roll::{Active, Next};
@@ -142,6 +143,12 @@ async fn sealer<D: Disk>(inner: Rc<Inner<D>>) {
         match result {
             Ok(()) => inner.roll.notify_waiters(),
             Err(e) if no_space(&e) => {
+                if planted::is(Bug::FullTakenForSealed)
+                    && inner.state.borrow_mut().seal_jobs.pop_front().is_some()
+                {
+                    inner.state.borrow_mut().unsealed -= 1;
+                    continue;
+                }
                 if stop {
                     // A stop does not wait for somebody to make space.
                     let shard = inner.identity.shard.0;
