@@ -77,6 +77,8 @@ pub struct Tally {
     pub recoveries: u64,
     /// Recoveries that a crash cut short.
     pub interrupted: u64,
+    /// Images of which the recovery was begun twice before it was let finish.
+    pub twice: u64,
     /// Batches compared byte for byte.
     pub compared: u64,
 }
@@ -89,6 +91,7 @@ impl Tally {
         self.images += other.images;
         self.recoveries += other.recoveries;
         self.interrupted += other.interrupted;
+        self.twice += other.twice;
         self.compared += other.compared;
     }
 }
@@ -113,10 +116,14 @@ impl Checker<'_> {
     /// Checks one image in one of several ways, drawn by `rng`.
     pub fn check(&self, image: SimDisk, snapshot: &Snapshot, rng: &mut Rng) -> Result<(), Finding> {
         self.tally.borrow_mut().images += 1;
-        let image = match rng.one_in(4) {
-            true => self.interrupt(image, rng)?,
-            false => image,
-        };
+        let mut image = image;
+        if rng.one_in(4) {
+            image = self.interrupt(image, rng)?;
+            if rng.one_in(2) {
+                image = self.interrupt(image, rng)?;
+                self.tally.borrow_mut().twice += 1;
+            }
+        }
         let depth = if rng.one_in(DEEP_1_IN) { Depth::Whole } else { Depth::End };
         let found = self.observe(&image, snapshot, &BTreeMap::new(), depth)?;
         if !rng.one_in(4) {
