@@ -174,8 +174,10 @@ async fn look_at_log(
 pub struct Author {
     /// The open directory.
     pub engine: Engine,
-    /// What was acknowledged so far.
+    /// What was appended so far: all of it acknowledged, unless an append failed.
     pub held: Held,
+    /// Batches of each log that were acknowledged.
+    pub acked: BTreeMap<u32, usize>,
     rng: Rng,
 }
 
@@ -183,7 +185,8 @@ impl Author {
     /// Opens a directory that holds `held`, formats an empty one with `shards` shards.
     pub async fn open(disk: &SimDisk, shards: u16, held: Held, seed: u64) -> Result<Self, String> {
         let engine = Engine::open(disk, shards, &small()).await.map_err(|e| e.to_string())?;
-        Ok(Self { engine, held, rng: Rng::new(seed) })
+        let acked = held.logs.iter().map(|(log, stamps)| (*log, stamps.len())).collect();
+        Ok(Self { engine, held, acked, rng: Rng::new(seed) })
     }
 
     /// Creates a topic.
@@ -221,6 +224,9 @@ impl Author {
                 return Err(format!("{:?}", shard.failure()));
             }
         }
+        for log in logs {
+            self.acked.insert(*log, self.held.logs[log].len());
+        }
         Ok(())
     }
 
@@ -238,10 +244,16 @@ impl Author {
 
     /// Closes all shards.
     pub async fn close(self) -> Result<Held, String> {
+        self.stop().await?;
+        Ok(self.held)
+    }
+
+    /// Closes all shards, and keeps the list of what was sent and acknowledged.
+    pub async fn stop(&self) -> Result<(), String> {
         for shard in &self.engine.shards {
             shard.close().await.map_err(|e| e.to_string())?;
         }
-        Ok(self.held)
+        Ok(())
     }
 
     fn make(&mut self, log: u32) -> Vec<u8> {
