@@ -96,8 +96,14 @@ pub async fn write_all_at<F: DiskFile>(file: &F, mut bytes: Bytes, mut pos: u64)
 
 /// Reads exactly `len` bytes (whole blocks) at `pos`.
 pub async fn read_exact_at<F: DiskFile>(file: &F, pos: u64, len: usize) -> io::Result<Bytes> {
+    read_exact_into(file, pos, AlignedBuf::uninit(len)).await
+}
+
+/// Reads exactly as many bytes (whole blocks) at `pos` as `buf` has room for.
+pub async fn read_exact_into<F: DiskFile>(file: &F, pos: u64, buf: AlignedBuf) -> io::Result<Bytes> {
+    let len = buf.capacity();
     assert!(pos.is_multiple_of(BLOCK as u64) && len.is_multiple_of(BLOCK), "unaligned read");
-    let (result, buf) = file.read_at(AlignedBuf::uninit(len), pos).await;
+    let (result, buf) = file.read_at(buf, pos).await;
     let n = result?;
     if n >= len {
         return Ok(buf.into_bytes().slice(..len));

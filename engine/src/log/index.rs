@@ -48,6 +48,13 @@ pub struct IndexEntry {
     pub max_timestamp: i64,
 }
 
+impl IndexEntry {
+    /// Offset after the last one it spans.
+    pub fn end(&self) -> Offset {
+        self.base_offset + u64::from(self.span)
+    }
+}
+
 /// What a segment is, as its index and the checkpoint state it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sealed {

@@ -17,8 +17,8 @@ use crate::ids::{Generation, LogId, Offset};
 use super::read::Batches;
 
 const FILES_MAX: usize = 64;
-/// Stretches that lie ready for one reader at most.
-const READY_MAX: usize = 2;
+/// Stretches ahead of one reader at most.
+const STRETCHES_MAX: usize = 3;
 /// Readers that are remembered.
 const READERS_MAX: usize = 16 << 10;
 
@@ -36,17 +36,38 @@ pub(super) struct ColdCache<F> {
     coming: HashMap<Place, Rc<Notify>>,
     ahead: HashMap<LogId, Ahead>,
     ahead_bytes: usize,
+    epochs: u64,
     readers: usize,
 }
 
-/// What was read ahead of one reader.
+/// What is read ahead of one reader.
 struct Ahead {
+    /// Tells this reader from one before it.
+    epoch: u64,
     /// Where the reader is expected next.
     next: Offset,
     /// Where reading ahead goes on.
     end: Offset,
-    ready: VecDeque<Batches>,
-    reading: Option<Rc<Notify>>,
+    /// Somebody looks where the stretch at `end` lies.
+    looking: Option<Rc<Notify>>,
+    /// Stretches in order, read or being read.
+    stretches: VecDeque<Stretch>,
+}
+
+struct Stretch {
+    from: Offset,
+    batches: Option<Batches>,
+    done: Rc<Notify>,
+}
+
+impl Ahead {
+    fn bytes(&self) -> usize {
+        self.stretches.iter().filter_map(|s| s.batches.as_ref()).map(|b| b.bytes).sum()
+    }
+
+    fn wake(&self) {
+        self.stretches.iter().map(|s| &s.done).chain(&self.looking).for_each(|n| n.notify_waiters());
+    }
 }
 
 /// What a reader finds.
@@ -70,6 +91,7 @@ impl<F: Clone> ColdCache<F> {
             coming: HashMap::new(),
             ahead: HashMap::new(),
             ahead_bytes: 0,
+            epochs: 0,
             readers: 0,
         }
     }
@@ -112,63 +134,84 @@ impl<F: Clone> ColdCache<F> {
         }
     }
 
-    /// What was read ahead for a reader at `offset`; at most `bytes_max` bytes of it.
-    pub fn take_ahead(&mut self, log: LogId, offset: Offset, bytes_max: usize) -> Found {
+    /// What was read ahead for a reader at `offset`: at most `bytes_max` bytes of it, but for one batch if
+    /// it `must` have one.
+    pub fn take_ahead(&mut self, log: LogId, offset: Offset, bytes_max: usize, must: bool) -> Found {
         let Some(ahead) = self.ahead.get_mut(&log) else { return Found::Nothing { reads_on: false } };
         if ahead.next != offset {
             return Found::Nothing { reads_on: false };
         }
-        if let Some(first) = ahead.ready.front_mut() {
-            let batches = first.split_front(bytes_max);
-            if first.slices.is_empty() {
-                ahead.ready.pop_front();
-            }
-            ahead.next = batches.next_offset;
-            self.ahead_bytes -= batches.bytes;
-            return Found::Ready(batches);
+        let Some(stretch) = ahead.stretches.front_mut() else {
+            return match &ahead.looking {
+                Some(looking) => Found::Coming(Rc::clone(looking)),
+                None => Found::Nothing { reads_on: true },
+            };
+        };
+        let Some(first) = &mut stretch.batches else { return Found::Coming(Rc::clone(&stretch.done)) };
+        if !must && first.first_len() > bytes_max {
+            return Found::Ready(Batches { next_offset: offset, ..Batches::default() });
         }
-        match &ahead.reading {
-            Some(reading) => Found::Coming(Rc::clone(reading)),
-            None => Found::Nothing { reads_on: true },
+        let batches = first.split_front(bytes_max);
+        if first.slices.is_empty() {
+            ahead.stretches.pop_front();
         }
+        ahead.next = batches.next_offset;
+        self.ahead_bytes -= batches.bytes;
+        Found::Ready(batches)
     }
 
     /// A reader will go on at `next`.
     pub fn expect(&mut self, log: LogId, next: Offset) {
         if self.ahead.len() >= READERS_MAX && !self.ahead.contains_key(&log) {
-            self.ahead.retain(|_, a| a.reading.is_some() || !a.ready.is_empty());
+            self.ahead.retain(|_, a| a.looking.is_some() || !a.stretches.is_empty());
         }
-        let fresh = Ahead { next, end: next, ready: VecDeque::new(), reading: None };
-        if let Some(old) = self.ahead.insert(log, fresh) {
-            self.ahead_bytes -= old.ready.iter().map(|b| b.bytes).sum::<usize>();
-            if let Some(reading) = old.reading {
-                reading.notify_waiters();
-            }
-        }
+        self.forget_log(log);
+        self.epochs += 1;
+        let epoch = self.epochs;
+        let ahead = Ahead { epoch, next, end: next, looking: None, stretches: VecDeque::new() };
+        self.ahead.insert(log, ahead);
     }
 
-    /// Where to read ahead for a partition, if there is room and nobody does.
-    pub fn begin_ahead(&mut self, log: LogId, bytes: usize) -> Option<Offset> {
+    /// Where to read ahead for a partition, if there is room and nobody looks already.
+    pub fn begin_ahead(&mut self, log: LogId, bytes: usize) -> Option<(u64, Offset)> {
         let room = self.ahead_bytes + bytes <= self.bytes_max / 2;
         let ahead = self.ahead.get_mut(&log)?;
-        if !room || ahead.reading.is_some() || ahead.ready.len() >= READY_MAX {
+        if !room || ahead.looking.is_some() || ahead.stretches.len() >= STRETCHES_MAX {
             return None;
         }
-        ahead.reading = Some(Rc::new(Notify::new()));
-        Some(ahead.end)
+        ahead.looking = Some(Rc::new(Notify::new()));
+        Some((ahead.epoch, ahead.end))
     }
 
-    /// What was read ahead from `from` on; nothing if in vain. `false`: nobody waits for it any more.
-    pub fn end_ahead(&mut self, log: LogId, from: Offset, batches: Option<Batches>) -> bool {
-        let Some(ahead) = self.ahead.get_mut(&log).filter(|a| a.end == from) else { return false };
-        if let Some(reading) = ahead.reading.take() {
-            reading.notify_waiters();
-        }
-        let Some(batches) = batches.filter(|b| !b.slices.is_empty()) else { return false };
-        ahead.end = batches.next_offset;
-        self.ahead_bytes += batches.bytes;
-        ahead.ready.push_back(batches);
+    /// The stretch that was looked for goes up to `next`, and is being read. `None`: there is none.
+    /// `false`: nobody waits for it any more.
+    pub fn found_ahead(&mut self, log: LogId, epoch: u64, next: Option<Offset>) -> bool {
+        let Some(ahead) = self.ahead.get_mut(&log).filter(|a| a.epoch == epoch) else { return false };
+        let Some(looking) = ahead.looking.take() else { return false };
+        let Some(next) = next.filter(|next| *next > ahead.end) else {
+            looking.notify_waiters();
+            return false;
+        };
+        ahead.stretches.push_back(Stretch { from: ahead.end, batches: None, done: Rc::clone(&looking) });
+        ahead.end = next;
         true
+    }
+
+    /// The stretch from `from` on has been read; `None`: in vain, the reader will meet the error itself.
+    pub fn end_ahead(&mut self, log: LogId, epoch: u64, from: Offset, batches: Option<Batches>) {
+        let Some(ahead) = self.ahead.get_mut(&log).filter(|a| a.epoch == epoch) else { return };
+        let Some(at) = ahead.stretches.iter().position(|s| s.from == from) else { return };
+        ahead.stretches[at].done.notify_waiters();
+        match batches.filter(|b| !b.slices.is_empty()) {
+            Some(batches) => {
+                self.ahead_bytes += batches.bytes;
+                ahead.stretches[at].batches = Some(batches);
+            }
+            None => {
+                let next = ahead.next;
+                self.expect(log, next);
+            }
+        }
     }
 
     /// A reader has found a place and goes to read it.
@@ -201,10 +244,8 @@ impl<F: Clone> ColdCache<F> {
     /// Drops what was read ahead of a partition.
     pub fn forget_log(&mut self, log: LogId) {
         if let Some(old) = self.ahead.remove(&log) {
-            self.ahead_bytes -= old.ready.iter().map(|b| b.bytes).sum::<usize>();
-            if let Some(reading) = old.reading {
-                reading.notify_waiters();
-            }
+            self.ahead_bytes -= old.bytes();
+            old.wake();
         }
     }
 }

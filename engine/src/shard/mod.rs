@@ -47,6 +47,9 @@ pub use read::{Batches, Cached};
 /// Free chunks kept for reuse: few, so that the one that is taken was used a moment ago.
 const FREE_CHUNKS: usize = 3;
 
+/// Free buffers of cold reads kept for reuse.
+const READ_BUFFERS: usize = 4;
+
 /// Limits and sizes of one shard.
 #[derive(Debug, Clone)]
 pub struct ShardOptions {
@@ -194,6 +197,7 @@ struct Inner<D: Disk> {
     dir: String,
     options: ShardOptions,
     pool: Pool,
+    read_pool: Pool,
     state: RefCell<State<D::File>>,
     cold: RefCell<cold::ColdCache<D::File>>,
     manifest: tokio::sync::Mutex<()>,
@@ -335,6 +339,7 @@ impl<D: Disk> Shard<D> {
             dir,
             options,
             pool,
+            read_pool: Pool::new(read::READ_BUFFER_BYTES, READ_BUFFERS),
             state: RefCell::new(state),
             cold: RefCell::new(cold::ColdCache::new(cold_cache_bytes)),
             manifest: tokio::sync::Mutex::default(),

@@ -10,8 +10,8 @@
 
 use bytes::Bytes;
 
-use crate::aligned::{BLOCK, round_down, round_up};
-use crate::disk::{Disk, DiskFile, read_exact_at};
+use crate::aligned::{AlignedBuf, BLOCK, round_down, round_up};
+use crate::disk::{Disk, DiskFile, read_exact_at, read_exact_into};
 use crate::error::ReadError;
 use crate::ids::{Generation, Offset};
 use crate::log::files;
@@ -24,13 +24,17 @@ use super::cold::Found;
 use super::{Counters, Inner, PartitionRef, Shard, State};
 
 /// Largest single read, unless one batch is larger.
-const READ_BYTES_MAX: u64 = 2 << 20;
+const READ_BYTES_MAX: u64 = READ_BUFFER_BYTES as u64 - BLOCK as u64;
+/// Memory that such a read uses, again and again.
+pub(super) const READ_BUFFER_BYTES: usize = 2 << 20;
+/// Reads of less than this take memory of their own, so that little data does not hold much.
+const POOLED_BYTES_MIN: usize = 512 << 10;
 /// Smaller reads go through pieces of this size.
 const PIECE_BYTES: u64 = 128 << 10;
 /// Of an index, a piece of this size.
 const INDEX_PIECE_BYTES: u64 = 64 << 10;
 /// Read ahead of a reader at once.
-const AHEAD_BYTES: usize = 2 << 20;
+const AHEAD_BYTES: usize = READ_BYTES_MAX as usize - BLOCK;
 /// Stretches joined into one answer.
 const PARTS_MAX: usize = 16;
 /// Times that a place is looked up again because the segment was written anew or freed meanwhile.
@@ -68,6 +72,11 @@ impl Batches {
         self.bytes += slice.len();
         self.next_offset = next_offset;
         self.slices.push(slice);
+    }
+
+    /// Bytes of the first batch.
+    pub(super) fn first_len(&self) -> usize {
+        self.slices.first().and_then(|s| record_batch::total_len(s)).unwrap_or(0)
     }
 
     /// Takes whole batches from the front, at least one, and at most `bytes_max` bytes of them.
@@ -134,7 +143,9 @@ impl<D: Disk> Shard<D> {
             let left = bytes_max.saturating_sub(out.bytes);
             let part = match self.read_cached(at, out.next_offset, left)? {
                 Cached::Here(part) => part,
-                Cached::OnDisk => self.read_cold(at, out.next_offset, left).await?,
+                // Too little for the effort.
+                Cached::OnDisk if left < bytes_max / 8 => break,
+                Cached::OnDisk => self.read_cold(at, out.next_offset, left, out.slices.is_empty()).await?,
             };
             let fits = out.slices.is_empty() || part.bytes <= left;
             if part.slices.is_empty() || !fits {
@@ -155,9 +166,10 @@ impl<D: Disk> Shard<D> {
         at: PartitionRef,
         offset: Offset,
         bytes_max: usize,
+        must: bool,
     ) -> Result<Batches, ReadError> {
         loop {
-            let found = self.inner.cold.borrow_mut().take_ahead(at.log(), offset, bytes_max);
+            let found = self.inner.cold.borrow_mut().take_ahead(at.log(), offset, bytes_max, must);
             let reads_on = match found {
                 Found::Ready(batches) => {
                     self.inner.state.borrow().check_range(at, offset)?;
@@ -179,20 +191,28 @@ impl<D: Disk> Shard<D> {
         }
     }
 
-    /// Reads the next stretch for somebody who reads on, in the background.
+    /// Reads the next stretches for somebody who reads on, in the background: while one is being read, the
+    /// next is looked for.
     fn read_ahead(&self, at: PartitionRef) {
-        let Some(from) = self.inner.cold.borrow_mut().begin_ahead(at.log(), AHEAD_BYTES) else { return };
+        let log = at.log();
+        let Some((epoch, from)) = self.inner.cold.borrow_mut().begin_ahead(log, AHEAD_BYTES) else { return };
         let shard = self.clone();
         tokio::task::spawn_local(async move {
-            let in_memory = matches!(shard.read_cached(at, from, 1), Ok(Cached::Here(_)) | Err(_));
-            let batches = match in_memory {
-                true => None,
-                // An error is met again by the reader when it comes here.
-                false => shard.read_disk(at, from, AHEAD_BYTES).await.ok(),
-            };
-            if shard.inner.cold.borrow_mut().end_ahead(at.log(), from, batches) {
+            let cold = &shard.inner.cold;
+            cold.borrow_mut().enter();
+            // What is in memory needs no reading ahead; an error is met again by the reader itself.
+            let in_memory = !matches!(shard.read_cached(at, from, 1), Ok(Cached::OnDisk));
+            let located = if in_memory { None } else { shard.locate(at, from, AHEAD_BYTES).await.ok() };
+            let next = located.as_ref().and_then(|l| l.last()).map(|l| l.entry.end());
+            if cold.borrow_mut().found_ahead(log, epoch, next) {
                 shard.read_ahead(at);
+                let batches = match located {
+                    Some(located) => shard.inner.fetch(&located, from).await.ok(),
+                    None => None,
+                };
+                cold.borrow_mut().end_ahead(log, epoch, from, batches);
             }
+            cold.borrow_mut().leave();
         });
     }
 
@@ -625,7 +645,9 @@ impl<D: Disk> Inner<D> {
         let file = self.open_file(generation, index, at).await?;
         Counters::add(&self.counters.disk_reads, 1);
         let io = |cause| ReadError::Io { shard: self.identity.shard, generation, position: at, cause };
-        read_exact_at(&file, at, len).await.map_err(io)
+        let pooled = (POOLED_BYTES_MIN..=READ_BUFFER_BYTES).contains(&len);
+        let buf = if pooled { self.read_pool.take().split_front(len) } else { AlignedBuf::uninit(len) };
+        read_exact_into(&file, at, buf).await.map_err(io)
     }
 
     async fn open_file(&self, generation: Generation, index: bool, at: u64) -> Result<D::File, ReadError> {
