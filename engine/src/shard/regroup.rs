@@ -81,7 +81,7 @@ async fn regroup<D: Disk>(inner: &Rc<Inner<D>>, generation: Generation, pace: &m
     let Some(data) = load_data(inner, &old.sealed, pace).await? else { return Ok(()) };
     let Some(number) = inner.take_sorted_number() else { return Ok(()) };
     let mut writer = SortedWriter::create(inner, number, old.sealed.data_end).await?;
-    let written = copy(inner, &groups, &data, &mut writer, pace).await;
+    let written = copy(inner, generation, &groups, &data, &mut writer, pace).await;
     drop(data);
     let index = match written {
         Ok(true) => writer.finish(inner).await,
@@ -163,6 +163,7 @@ async fn load_data<D: Disk>(
 /// Copies the groups. `false`: the shard ends, or a batch is damaged.
 async fn copy<D: Disk>(
     inner: &Rc<Inner<D>>,
+    generation: Generation,
     groups: &Grouped,
     data: &[Bytes],
     writer: &mut SortedWriter<D>,
@@ -174,12 +175,20 @@ async fn copy<D: Disk>(
         for entry in group {
             let raw = piece(data, entry, &mut joined);
             let expected = expected(*log, entry);
-            if raw.is_none_or(|raw| check_entry(&expected, raw).is_err()) {
+            let good = raw.filter(|raw| check_entry(&expected, raw).is_ok());
+            let Some(raw) = good else {
+                // Deleted meanwhile, and its space given back or used again?
+                let state = inner.state.borrow();
+                if !state.segments.contains_key(&generation) {
+                    return Ok(false);
+                }
+                if state.start_of(*log).is_none_or(|start| entry.end() <= start) {
+                    continue;
+                }
                 let at = entry.position;
-                tracing::error!(log = log.0, at, "a batch is damaged: its segment is not regrouped");
+                tracing::error!(%generation, at, "a batch is damaged: its segment is not regrouped");
                 return Ok(false);
-            }
-            let Some(raw) = raw else { return Ok(false) };
+            };
             if !writer.fits(raw.len()) {
                 if !pace.turn(inner).await {
                     return Ok(false);

@@ -152,7 +152,8 @@ impl<F> State<F> {
     fn roll_if_old(&mut self, now_ms: i64) {
         let too_old = |&(slot, log): &(u32, LogId)| {
             let partition = self.get(PartitionRef { slot, log })?;
-            let first = partition.tail.iter().find(|b| b.seq >= self.active.first_seq)?;
+            let from = partition.tail.partition_point(|b| b.seq < self.active.first_seq);
+            let first = partition.tail.get(from)?;
             let age = u64::try_from(now_ms.saturating_sub(first.max_timestamp)).unwrap_or(0);
             Some(first.max_timestamp >= 0 && age > partition.config.segment_ms)
         };
