@@ -120,6 +120,11 @@ impl AlignedBuf {
         Self { region: Arc::new(Region { memory: Some(memory), home: None }), start: 0, end, init: 0 }
     }
 
+    /// Holds the memory alive, whatever becomes of the buffer.
+    pub(crate) fn memory(&self) -> impl Sized + use<> {
+        Arc::clone(&self.region)
+    }
+
     /// Bytes that can be held.
     pub fn capacity(&self) -> usize {
         self.end - self.start

@@ -2,9 +2,14 @@
 //!
 //! Must be used on a thread that runs a `tokio-uring` runtime. Directory operations and size changes
 //! are rare and short; they are plain system calls.
+//!
+//! When a runtime ends with transfers under way, `tokio-uring` frees their buffers although the kernel still
+//! uses them. So each transfer holds its memory a second time, and lets go of it only when it has
+//! completed: what is under way when the runtime ends is never freed.
 
 use std::fs::{self, OpenOptions};
 use std::io;
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -112,11 +117,25 @@ impl DiskFile for UringFile {
     }
 
     async fn read_at(&self, buf: AlignedBuf, pos: u64) -> (io::Result<usize>, AlignedBuf) {
-        self.ring.read_at(buf, pos).await
+        let ring = Rc::clone(&self.ring);
+        // A task of its own: it goes on when nobody waits for it any more, and ends only with the runtime.
+        let read = tokio::task::spawn_local(async move {
+            let memory = ManuallyDrop::new(buf.memory());
+            let done = ring.read_at(buf, pos).await;
+            drop(ManuallyDrop::into_inner(memory));
+            done
+        });
+        match read.await {
+            Ok(done) => done,
+            Err(e) => (Err(io::Error::other(e)), AlignedBuf::uninit(0)),
+        }
     }
 
     async fn write_at(&self, bytes: Bytes, pos: u64) -> io::Result<usize> {
-        self.ring.write_at(bytes, pos).submit().await.0
+        let memory = ManuallyDrop::new(bytes.clone());
+        let done = self.ring.write_at(bytes, pos).submit().await;
+        drop(ManuallyDrop::into_inner(memory));
+        done.0
     }
 
     async fn sync(&self) -> io::Result<()> {

@@ -1,0 +1,225 @@
+//! Deletion by size, by age and on request, and segments written anew, on the real disk: the space comes
+//! back, what is kept is as it was sent, and a restart changes nothing.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::HashSet;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use keylane_engine::disk::uring::UringDisk;
+use keylane_engine::record_batch::{self, build};
+use keylane_engine::shard::{CommitState, PartitionRef, Shard, ShardOptions};
+use keylane_engine::{AppendError, LogConfig, LogId, ReadError, ShardId, TrimError};
+
+type UringShard = Shard<UringDisk>;
+
+const SEGMENT: u64 = 256 << 10;
+
+fn options() -> ShardOptions {
+    ShardOptions {
+        segment_bytes: SEGMENT,
+        chunk_bytes: 32 << 10,
+        tail_cache_bytes: 64 << 10,
+        uncommitted_bytes_max: 64 << 10,
+        ..ShardOptions::default()
+    }
+}
+
+async fn open(root: &Path, logs: &[u32]) -> UringShard {
+    let live: HashSet<_> = logs.iter().map(|l| LogId(*l)).collect();
+    Shard::open(UringDisk::new(root, true), [1; 16], ShardId(0), &live, options()).await.unwrap()
+}
+
+/// One record in a batch of 8 KiB or so, with its number in it.
+fn batch(log: u32, i: u64) -> Vec<u8> {
+    let value = vec![i as u8; 8000 + (i as usize * 37) % 400];
+    build(&[(format!("{log}/{i}").as_bytes(), &value)], 1_000 + i as i64)
+}
+
+async fn append(shard: &UringShard, at: PartitionRef, from: u64, to: u64) {
+    for i in from..to {
+        let seq = loop {
+            match shard.append(at, &batch(at.log().0, i)) {
+                Ok(done) => break done.seq,
+                Err(AppendError::Busy) => shard.space().await,
+                Err(e) => panic!("{e}"),
+            }
+        };
+        if i % 4 == 3 || i + 1 == to {
+            assert_eq!(shard.committed(seq).await, CommitState::Durable);
+        }
+    }
+}
+
+/// Everything from the log start offset on is there, as it was sent; returns that offset.
+async fn check(shard: &UringShard, log: u32, count: u64) -> u64 {
+    let at = shard.partition(LogId(log)).unwrap();
+    let offsets = shard.offsets(at).unwrap();
+    assert_eq!(offsets.high_watermark, count);
+    let mut offset = offsets.start;
+    while offset < count {
+        let part = shard.read(at, offset, 20_000).await.unwrap();
+        for mut rest in part.slices.iter().map(|s| &s[..]) {
+            while !rest.is_empty() {
+                let mut want = batch(log, offset);
+                record_batch::patch(&mut want, offset, 0);
+                assert_eq!(&rest[..want.len()], want, "log {log} offset {offset}");
+                (rest, offset) = (&rest[want.len()..], offset + 1);
+            }
+        }
+        assert_eq!(offset, part.next_offset);
+    }
+    if offsets.start > 0 {
+        let before = shard.read(at, offsets.start - 1, 1).await;
+        assert!(matches!(before, Err(ReadError::OutOfRange { .. })), "{before:?}");
+    }
+    offsets.start
+}
+
+/// Bytes that the files of the directory take on the disk.
+fn used(root: &Path) -> u64 {
+    std::fs::read_dir(root.join("shard-00000"))
+        .unwrap()
+        .map(|e| e.unwrap().metadata().map_or(0, |m| m.blocks() * 512))
+        .sum()
+}
+
+async fn eventually(what: &str, done: impl Fn() -> bool) {
+    for _ in 0..500 {
+        if done() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("ten seconds passed: {what}");
+}
+
+fn temp() -> tempfile::TempDir {
+    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
+}
+
+#[test]
+fn a_partition_keeps_to_its_size_while_it_is_written_to() {
+    let dir = temp();
+    let bound = 8 * SEGMENT;
+    tokio_uring::start(async {
+        let shard = open(dir.path(), &[1]).await;
+        let at = shard.partition(LogId(1)).unwrap();
+        shard.configure(at, Arc::new(LogConfig { retention_bytes: Some(bound), ..LogConfig::keep_all() }));
+        let mut most = 0;
+        for round in 0..60 {
+            append(&shard, at, round * 20, round * 20 + 20).await;
+            // Freeing is a background matter of a few flushes.
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            most = used(dir.path()).max(most);
+        }
+        // Indexes and checkpoint come on top.
+        assert!(most <= bound + SEGMENT + (256 << 10), "{most} bytes for {bound}");
+        let start = check(&shard, 1, 1200).await;
+        assert!(start > 500, "{start}");
+        let kept = (1200 - start) * 8300;
+        assert!(kept > bound / 2, "{kept} bytes kept of {bound}");
+        shard.close().await.unwrap();
+        let shard = open(dir.path(), &[1]).await;
+        assert_eq!(check(&shard, 1, 1200).await, start);
+        assert!(used(dir.path()) <= bound + SEGMENT + (256 << 10));
+    });
+}
+
+#[test]
+fn records_go_when_they_are_too_old_and_never_before() {
+    let dir = temp();
+    tokio_uring::start(async {
+        let shard = open(dir.path(), &[1, 2]).await;
+        let (one, two) = (shard.partition(LogId(1)).unwrap(), shard.partition(LogId(2)).unwrap());
+        shard.configure(one, Arc::new(LogConfig { retention_ms: Some(50), ..LogConfig::default() }));
+        append(&shard, one, 0, 100).await;
+        append(&shard, two, 0, 100).await;
+        // The newest record of partition 1 has the time 1,099.
+        shard.tend(1_050);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert_eq!(shard.offsets(one).unwrap().start, 0, "nothing is older than 50 ms at 1,050");
+        shard.tend(10_000);
+        eventually("all of partition 1 is deleted", || shard.offsets(one).unwrap().start == 100).await;
+        assert_eq!(check(&shard, 1, 100).await, 100);
+        assert_eq!(check(&shard, 2, 100).await, 0, "another partition keeps what it has");
+        append(&shard, one, 100, 110).await;
+        assert_eq!(check(&shard, 1, 110).await, 100);
+        drop(shard);
+        let shard = open(dir.path(), &[1, 2]).await;
+        assert_eq!((check(&shard, 1, 110).await, check(&shard, 2, 100).await), (100, 0));
+    });
+}
+
+#[test]
+fn deleted_on_request_is_deleted_durably_and_its_space_comes_back() {
+    let dir = temp();
+    tokio_uring::start(async {
+        let shard = open(dir.path(), &[1, 2]).await;
+        let (one, two) = (shard.partition(LogId(1)).unwrap(), shard.partition(LogId(2)).unwrap());
+        append(&shard, one, 0, 300).await;
+        append(&shard, two, 0, 5).await;
+        let before = used(dir.path());
+        assert!(matches!(shard.trim(one, 301), Err(TrimError::OutOfRange { high_watermark: 300, .. })));
+        let seq = shard.trim(one, 290).unwrap();
+        assert_eq!(shard.offsets(one).unwrap().start, 0, "not before it is durable");
+        shard.committed(seq).await;
+        assert_eq!(check(&shard, 1, 300).await, 290);
+        // Lower than it is already: as it was.
+        shard.committed(shard.trim(one, 10).unwrap()).await;
+        assert_eq!(check(&shard, 1, 300).await, 290);
+        eventually("space comes back", || used(dir.path()) < before / 2).await;
+        assert_eq!(check(&shard, 2, 5).await, 0);
+        // As after kill -9: nothing is closed.
+        drop(shard);
+        let shard = open(dir.path(), &[1, 2]).await;
+        assert_eq!((check(&shard, 1, 300).await, check(&shard, 2, 5).await), (290, 0));
+        shard.close().await.unwrap();
+    });
+}
+
+#[test]
+fn regrouped_segments_hold_the_same_before_and_after_a_restart() {
+    let dir = temp();
+    tokio_uring::start(async {
+        let logs: Vec<u32> = (1..=5).collect();
+        let shard = open(dir.path(), &logs).await;
+        for round in 0..40 {
+            for &log in &logs {
+                append(&shard, shard.partition(LogId(log)).unwrap(), round * 4, round * 4 + 4).await;
+            }
+        }
+        let counters = shard.counters();
+        eventually("segments are regrouped", || {
+            counters.regrouped.load(Ordering::Relaxed) + 2 > counters.sealed.load(Ordering::Relaxed)
+        })
+        .await;
+        assert!(counters.regrouped.load(Ordering::Relaxed) > 10);
+        for &log in &logs {
+            assert_eq!(check(&shard, log, 160).await, 0);
+        }
+        // Half of one partition goes; its stretches in the sorted segments are given back.
+        let at = shard.partition(LogId(3)).unwrap();
+        shard.committed(shard.trim(at, 80).unwrap()).await;
+        drop(shard);
+        let shard = open(dir.path(), &logs).await;
+        for &log in &logs {
+            assert_eq!(check(&shard, log, 160).await, if log == 3 { 80 } else { 0 });
+        }
+        // Without its indexes, too: they are derived, holes and all.
+        shard.close().await.unwrap();
+        for entry in std::fs::read_dir(dir.path().join("shard-00000")).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|x| x == "idx") {
+                std::fs::remove_file(path).unwrap();
+            }
+        }
+        let shard = open(dir.path(), &logs).await;
+        for &log in &logs {
+            assert_eq!(check(&shard, log, 160).await, if log == 3 { 80 } else { 0 });
+        }
+    });
+}
