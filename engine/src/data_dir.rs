@@ -51,6 +51,19 @@ impl DataDir {
     }
 
     async fn open<D: Disk>(disk: &D) -> Result<Self, OpenError> {
+        let (dir, version) = Self::read(disk).await?;
+        if version != FORMAT_VERSION {
+            // Before anything is written that an older program would misread.
+            tracing::info!("raising the data directory to format version {FORMAT_VERSION}");
+            files::replace(disk, "", FORMAT_FILE, files::padded(&dir.encode()))
+                .await
+                .map_err(OpenError::io(format!("raising the version in {FORMAT_FILE}")))?;
+        }
+        Ok(dir)
+    }
+
+    /// What is written in the directory's `keylane.format`, and its version. Changes nothing.
+    pub async fn read<D: Disk>(disk: &D) -> Result<(Self, u32), OpenError> {
         let file = disk.open(FORMAT_FILE).await.map_err(OpenError::io(format!("opening {FORMAT_FILE}")))?;
         let size = file.size().await.map_err(OpenError::io(format!("reading {FORMAT_FILE}")))?;
         if size != BLOCK as u64 {
@@ -62,15 +75,7 @@ impl DataDir {
         }
         let block =
             read_exact_at(&file, 0, BLOCK).await.map_err(OpenError::io(format!("reading {FORMAT_FILE}")))?;
-        let dir = Self::decode(&block)?;
-        if u32_le(&block, 8) != Some(FORMAT_VERSION) {
-            // Before anything is written that an older program would misread.
-            tracing::info!("raising the data directory to format version {FORMAT_VERSION}");
-            files::replace(disk, "", FORMAT_FILE, files::padded(&dir.encode()))
-                .await
-                .map_err(OpenError::io(format!("raising the version in {FORMAT_FILE}")))?;
-        }
-        Ok(dir)
+        Ok((Self::decode(&block)?, u32_le(&block, 8).unwrap_or(0)))
     }
 
     fn encode(&self) -> Vec<u8> {
@@ -127,6 +132,21 @@ impl DirLock {
             .write(true)
             .open(&path)
             .map_err(OpenError::io(format!("opening {}", path.display())))?;
+        Self::lock(file, &path, shown)
+    }
+
+    /// Locks the directory without creating anything. `None`: no process ever had it, as with a copy that
+    /// leaves the lock file out.
+    pub fn take_existing(root: &Path) -> Result<Option<Self>, OpenError> {
+        let path = root.join(LOCK_FILE);
+        match File::open(&path) {
+            Ok(file) => Self::lock(file, &path, root.display().to_string()).map(Some),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(OpenError::io(format!("opening {}", path.display()))(e)),
+        }
+    }
+
+    fn lock(file: File, path: &Path, shown: String) -> Result<Self, OpenError> {
         match rustix::fs::flock(file.as_fd(), rustix::fs::FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Self { _file: file }),
             Err(rustix::io::Errno::WOULDBLOCK) => Err(OpenError::InUse(shown)),

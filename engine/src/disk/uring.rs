@@ -27,6 +27,7 @@ use crate::aligned::AlignedBuf;
 pub struct UringDisk {
     root: Arc<PathBuf>,
     direct: bool,
+    write: bool,
 }
 
 impl UringDisk {
@@ -34,7 +35,12 @@ impl UringDisk {
     /// file systems that lack it): flushes still make writes durable, but every byte is copied once
     /// more and the page cache is used.
     pub fn new(root: impl Into<PathBuf>, direct: bool) -> Self {
-        Self { root: Arc::new(root.into()), direct }
+        Self { root: Arc::new(root.into()), direct, write: true }
+    }
+
+    /// The same, with files opened for reading only: writes fail, and a read-only copy will do.
+    pub fn read_only(root: impl Into<PathBuf>, direct: bool) -> Self {
+        Self { write: false, ..Self::new(root, direct) }
     }
 
     /// The directory.
@@ -44,7 +50,7 @@ impl UringDisk {
 
     fn options(&self) -> OpenOptions {
         let mut options = OpenOptions::new();
-        options.read(true).write(true);
+        options.read(true).write(self.write);
         if self.direct {
             options.custom_flags(libc::O_DIRECT);
         }

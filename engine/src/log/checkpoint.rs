@@ -132,6 +132,15 @@ impl Checkpoint {
         Self::decode_copy(shard, bytes).or_else(|| Self::decode_copy(shard, bytes.get(bytes.len() / 2..)?))
     }
 
+    /// Both copies in the file's content, `None` for one that is damaged. Version 1 had one: it counts twice.
+    pub fn decode_copies(shard: ShardId, bytes: &[u8]) -> [Option<Self>; 2] {
+        let first = Self::decode_copy(shard, bytes);
+        if first.is_some() && u32_le(bytes, 8) == Some(1) {
+            return [first.clone(), first];
+        }
+        [first, bytes.get(bytes.len() / 2..).and_then(|half| Self::decode_copy(shard, half))]
+    }
+
     fn decode_copy(shard: ShardId, bytes: &[u8]) -> Option<Self> {
         if u64_le(bytes, 0)? != MAGIC || u32_le(bytes, 12)? != u32::from(shard.0) {
             return None;
@@ -168,15 +177,21 @@ impl Checkpoint {
 
     /// Reads the checkpoint of a shard. `None`: there is none. `Some(None)`: it is damaged.
     pub async fn load<D: Disk>(disk: &D, dir: &str, shard: ShardId) -> io::Result<Option<Option<Self>>> {
+        let Some(bytes) = Self::load_bytes(disk, dir).await? else { return Ok(None) };
+        Ok(Some(Self::decode(shard, &bytes)))
+    }
+
+    /// The content of the checkpoint's file: empty if it cannot be a checkpoint. `None`: there is none.
+    pub async fn load_bytes<D: Disk>(disk: &D, dir: &str) -> io::Result<Option<Bytes>> {
         let file = match disk.open(&files::checkpoint(dir)).await {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             other => other?,
         };
         let size = file.size().await? as usize;
         if size < BLOCK || size != round_up(size) {
-            return Ok(Some(None));
+            return Ok(Some(Bytes::new()));
         }
-        Ok(Some(Self::decode(shard, &read_exact_at(&file, 0, size).await?)))
+        Ok(Some(read_exact_at(&file, 0, size).await?))
     }
 
     /// Durably replaces the checkpoint of a shard.

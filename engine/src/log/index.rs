@@ -21,7 +21,7 @@ use crate::planted::{self, Bug};
 
 use super::format::FORMAT_VERSION;
 
-const MAGIC: u64 = u64::from_le_bytes(*b"KLindex1");
+pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"KLindex1");
 const BLOCK_HEADER: usize = 8;
 const TABLE_ITEM: usize = 40;
 const ENTRY_ITEM: usize = 32;
@@ -89,7 +89,12 @@ fn block_crc(shard: ShardId, generation: Generation, number: u32, content: &[u8]
 }
 
 /// Checks a block and returns the number of its items.
-fn check_block(shard: ShardId, generation: Generation, number: u32, block: &[u8]) -> Option<usize> {
+pub(crate) fn check_block(
+    shard: ShardId,
+    generation: Generation,
+    number: u32,
+    block: &[u8],
+) -> Option<usize> {
     let content = block.get(4..BLOCK)?;
     let good = u32_le(block, 0)? == block_crc(shard, generation, number, content);
     (good || planted::is(Bug::IndexUnchecked)).then_some(())?;
@@ -185,7 +190,8 @@ fn extents_of(batches: &[IndexEntry]) -> u32 {
     u32::from(!batches.is_empty()) + batches.windows(2).filter(far).count() as u32
 }
 
-fn run_of(generation: Generation, first_entry: u32, batches: &[IndexEntry]) -> Run {
+/// The run of a partition with these batches in a segment; there is at least one.
+pub(crate) fn run_of(generation: Generation, first_entry: u32, batches: &[IndexEntry]) -> Run {
     let (Some(first), Some(last)) = (batches.first(), batches.last()) else {
         unreachable!("a partition without batches has no place in an index")
     };

@@ -6,4 +6,5 @@ pub mod files;
 pub mod format;
 pub mod index;
 pub mod recovery;
+pub(crate) mod scan;
 pub mod tail;

@@ -22,10 +22,8 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use bytes::Bytes;
-
-use crate::aligned::{BLOCK, round_down, round_up};
-use crate::disk::{Disk, DiskFile, read_exact_at};
+use crate::aligned::BLOCK;
+use crate::disk::{Disk, DiskFile};
 use crate::error::OpenError;
 use crate::ids::{CommitSeq, Generation, LogId, ShardId};
 use crate::partition::{Partition, Run};
@@ -34,10 +32,9 @@ use crate::record_batch::RecordBatch;
 
 use super::checkpoint::{Checkpoint, LogState, LogStates};
 use super::files;
-use super::format::{COMMIT_HEADER_BYTES, CommitHeader, Entry, Place, SegmentHeader, check_commit_but};
-use super::index::{self, IndexEntry, Sealed};
-
-const WINDOW_BYTES: usize = 2 << 20;
+use super::format::Entry;
+use super::index::{self, Sealed};
+use super::scan::{Scan, Scanner};
 
 /// Which shard is opened.
 #[derive(Debug, Clone)]
@@ -180,12 +177,6 @@ struct Recovery<'a, D: Disk> {
     out: Recovered,
 }
 
-/// What a scan of one segment found.
-struct Scan {
-    sealed: Sealed,
-    logs: BTreeMap<LogId, Vec<IndexEntry>>,
-}
-
 impl<D: Disk> Recovery<'_, D> {
     /// Puts back what the checkpoint says, and the runs of the segments it names.
     async fn restore(&mut self, checkpoint: &Checkpoint, present: &[Generation]) -> Result<(), OpenError> {
@@ -251,7 +242,7 @@ impl<D: Disk> Recovery<'_, D> {
             scan.add(&header, &entries);
             drop(bytes);
         }
-        scan.forget_dead(&self.out.partitions);
+        scan.forget_dead(|log| self.out.partitions.get(&log).map_or(0, |p| p.start));
         self.out.scanned_bytes += scan.sealed.data_end;
         self.seal(scan).await
     }
@@ -385,133 +376,11 @@ impl<D: Disk> Recovery<'_, D> {
         // What a process that was killed wrote may still be in a cache only: make it durable before
         // it is believed.
         file.sync().await.map_err(OpenError::io(format!("flushing {path}")))?;
-        let size = file.size().await.map_err(OpenError::io(format!("reading the size of {path}")))?;
-        let identity = self.identity.clone();
-        Ok(Scanner {
-            file,
-            path,
-            identity,
-            generation,
-            end: round_down(size),
-            window: Bytes::new(),
-            start: 0,
-        })
+        Scanner::new(file, path, self.identity, generation).await
     }
 }
 
 fn add_run(partition: &mut Partition, run: Run) {
     let at = partition.runs.partition_point(|r| r.base_offset < run.base_offset);
     partition.runs.insert(at, run);
-}
-
-impl Scan {
-    fn add(&mut self, header: &CommitHeader, entries: &[Entry]) {
-        for entry in entries.iter().filter(|e| !e.is_trim()) {
-            self.logs.entry(entry.log).or_default().push(IndexEntry {
-                base_offset: entry.base_offset,
-                position: (header.place.position + u64::from(entry.at)) as u32,
-                len: entry.len,
-                span: entry.span,
-                max_timestamp: entry.max_timestamp,
-            });
-        }
-        self.sealed.data_end += header.total_len() as u64;
-        self.sealed.next_seq += 1;
-    }
-
-    /// Leaves out what lies before the log start offsets.
-    fn forget_dead(&mut self, partitions: &HashMap<LogId, Partition>) {
-        for (log, entries) in &mut self.logs {
-            let start = partitions.get(log).map_or(0, |p| p.start);
-            entries.retain(|e| e.base_offset + u64::from(e.span) > start);
-        }
-        self.logs.retain(|_, entries| !entries.is_empty());
-    }
-}
-
-/// Reads a segment from front to back in large windows.
-struct Scanner<F> {
-    file: F,
-    path: String,
-    identity: Identity,
-    generation: Generation,
-    end: u64,
-    window: Bytes,
-    start: u64,
-}
-
-impl<F: DiskFile> Scanner<F> {
-    /// `len` bytes at `position`; `None` beyond the end of the file.
-    async fn bytes(&mut self, position: u64, len: usize) -> Result<Option<Bytes>, OpenError> {
-        if position.checked_add(len as u64).is_none_or(|end| end > self.end) {
-            return Ok(None);
-        }
-        let inside = position >= self.start && position + len as u64 <= self.start + self.window.len() as u64;
-        if !inside {
-            let want = round_up(len).max(WINDOW_BYTES) as u64;
-            let want = want.min(self.end - position) as usize;
-            let what = format!("reading {} at {position}", self.path);
-            self.window = read_exact_at(&self.file, position, want).await.map_err(OpenError::io(what))?;
-            self.start = position;
-        }
-        let at = (position - self.start) as usize;
-        Ok(Some(self.window.slice(at..at + len)))
-    }
-
-    async fn header(&mut self) -> Result<Option<SegmentHeader>, OpenError> {
-        let Some(block) = self.bytes(0, BLOCK).await? else { return Ok(None) };
-        Ok(SegmentHeader::decode(&block).filter(|h| {
-            h.directory == self.identity.directory
-                && h.shard == self.identity.shard
-                && h.generation == self.generation
-        }))
-    }
-
-    fn place(&self, position: u64) -> Place {
-        Place { shard: self.identity.shard, generation: self.generation, position }
-    }
-
-    /// The whole, valid commit `seq` at `position`, or `None`. Batches that are `dead` need not be whole.
-    async fn commit(
-        &mut self,
-        position: u64,
-        seq: CommitSeq,
-        dead: impl Fn(&Entry) -> bool,
-    ) -> Result<Option<(CommitHeader, Bytes, Vec<Entry>)>, OpenError> {
-        let Some(head) = self.bytes(position, BLOCK).await? else { return Ok(None) };
-        let Some(header) = CommitHeader::decode(&head[..COMMIT_HEADER_BYTES], self.place(position)) else {
-            return Ok(None);
-        };
-        if header.seq != seq {
-            return Ok(None);
-        }
-        let Some(bytes) = self.bytes(position, header.total_len()).await? else { return Ok(None) };
-        match check_commit_but(&header, &bytes, dead) {
-            Ok(entries) => Ok(Some((header, bytes, entries))),
-            Err(what) if planted::is(Bug::TornTailRefused) => {
-                Err(OpenError::damaged(self.path.clone(), position, what.to_string()))
-            }
-            Err(what) => {
-                tracing::warn!(segment = self.path, position, seq, %what, "invalid commit");
-                Ok(None)
-            }
-        }
-    }
-
-    /// Position of the first commit header at or after `from` that `wanted` accepts.
-    async fn find_commit(
-        &mut self,
-        from: u64,
-        wanted: impl Fn(&CommitHeader) -> bool,
-    ) -> Result<Option<u64>, OpenError> {
-        let mut position = from;
-        while let Some(head) = self.bytes(position, BLOCK).await? {
-            let header = CommitHeader::decode(&head[..COMMIT_HEADER_BYTES], self.place(position));
-            if header.is_some_and(|h| wanted(&h)) {
-                return Ok(Some(position));
-            }
-            position += BLOCK as u64;
-        }
-        Ok(None)
-    }
 }

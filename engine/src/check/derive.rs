@@ -1,0 +1,225 @@
+//! Derives the checkpoint of a shard from its segments, when both copies of it are damaged or it is missing.
+//!
+//! Takes every whole segment. Where a sorted segment holds what a commit segment holds, it is the one that
+//! counts: it was made from the other. What the segments do not state is lost: idempotent producers, log
+//! start offsets that were raised in segments that are gone, the end of logs of which all records were
+//! deleted. Wherever that could cost records, nothing is derived.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use crate::aligned::BLOCK;
+use crate::disk::Disk;
+use crate::error::OpenError;
+use crate::ids::{CommitSeq, Generation, LogId, Offset};
+use crate::log::checkpoint::{Checkpoint, LogState, LogStates};
+use crate::log::files;
+use crate::log::index::{self as log_index, Sealed};
+use crate::log::recovery::Identity;
+use crate::log::scan::Scan;
+use crate::partition::Run;
+
+use super::segment::{read_commit, read_sealed, scanner};
+
+/// First and last offset of the logs in a segment.
+type Ranges = BTreeMap<LogId, (Offset, Offset)>;
+
+struct Whole {
+    sealed: Sealed,
+    ranges: Ranges,
+    trims: BTreeMap<LogId, Offset>,
+}
+
+/// The checkpoint that the segments amount to. `Err(Ok(_))`: why there is none.
+pub(super) async fn derive<D: Disk>(
+    disk: &D,
+    identity: &Identity,
+    live: &HashSet<LogId>,
+) -> Result<Checkpoint, Result<String, OpenError>> {
+    let dir = files::shard_dir(identity.shard);
+    let names = disk.list(&dir).await.map_err(|e| Err(OpenError::io(format!("listing {dir}"))(e)))?;
+    let mut generations: Vec<_> = names.iter().filter_map(|n| files::generation_of(n)).collect();
+    generations.sort();
+    let (mut sorted, mut commits): (Vec<Whole>, Vec<Whole>) = (Vec::new(), Vec::new());
+    let (mut through, mut next_sorted) = (0, 1);
+    for &generation in &generations {
+        if generation.is_sorted() {
+            next_sorted = next_sorted.max(generation.number() as u32 + 1);
+            match sorted_segment(disk, identity, generation, live).await.map_err(Err)? {
+                Ok(found) => sorted.extend(found),
+                Err(what) => return Err(Ok(what)),
+            }
+        } else {
+            through = through.max(generation.0);
+            let before = commits.last().map(|w| w.sealed);
+            match commit_segment(disk, identity, generation, before, live).await.map_err(Err)? {
+                Ok(found) => commits.extend(found),
+                Err(what) => return Err(Ok(what)),
+            }
+        }
+    }
+    let ranges = |w: &mut Whole| w.ranges.retain(|log, _| live.contains(log));
+    sorted.iter_mut().chain(&mut commits).for_each(ranges);
+    check_sorted(&sorted).map_err(Ok)?;
+    let mut segments: Vec<Sealed> = Vec::new();
+    let mut logs: BTreeMap<LogId, (Offset, Offset)> = BTreeMap::new();
+    let mut next_seq: CommitSeq = 1;
+    for commit in &commits {
+        next_seq = next_seq.max(commit.sealed.next_seq);
+        for (log, start) in commit.trims.iter().filter(|(log, _)| live.contains(log)) {
+            let state = logs.entry(*log).or_default();
+            *state = (state.0.max(*start), state.1.max(*start));
+        }
+    }
+    for commit in &commits {
+        if !is_replaced(commit, &sorted, &logs).map_err(Ok)? {
+            segments.push(commit.sealed);
+            raise(&mut logs, &commit.ranges);
+        }
+    }
+    for whole in &sorted {
+        segments.push(whole.sealed);
+        raise(&mut logs, &whole.ranges);
+    }
+    let mut states = LogStates::default();
+    for log in live.iter().copied().collect::<BTreeSet<_>>() {
+        let (start, next) = logs.get(&log).copied().unwrap_or_default();
+        let held = commits.iter().chain(&sorted).filter_map(|w| w.ranges.get(&log)).map(|r| r.0);
+        let start = start.max(held.min().unwrap_or(start));
+        states.push(&LogState { log, start, next, producers: Vec::new() });
+    }
+    Ok(Checkpoint { through, next_seq, next_sorted, segments, trims: Vec::new(), logs: states })
+}
+
+fn raise(logs: &mut BTreeMap<LogId, (Offset, Offset)>, ranges: &Ranges) {
+    for (log, (_, end)) in ranges {
+        let state = logs.entry(*log).or_default();
+        state.1 = state.1.max(*end);
+    }
+}
+
+fn ranges_of(scan: &Scan) -> Ranges {
+    let ends = scan.logs.iter().filter_map(|(log, entries)| {
+        let (first, last) = (entries.first()?, entries.last()?);
+        Some((*log, (first.base_offset, last.base_offset + u64::from(last.span))))
+    });
+    ends.collect()
+}
+
+/// A sorted segment. Its index is written last: without one, it was being written and never counted.
+async fn sorted_segment<D: Disk>(
+    disk: &D,
+    identity: &Identity,
+    generation: Generation,
+    live: &HashSet<LogId>,
+) -> Result<Result<Option<Whole>, String>, OpenError> {
+    let path = files::index(&files::shard_dir(identity.shard), generation);
+    let file = match disk.open(&path).await {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Ok(None)),
+        other => other.map_err(OpenError::io(format!("opening {path}")))?,
+    };
+    let index = log_index::load(&file, identity.shard, generation).await;
+    let Some(index) = index.map_err(OpenError::io(format!("reading {path}")))? else {
+        return Ok(Err(format!("{path} is damaged")));
+    };
+    let mut scanner = scanner(disk, identity, generation).await?;
+    let seen = read_sealed(&mut scanner, &index.sealed, |e| !live.contains(&e.log)).await?;
+    let there = ranges_of(&seen.scan);
+    let inside = |(log, run): &(LogId, Run)| {
+        there.get(log).is_some_and(|(from, to)| *from <= run.base_offset && run.next_offset <= *to)
+    };
+    if !seen.flaws.is_empty() || !index.runs.iter().all(inside) {
+        return Ok(Err(format!("segment {generation} is damaged, or records in it were deleted")));
+    }
+    let ranges = index.runs.iter().map(|(log, r)| (*log, (r.base_offset, r.next_offset))).collect();
+    Ok(Ok(Some(Whole { sealed: index.sealed, ranges, trims: BTreeMap::new() })))
+}
+
+/// A commit segment up to its last whole commit. `Err`: acknowledged records are damaged in it.
+async fn commit_segment<D: Disk>(
+    disk: &D,
+    identity: &Identity,
+    generation: Generation,
+    before: Option<Sealed>,
+    live: &HashSet<LogId>,
+) -> Result<Result<Option<Whole>, String>, OpenError> {
+    let path = files::segment(&files::shard_dir(identity.shard), generation);
+    let mut scanner = scanner(disk, identity, generation).await?;
+    let follows = before.filter(|b| b.generation.next() == generation).map(|b| b.next_seq);
+    let start = BLOCK as u64;
+    if scanner.header().await?.is_none() {
+        let commit = scanner.find_commit(start, |_| true).await?;
+        return Ok(commit.map_or(Ok(None), |at| Err(format!("{path} has no header, but a commit at {at}"))));
+    }
+    let first = scanner.head(start).await?.map(|h| h.seq);
+    let first_seq = follows.or(first).unwrap_or(1);
+    let sealed = Sealed { generation, first_seq, next_seq: first_seq, data_end: start };
+    let mut scan = Scan { sealed, logs: BTreeMap::new() };
+    let mut trims: BTreeMap<LogId, Offset> = BTreeMap::new();
+    loop {
+        let (position, seq) = (scan.sealed.data_end, scan.sealed.next_seq);
+        match read_commit(&mut scanner, position, seq, |e| !live.contains(&e.log)).await? {
+            Ok((header, entries, bad)) if bad.is_empty() => {
+                for entry in entries.iter().filter(|e| e.is_trim()) {
+                    let start = trims.entry(entry.log).or_default();
+                    *start = entry.base_offset.max(*start);
+                }
+                scan.add(&header, &entries);
+            }
+            _ => break,
+        }
+    }
+    let (position, seq) = (scan.sealed.data_end, scan.sealed.next_seq);
+    if let Some(at) = scanner.find_commit(position, |h| h.durable_below > seq).await? {
+        return Ok(Err(format!(
+            "{path} is damaged at {position}, or records in it were deleted; the commit at {at} was written later"
+        )));
+    }
+    if seq == first_seq {
+        return Ok(Ok(None));
+    }
+    Ok(Ok(Some(Whole { sealed: scan.sealed, ranges: ranges_of(&scan), trims })))
+}
+
+/// No two sorted segments may hold the same.
+fn check_sorted(sorted: &[Whole]) -> Result<(), String> {
+    let mut all: Vec<_> = sorted
+        .iter()
+        .flat_map(|w| w.ranges.iter().map(|(log, range)| (*log, *range, w.sealed.generation)))
+        .collect();
+    all.sort();
+    for pair in all.windows(2) {
+        if pair[0].0 == pair[1].0 && pair[1].1.0 < pair[0].1.1 {
+            return Err(format!("segments {} and {} hold the same offsets", pair[0].2, pair[1].2));
+        }
+    }
+    Ok(())
+}
+
+/// Whether sorted segments hold what a commit segment does. `Err`: only a part of it.
+fn is_replaced(
+    commit: &Whole,
+    sorted: &[Whole],
+    starts: &BTreeMap<LogId, (Offset, Offset)>,
+) -> Result<bool, String> {
+    let (mut covered, mut bare) = (false, false);
+    for (log, (from, to)) in &commit.ranges {
+        let from = starts.get(log).map_or(*from, |s| s.0.max(*from));
+        if from >= *to {
+            continue;
+        }
+        let overlaps = |w: &&Whole| w.ranges.get(log).is_some_and(|(f, t)| *f < *to && from < *t);
+        let by: Vec<_> = sorted.iter().filter(overlaps).filter_map(|w| w.ranges.get(log)).collect();
+        let ends = by.iter().map(|r| r.0).min().is_some_and(|f| f <= from)
+            && by.iter().map(|r| r.1).max().is_some_and(|t| t >= *to);
+        match (by.is_empty(), ends) {
+            (true, _) => bare = true,
+            (false, true) => covered = true,
+            (false, false) => (covered, bare) = (true, true),
+        }
+    }
+    if covered && bare {
+        let generation = commit.sealed.generation;
+        return Err(format!("sorted segments hold a part of what segment {generation} holds"));
+    }
+    Ok(covered)
+}

@@ -1,0 +1,166 @@
+//! Repairs what can be repaired without losing anything: indexes, copies of checkpoints, leftovers; and
+//! derives a checkpoint, where there is none that is whole.
+//!
+//! Promises: touches only what a check named; never a segment that belongs to the shard. Each file is
+//! replaced as a whole, so that a repair may be interrupted and begun again.
+
+use std::collections::{BTreeMap, HashSet};
+
+use crate::catalog::Catalog;
+use crate::data_dir::DataDir;
+use crate::disk::Disk;
+use crate::error::OpenError;
+use crate::ids::{Generation, ShardId};
+use crate::log::checkpoint::Checkpoint;
+use crate::log::recovery::Identity;
+use crate::log::{files, index};
+
+use super::shard::View;
+use super::{Repair, Report, check, derive, segment};
+
+/// Each round may uncover something: under a checkpoint that was derived, indexes to be written.
+const ROUNDS: usize = 3;
+
+/// What a repair did.
+#[derive(Debug)]
+pub struct Repaired {
+    /// What was done, in order.
+    pub done: Vec<String>,
+    /// What could not be done, and why.
+    pub refused: Vec<String>,
+    /// The check afterwards.
+    pub after: Report,
+}
+
+/// Repairs what `before`, the report of a check of the same directory, names.
+///
+/// # Errors
+/// [`OpenError`] where the disk refused; what was done until then stays done, and is whole.
+pub async fn repair<D: Disk>(
+    disk: &D,
+    before: &Report,
+    progress: &mut dyn FnMut(&str, u64),
+) -> Result<Repaired, OpenError> {
+    let mut out = Repaired { done: Vec::new(), refused: Vec::new(), after: before.clone() };
+    let mut tried: Vec<Repair> = Vec::new();
+    for _ in 0..ROUNDS {
+        let due = out.after.findings.iter().filter_map(|f| f.repair.clone());
+        let due: Vec<_> = due.filter(|r| !tried.contains(r)).collect();
+        if due.is_empty() {
+            break;
+        }
+        // Raises the version first, before anything is written that an older program would misread.
+        let dir = DataDir::open_or_format(disk, 0).await?;
+        let catalog = Catalog::open(disk.clone(), dir.shards).await?;
+        for repair in due {
+            match apply(disk, &dir, &catalog, &repair).await? {
+                Ok(what) => out.done.push(what),
+                Err(what) => out.refused.push(what),
+            }
+            tried.push(repair);
+        }
+        out.after = check(disk, progress).await;
+    }
+    Ok(out)
+}
+
+async fn apply<D: Disk>(
+    disk: &D,
+    dir: &DataDir,
+    catalog: &Catalog<D>,
+    repair: &Repair,
+) -> Result<Result<String, String>, OpenError> {
+    let at = |shard: &u16| {
+        let identity = Identity { directory: dir.id, shard: ShardId(*shard) };
+        (identity, catalog.logs_of(ShardId(*shard)))
+    };
+    match repair {
+        Repair::Remove { path } => {
+            disk.remove(path).await.map_err(OpenError::io(format!("removing {path}")))?;
+            let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+            disk.sync_dir(folder).await.map_err(OpenError::io(format!("flushing {folder}")))?;
+            Ok(Ok(format!("removed {path}")))
+        }
+        Repair::HealCheckpoint { shard } => {
+            let (identity, _) = at(shard);
+            match load(disk, &identity).await? {
+                Some(checkpoint) => {
+                    store(disk, &identity, &checkpoint, "wrote it anew from its good copy").await
+                }
+                None => Ok(Err(format!("shard {shard}: neither copy of the checkpoint is whole"))),
+            }
+        }
+        Repair::DeriveCheckpoint { shard } => {
+            let (identity, live) = at(shard);
+            match derive::derive(disk, &identity, &live).await {
+                Ok(checkpoint) => {
+                    let logs = checkpoint.logs.decode();
+                    let logs: Vec<_> =
+                        logs.iter().map(|l| format!("{}: {} to {}", l.log, l.start, l.next)).collect();
+                    let what = format!(
+                        "derived it from {} segments; logs and their offsets now: {}",
+                        checkpoint.segments.len(),
+                        logs.join(", ")
+                    );
+                    store(disk, &identity, &checkpoint, &what).await
+                }
+                Err(Ok(why)) => {
+                    Ok(Err(format!("the checkpoint of shard {shard} cannot be derived without loss: {why}")))
+                }
+                Err(Err(error)) => Err(error),
+            }
+        }
+        Repair::RewriteIndex { shard, generation } => {
+            let (identity, live) = at(shard);
+            rewrite_index(disk, &identity, &live, Generation(*generation)).await
+        }
+    }
+}
+
+async fn load<D: Disk>(disk: &D, identity: &Identity) -> Result<Option<Checkpoint>, OpenError> {
+    let dir = files::shard_dir(identity.shard);
+    let io = OpenError::io(format!("reading {}", files::checkpoint(&dir)));
+    Ok(Checkpoint::load(disk, &dir, identity.shard).await.map_err(io)?.flatten())
+}
+
+async fn store<D: Disk>(
+    disk: &D,
+    identity: &Identity,
+    checkpoint: &Checkpoint,
+    what: &str,
+) -> Result<Result<String, String>, OpenError> {
+    let dir = files::shard_dir(identity.shard);
+    let path = files::checkpoint(&dir);
+    let io = OpenError::io(format!("writing {path}"));
+    checkpoint.store(disk, &dir, identity.shard).await.map_err(io)?;
+    Ok(Ok(format!("{path}: {what}")))
+}
+
+async fn rewrite_index<D: Disk>(
+    disk: &D,
+    identity: &Identity,
+    live: &HashSet<crate::LogId>,
+    generation: Generation,
+) -> Result<Result<String, String>, OpenError> {
+    let dir = files::shard_dir(identity.shard);
+    let path = files::index(&dir, generation);
+    let Some(checkpoint) = load(disk, identity).await? else {
+        return Ok(Err(format!("{path}: no checkpoint")));
+    };
+    let Some(sealed) = checkpoint.segments.iter().find(|s| s.generation == generation).copied() else {
+        return Ok(Err(format!("{path}: the checkpoint no longer names its segment")));
+    };
+    let view = View::new(identity, Some(live), Vec::new(), checkpoint);
+    let mut scanner = segment::scanner(disk, identity, generation).await?;
+    let seen = segment::read_sealed(&mut scanner, &sealed, |e| view.is_dead(e)).await?;
+    if !seen.flaws.is_empty() {
+        return Ok(Err(format!("{path}: its segment is damaged, too")));
+    }
+    let mut scan = seen.scan;
+    let starts: BTreeMap<_, _> = view.logs.iter().map(|(log, view)| (*log, view.start)).collect();
+    scan.forget_dead(|log| starts.get(&log).copied().unwrap_or(0));
+    let logs: Vec<_> = scan.logs.into_iter().filter(|(log, _)| live.contains(log)).collect();
+    let (content, _) = index::build(identity.shard, sealed, &logs);
+    files::replace(disk, &dir, &path, content).await.map_err(OpenError::io(format!("writing {path}")))?;
+    Ok(Ok(format!("{path}: written anew from its segment")))
+}

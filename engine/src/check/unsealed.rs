@@ -1,0 +1,115 @@
+//! Checks what was committed since the checkpoint, by the rule of the recovery: what is invalid at the end
+//! was never acknowledged, unless a later commit states that it was durable.
+
+use std::collections::BTreeMap;
+
+use crate::aligned::BLOCK;
+use crate::disk::Disk;
+use crate::error::OpenError;
+use crate::ids::Generation;
+use crate::log::files;
+use crate::log::format::Entry;
+use crate::log::index::Sealed;
+use crate::log::scan::Scan;
+
+use super::shard::{View, next_seq};
+use super::{Checker, Severity, segment};
+
+const REFUSED: &str =
+    "a start is refused; acknowledged records are damaged here, those behind cannot be reached";
+
+/// Checks the segments that the checkpoint does not cover.
+pub(super) async fn check<D: Disk>(c: &mut Checker<'_, D>, view: &mut View<'_>) -> Result<(), OpenError> {
+    let through = view.checkpoint.through;
+    let new = |g: &Generation| !g.is_sorted() && g.0 > through;
+    let unsealed: Vec<_> = view.generations.iter().copied().filter(new).collect();
+    // Where the commits ended so far.
+    let mut end: Option<(String, u64)> = None;
+    let mut seq = next_seq(&view.checkpoint);
+    for generation in unsealed {
+        let path = files::segment(&view.dir, generation);
+        (c.progress)(&path, c.report.bytes);
+        let mut scanner = segment::scanner(c.disk, view.identity, generation).await?;
+        if scanner.header().await?.is_none() {
+            if let Some(at) = scanner.find_commit(BLOCK as u64, |_| true).await? {
+                c.fault(&*path, 0, format!("no segment header, but a commit at {at}")).means(REFUSED).done();
+                return Ok(());
+            }
+            continue;
+        }
+        let first = Sealed { generation, first_seq: seq, next_seq: seq, data_end: BLOCK as u64 };
+        let mut scan = Scan { sealed: first, logs: BTreeMap::new() };
+        let (mut batches, mut lost) = (0, Vec::new());
+        let what = loop {
+            let (position, seq) = (scan.sealed.data_end, scan.sealed.next_seq);
+            match segment::read_commit(&mut scanner, position, seq, |_| false).await? {
+                Ok((header, entries, bad)) if bad.is_empty() => {
+                    for entry in &entries {
+                        replay(c, view, entry, &path, position);
+                    }
+                    batches += entries.iter().filter(|e| !e.is_trim()).count() as u64;
+                    scan.add(&header, &entries);
+                }
+                Ok((_, _, bad)) => {
+                    let live = bad.iter().filter(|(e, _)| view.is_live(e.log));
+                    lost = live.map(|(e, _)| c.lost(e.log, e.base_offset, e.end())).collect();
+                    break bad.into_iter().next().map(|(_, what)| what);
+                }
+                Err(what) => break what,
+            }
+        };
+        let position = scan.sealed.data_end;
+        seq = scan.sealed.next_seq;
+        c.report.segments += u64::from(seq > scan.sealed.first_seq);
+        c.report.commits += seq - scan.sealed.first_seq;
+        c.report.batches += batches;
+        c.report.bytes += position;
+        if let Some(at) = scanner.find_commit(position, |h| h.durable_below > seq).await? {
+            let before = Generation(generation.0 - 1);
+            let mut missing = String::new();
+            if new(&before) && view.generations.binary_search(&before).is_err() {
+                missing = format!("; segment {} is missing", files::segment(&view.dir, before));
+            }
+            let reason = what.map_or(String::new(), |what| format!(" ({what})"));
+            let what = format!(
+                "commit {seq} is invalid{reason}, but the commit at {at} of {path} says that it was durable{missing}"
+            );
+            // With nothing of this segment whole, the damage is where the one before ended.
+            let (file, position) =
+                end.filter(|_| position == BLOCK as u64 && reason.is_empty()).unwrap_or((path, position));
+            c.fault(file, position, what).means(REFUSED).lost(lost).done();
+            return Ok(());
+        }
+        if what.is_some() || scanner.find_commit(position, |h| h.seq > seq).await?.is_some() {
+            c.fault(&*path, position, format!("commit {seq} and what follows were being written"))
+                .severity(Severity::Harmless)
+                .means("a torn tail: it was never acknowledged")
+                .advice("nothing: the next start cuts it off")
+                .done();
+        }
+        if position > BLOCK as u64 || end.is_none() {
+            end = Some((path, position));
+        }
+    }
+    Ok(())
+}
+
+/// Follows the offsets of a log.
+fn replay<D: Disk>(c: &mut Checker<'_, D>, view: &mut View<'_>, entry: &Entry, path: &str, position: u64) {
+    if !view.is_live(entry.log) {
+        return;
+    }
+    let log = view.logs.entry(entry.log).or_default();
+    if entry.is_trim() {
+        log.start = log.start.max(entry.base_offset);
+        return;
+    }
+    let next = std::mem::replace(&mut log.next, entry.end());
+    if entry.base_offset != next {
+        let name = c.name(entry.log);
+        let what = format!("{name} continues at offset {} where {next} comes next", entry.base_offset);
+        let lost = (next < entry.base_offset).then(|| c.lost(entry.log, next, entry.base_offset));
+        let lost = lost.into_iter().collect();
+        c.fault(path, position, what).means("a start is refused").lost(lost).done();
+    }
+}

@@ -1,0 +1,154 @@
+//! Reading a segment from front to back: for recovery, which believes what is whole, and for the offline
+//! check, which wants to know what is not.
+//!
+//! Promises: nothing is written; memory is bounded by a window and the largest commit.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use crate::aligned::{BLOCK, round_down, round_up};
+use crate::disk::{DiskFile, read_exact_at};
+use crate::error::OpenError;
+use crate::ids::{CommitSeq, Generation, LogId, Offset};
+use crate::planted::{self, Bug};
+
+use super::format::{COMMIT_HEADER_BYTES, CommitHeader, Entry, Place, SegmentHeader, check_commit_but};
+use super::index::{IndexEntry, Sealed};
+use super::recovery::Identity;
+
+const WINDOW_BYTES: usize = 2 << 20;
+
+/// What a scan of one segment found.
+pub(crate) struct Scan {
+    /// Sequences and end.
+    pub sealed: Sealed,
+    /// Its batches, by log and offset.
+    pub logs: BTreeMap<LogId, Vec<IndexEntry>>,
+}
+
+impl Scan {
+    /// Adds the commit at the end of what was scanned so far.
+    pub fn add(&mut self, header: &CommitHeader, entries: &[Entry]) {
+        for entry in entries.iter().filter(|e| !e.is_trim()) {
+            self.logs.entry(entry.log).or_default().push(IndexEntry {
+                base_offset: entry.base_offset,
+                position: (header.place.position + u64::from(entry.at)) as u32,
+                len: entry.len,
+                span: entry.span,
+                max_timestamp: entry.max_timestamp,
+            });
+        }
+        self.sealed.data_end += header.total_len() as u64;
+        self.sealed.next_seq += 1;
+    }
+
+    /// Leaves out what lies before the log start offsets.
+    pub fn forget_dead(&mut self, start_of: impl Fn(LogId) -> Offset) {
+        for (log, entries) in &mut self.logs {
+            let start = start_of(*log);
+            entries.retain(|e| e.base_offset + u64::from(e.span) > start);
+        }
+        self.logs.retain(|_, entries| !entries.is_empty());
+    }
+}
+
+/// Reads a segment from front to back in large windows.
+pub(crate) struct Scanner<F> {
+    file: F,
+    path: String,
+    identity: Identity,
+    generation: Generation,
+    /// Whole blocks in the file.
+    pub end: u64,
+    window: Bytes,
+    start: u64,
+}
+
+impl<F: DiskFile> Scanner<F> {
+    /// Of an open segment.
+    pub async fn new(
+        file: F,
+        path: String,
+        identity: &Identity,
+        generation: Generation,
+    ) -> Result<Self, OpenError> {
+        let size = file.size().await.map_err(OpenError::io(format!("reading the size of {path}")))?;
+        let (end, identity) = (round_down(size), identity.clone());
+        Ok(Self { file, path, identity, generation, end, window: Bytes::new(), start: 0 })
+    }
+
+    /// `len` bytes at `position`; `None` beyond the end of the file.
+    pub async fn bytes(&mut self, position: u64, len: usize) -> Result<Option<Bytes>, OpenError> {
+        if position.checked_add(len as u64).is_none_or(|end| end > self.end) {
+            return Ok(None);
+        }
+        let inside = position >= self.start && position + len as u64 <= self.start + self.window.len() as u64;
+        if !inside {
+            let want = round_up(len).max(WINDOW_BYTES) as u64;
+            let want = want.min(self.end - position) as usize;
+            let what = format!("reading {} at {position}", self.path);
+            self.window = read_exact_at(&self.file, position, want).await.map_err(OpenError::io(what))?;
+            self.start = position;
+        }
+        let at = (position - self.start) as usize;
+        Ok(Some(self.window.slice(at..at + len)))
+    }
+
+    /// The segment header, if it is whole and belongs here.
+    pub async fn header(&mut self) -> Result<Option<SegmentHeader>, OpenError> {
+        let Some(block) = self.bytes(0, BLOCK).await? else { return Ok(None) };
+        Ok(SegmentHeader::decode(&block).filter(|h| {
+            h.directory == self.identity.directory
+                && h.shard == self.identity.shard
+                && h.generation == self.generation
+        }))
+    }
+
+    fn place(&self, position: u64) -> Place {
+        Place { shard: self.identity.shard, generation: self.generation, position }
+    }
+
+    /// The commit header at `position`, if there is one that belongs there.
+    pub async fn head(&mut self, position: u64) -> Result<Option<CommitHeader>, OpenError> {
+        let Some(head) = self.bytes(position, BLOCK).await? else { return Ok(None) };
+        Ok(CommitHeader::decode(&head[..COMMIT_HEADER_BYTES], self.place(position)))
+    }
+
+    /// The whole, valid commit `seq` at `position`, or `None`. Batches that are `dead` need not be whole.
+    pub async fn commit(
+        &mut self,
+        position: u64,
+        seq: CommitSeq,
+        dead: impl Fn(&Entry) -> bool,
+    ) -> Result<Option<(CommitHeader, Bytes, Vec<Entry>)>, OpenError> {
+        let Some(header) = self.head(position).await?.filter(|h| h.seq == seq) else { return Ok(None) };
+        let Some(bytes) = self.bytes(position, header.total_len()).await? else { return Ok(None) };
+        match check_commit_but(&header, &bytes, dead) {
+            Ok(entries) => Ok(Some((header, bytes, entries))),
+            Err(what) if planted::is(Bug::TornTailRefused) => {
+                Err(OpenError::damaged(self.path.clone(), position, what.to_string()))
+            }
+            Err(what) => {
+                tracing::warn!(segment = self.path, position, seq, %what, "invalid commit");
+                Ok(None)
+            }
+        }
+    }
+
+    /// Position of the first commit header at or after `from` that `wanted` accepts.
+    pub async fn find_commit(
+        &mut self,
+        from: u64,
+        wanted: impl Fn(&CommitHeader) -> bool,
+    ) -> Result<Option<u64>, OpenError> {
+        let mut position = from;
+        while position < self.end {
+            if self.head(position).await?.is_some_and(|h| wanted(&h)) {
+                return Ok(Some(position));
+            }
+            position += BLOCK as u64;
+        }
+        Ok(None)
+    }
+}
