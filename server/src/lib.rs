@@ -5,6 +5,7 @@
 //! cores; `kafka` is the protocol on the wire.
 
 mod broker;
+pub mod check;
 pub mod config;
 mod connection;
 mod controller;

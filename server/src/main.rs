@@ -1,6 +1,7 @@
-//! The `keylane` binary: reads the settings, checks the system, runs the server until SIGTERM or SIGINT.
+//! The `keylane` binary. `serve` reads the settings, checks the system, runs the server until SIGTERM or SIGINT;
+//! `check` looks at a data directory (module `check` of the library).
 //!
-//! Promises: one line on stdout when it listens, and one with the counters when it has stopped; the log goes to
+//! Promises of `serve`: one line on stdout when it listens, and one with the counters when it has stopped; the log goes to
 //! stderr. Exit codes: 0 after a clean stop, 1 for an error (one message with its causes and what to do), 2 for
 //! wrong usage.
 use std::error::Error;
@@ -8,6 +9,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use keylane::check::{self, CheckOptions};
 use keylane::config::options::Options;
 use keylane::config::{ConfigError, allowed_cores, online_cores};
 
@@ -27,7 +29,9 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Run the server
-    Serve(Options),
+    Serve(Box<Options>),
+    /// Check a data directory that no server has open: read everything, say what is wrong and what to do
+    Check(CheckOptions),
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -59,8 +63,16 @@ impl Failure {
 
 fn main() -> ExitCode {
     // Wrong usage ends here, with a message and exit code 2.
-    let Command::Serve(options) = Cli::parse().command;
-    match serve(options) {
+    let served = match Cli::parse().command {
+        Command::Serve(options) => serve(*options),
+        Command::Check(options) => {
+            return check::run(&options).unwrap_or_else(|error| {
+                eprintln!("keylane: {error}");
+                ExitCode::from(2)
+            });
+        }
+    };
+    match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             report(&failure);
