@@ -1,20 +1,8 @@
-//! What a shard finds on its disk when it is opened.
+//! What a shard finds on its disk when it is opened, and what is done about it: `docs/recovery.md` has the
+//! table of cases.
 //!
-//! | what is found | what it means | what is done |
-//! |---|---|---|
-//! | a segment named by the checkpoint, with a good index | sealed | its data is not read |
-//! | the same, index missing or damaged | the index is derivable | the segment is scanned up to its recorded end, the index is written anew; any invalid commit before that end is damage, but for batches that were deleted, whose space may have been given back |
-//! | a segment named by the checkpoint is missing | a durable file was lost | refused |
-//! | a commit segment not named, older than the checkpoint | was freed; the removal did not become durable | removed |
-//! | a sorted segment not named | was being written, or was freed | removed |
-//! | a segment newer than the checkpoint, commits valid from the start | unsealed | scanned and sealed |
-//! | an invalid commit, and no later commit or segment states that it was durable | torn tail: it was never acked | cut: the segment is sealed before it |
-//! | an invalid commit, and a later commit or segment states that it was durable | damage | refused, with the position |
-//! | a segment without a good header and without any commit | a crash while it was prepared | removed |
-//! | a segment without a good header, but with a commit | damage: the header is durable before the first commit | refused |
-//! | a segment with a header and no valid commit | prepared, or torn at its start | removed |
-//! | one copy inside the checkpoint is damaged | the other one says the same | used |
-//! | both are damaged, or there is none but there are segments | durable bytes were lost | refused; `keylane check --repair` derives it from the segments |
+//! Promises: what was acknowledged is there, or the start is refused with file and position; what was not
+//! acknowledged may be cut off. Nothing is removed that the checkpoint names.
 //!
 //! After a recovery nothing is ever appended to an old segment: writing goes on in a new generation, so
 //! that what is left of a torn tail can never be taken for something newer. A second recovery finds only
