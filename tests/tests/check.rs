@@ -387,6 +387,26 @@ fn a_checkpoint_is_not_derived_over_damaged_segments() {
     assert!(before == contents(&disk));
 }
 
+/// Without the catalog, every record would pass for one of a deleted topic.
+#[test]
+fn nothing_is_repaired_without_the_catalog() {
+    for checkpoint_too in [false, true] {
+        let Small { disk, .. } = small_directory();
+        let index = disk.paths().into_iter().find(|p| p.ends_with(".idx")).expect("an index");
+        inside(&runtime(), async {
+            disk.remove("catalog").await.expect("a file");
+            disk.remove(&index).await.expect("a file");
+            if checkpoint_too {
+                disk.remove("shard-00000/checkpoint").await.expect("a file");
+            }
+        });
+        let before = contents(&disk);
+        let done = repaired(&disk);
+        assert!(done.done.is_empty() && done.refused.len() == 1, "{done:?}");
+        assert!(before == contents(&disk));
+    }
+}
+
 #[test]
 fn leftovers_are_listed_and_removed_on_request_only() {
     let Small { disk, held, .. } = small_directory();

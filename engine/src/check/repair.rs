@@ -16,7 +16,7 @@ use crate::log::recovery::Identity;
 use crate::log::{files, index};
 
 use super::shard::View;
-use super::{Repair, Report, check, derive, segment};
+use super::{Repair, Report, Severity, check, derive, segment};
 
 /// Each round may uncover something: under a checkpoint that was derived, indexes to be written.
 const ROUNDS: usize = 3;
@@ -44,9 +44,17 @@ pub async fn repair<D: Disk>(
     let mut out = Repaired { done: Vec::new(), refused: Vec::new(), after: before.clone() };
     let mut tried: Vec<Repair> = Vec::new();
     for _ in 0..ROUNDS {
-        let due = out.after.findings.iter().filter_map(|f| f.repair.clone());
-        let due: Vec<_> = due.filter(|r| !tried.contains(r)).collect();
+        let derived = tried.iter().any(|r| matches!(r, Repair::DeriveCheckpoint { .. }));
+        // What a derived checkpoint does not name stays until somebody has looked at it.
+        let wanted = |r: &Repair| !tried.contains(r) && !(derived && matches!(r, Repair::Remove { .. }));
+        let due: Vec<_> = out.after.findings.iter().filter_map(|f| f.repair.clone()).filter(wanted).collect();
         if due.is_empty() {
+            break;
+        }
+        if out.after.findings.iter().any(|f| f.severity == Severity::Fault && f.file == "catalog") {
+            let what =
+                "nothing is repaired without the catalog, which tells what is needed: restore it first";
+            out.refused.push(what.to_owned());
             break;
         }
         // Raises the version first, before anything is written that an older program would misread.
