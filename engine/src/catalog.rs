@@ -117,7 +117,21 @@ impl<D: Disk> Catalog<D> {
                 }
                 decode(&read_exact_at(&file, 0, size).await.map_err(io())?)?
             }
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Content::default(),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                // Written before the first shard is: without it every partition would pass for deleted.
+                for shard in (0..shards).map(ShardId) {
+                    let path = files::checkpoint(&files::shard_dir(shard));
+                    if disk.open(&path).await.is_ok() {
+                        let what = format!("it is missing, but there is {path}");
+                        return Err(OpenError::damaged(FILE, 0, what));
+                    }
+                }
+                let content = Content::default();
+                files::replace(&disk, "", FILE, encode(&content))
+                    .await
+                    .map_err(OpenError::io(format!("writing {FILE}")))?;
+                content
+            }
             Err(e) => return Err(OpenError::io(format!("opening {FILE}"))(e)),
         };
         let mut loads = vec![0; usize::from(shards)];
