@@ -46,7 +46,7 @@ pub async fn repair<D: Disk>(
     for _ in 0..ROUNDS {
         let derived = tried.iter().any(|r| matches!(r, Repair::DeriveCheckpoint { .. }));
         // What a derived checkpoint does not name stays until somebody has looked at it.
-        let wanted = |r: &Repair| !tried.contains(r) && !(derived && matches!(r, Repair::Remove { .. }));
+        let wanted = |r: &Repair| !(tried.contains(r) || derived && matches!(r, Repair::Remove { .. }));
         let due: Vec<_> = out.after.findings.iter().filter_map(|f| f.repair.clone()).filter(wanted).collect();
         if due.is_empty() {
             break;
