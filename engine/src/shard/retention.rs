@@ -122,15 +122,14 @@ impl Partition {
 impl<D: Disk> Inner<D> {
     /// Deletes what is too much in the partitions that wrote into a segment that was sealed. Room is made
     /// for as much again, so that they keep to their size while the next segment fills up.
-    pub(super) fn keep_to_size(self: &Rc<Self>, touched: &[(u32, LogId)]) {
+    pub(super) fn keep_to_size(self: &Rc<Self>, sealed: &index::Index) {
         let due: Vec<_> = {
             let state = self.state.borrow();
-            let over = |&(slot, log): &(u32, LogId)| {
-                let at = PartitionRef { slot, log };
-                let partition = state.get(at)?;
-                Some((at, partition.surplus(partition.touched_bytes)?))
+            let over = |(log, run): &(LogId, Run)| {
+                let at = PartitionRef { slot: *state.by_log.get(log)?, log: *log };
+                Some((at, state.get(at)?.surplus(u64::from(run.bytes))?))
             };
-            touched.iter().filter_map(over).collect()
+            sealed.runs.iter().filter_map(over).collect()
         };
         self.delete(&due);
     }

@@ -191,7 +191,7 @@ async fn seal<D: Disk>(inner: &Rc<Inner<D>>, job: &Job) -> io::Result<()> {
         }
         Counters::add(&inner.counters.sealed, 1);
     }
-    inner.keep_to_size(&job.touched);
+    inner.keep_to_size(&index);
     Ok(())
 }
 
