@@ -162,6 +162,9 @@ fn what_was_acked_survives_kill_9() {
     let refused = lab.start("0").err().expect("a start without a durable segment").to_string();
     assert!(refused.contains(".log") && refused.contains("nothing was changed"), "{refused}");
     std::fs::remove_file(shard.join("checkpoint")).unwrap();
+    let repair =
+        std::process::Command::new(&lab.binary).arg("check").arg(lab.data()).arg("--repair").output();
+    println!("{}", String::from_utf8_lossy(&repair.unwrap().stdout));
     let server = lab.start("0").unwrap();
     let found = lab.verify(&server).unwrap();
     assert_eq!((failed_lines(&found), found.exit_code), (vec!["loss"], 1), "{found}");

@@ -167,12 +167,16 @@ impl<D: Disk> Checker<'_, D> {
         let (dir, version) = DataDir::read(self.disk).await?;
         (self.report.format_version, self.report.shards) = (version, dir.shards);
         let has_catalog = names.iter().any(|n| n == "catalog");
-        let catalog = match Catalog::open(self.disk.clone(), dir.shards).await {
-            Ok(catalog) => Some(catalog).filter(|_| has_catalog),
-            Err(error) => {
-                self.error(error, "topics cannot be told from their logs; a start is refused");
-                None
-            }
+        // To open a catalog that is missing would write one.
+        let catalog = match has_catalog {
+            true => match Catalog::open(self.disk.clone(), dir.shards).await {
+                Ok(catalog) => Some(catalog),
+                Err(error) => {
+                    self.error(error, "topics cannot be told from their logs; a start is refused");
+                    None
+                }
+            },
+            false => None,
         };
         for topic in catalog.iter().flat_map(Catalog::topics) {
             self.report.topics += 1;
@@ -191,7 +195,7 @@ impl<D: Disk> Checker<'_, D> {
         }
         if !has_catalog && records {
             self.fault("catalog", 0, "it is missing, but the shards hold records")
-                .means("a start would take all topics for deleted and free their records")
+                .means("without it a start would take all topics for deleted; it is refused")
                 .advice("do not start on this directory: restore the file from a copy first")
                 .done();
         }
