@@ -30,6 +30,9 @@ struct Args {
     /// Size of that file, in MiB.
     #[arg(long, default_value_t = 1024)]
     file_mib: u64,
+    /// Only reserve the file's space instead of writing it: the first write of each block then makes an extent.
+    #[arg(long)]
+    allocated: bool,
     /// Answer at once, without writing.
     #[arg(long)]
     no_disk: bool,
@@ -91,7 +94,10 @@ fn main() -> anyhow::Result<()> {
     let file = if args.no_disk {
         None
     } else {
-        Some(prepare_file(&args.file, file_bytes).with_context(|| format!("file {}", args.file.display()))?)
+        Some(
+            prepare_file(&args.file, file_bytes, args.allocated)
+                .with_context(|| format!("file {}", args.file.display()))?,
+        )
     };
     let counters = Rc::new(Counters::default());
     let mut ring = tokio_uring::uring_builder();

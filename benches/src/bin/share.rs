@@ -1,8 +1,13 @@
 //! How much of the bare pipeline's throughput Keylane reaches, and how much CPU time it takes more.
 //!
 //! Rounds alternate between the two servers, so that a disk or machine whose speed drifts treats both
-//! alike. Each server is a process of its own on one core with a fresh directory; the load runs on
-//! another core. Build `ceiling`, `keylane` and `keylane-loadgen` in release mode first: they are taken
+//! alike; the ratios are taken within each round, and the median of them is reported. Each server is a
+//! process of its own on one core with a fresh directory; the load runs on another core.
+//!
+//! Both write to extents of the same kind, because the device is much slower on space that was never written:
+//! `--extents written` overwrites (the bare pipeline a file of zeros used as a ring; Keylane segments that
+//! retention has freed, as in a log that has run for a while), `--extents allocated` does not (a first fill).
+//! Build `ceiling`, `keylane` and `keylane-loadgen` in release mode first: they are taken
 //! from the folder of this program.
 
 use std::fs::File;
@@ -25,9 +30,12 @@ struct Args {
     /// Seconds measured in each run.
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..=600))]
     seconds: u64,
-    /// Seconds of load before the measurement.
-    #[arg(long, default_value_t = 1)]
+    /// Seconds of load before the measurement; with written extents they must suffice to fill some segments.
+    #[arg(long, default_value_t = 2)]
     warmup: u64,
+    /// What both servers write to.
+    #[arg(long, value_enum, default_value = "written")]
+    extents: Extents,
     /// Workloads: 64k, 16k, single.
     #[arg(long, value_delimiter = ',', default_value = "64k,16k,single")]
     workloads: Vec<String>,
@@ -56,6 +64,21 @@ struct Args {
     #[arg(long)]
     out: Option<PathBuf>,
 }
+
+/// What a commit is written to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Extents {
+    /// Space that was written before.
+    Written,
+    /// Space that was reserved and never written.
+    Allocated,
+}
+
+/// Bytes that Keylane keeps of all partitions together when it is to use its segments again.
+const KEPT_BYTES: u64 = 384 << 20;
+
+/// File of the bare pipeline when it must not wrap, in MiB.
+const NO_WRAP_MIB: u64 = 4096;
 
 /// One shape of load.
 struct Workload {
@@ -124,6 +147,21 @@ impl Bench {
     fn server_command(&self, server: Server, address: SocketAddr, partitions: u32, data: &Path) -> Command {
         let mut command = Command::new(self.programs.join(server.name()));
         let core = self.args.server_core.to_string();
+        let fresh = self.args.extents == Extents::Allocated;
+        match server {
+            Server::Ceiling if fresh => {
+                let mib = NO_WRAP_MIB * (self.args.seconds + self.args.warmup + 1);
+                command.args(["--allocated", "--file-mib", &mib.to_string()]);
+            }
+            Server::Keylane if !fresh => {
+                let kept = KEPT_BYTES / u64::from(partitions.max(1));
+                command.args(["serve", "--retention-bytes", &kept.to_string()]);
+            }
+            Server::Ceiling => {}
+            Server::Keylane => {
+                command.arg("serve");
+            }
+        }
         match server {
             Server::Ceiling => command
                 .args(["--listen", &address.to_string(), "--core", &core])
@@ -132,7 +170,7 @@ impl Bench {
                 .args(["--seconds", &(self.args.seconds + self.args.warmup + 120).to_string()])
                 .arg("--file")
                 .arg(data.join("ceiling.dat")),
-            Server::Keylane => command.arg("serve").arg("--data").arg(data.join("data")).args([
+            Server::Keylane => command.arg("--data").arg(data.join("data")).args([
                 "--kafka",
                 &address.to_string(),
                 "--cores",
@@ -242,9 +280,10 @@ impl Case {
         })
     }
 
-    /// Keylane's median as a part of the ceiling's.
-    fn ratio(&self, of: impl Fn(&Run) -> f64 + Copy) -> f64 {
-        summary(&self.keylane, of).median / summary(&self.ceiling, of).median
+    /// Keylane as a part of the ceiling, round by round.
+    fn ratio(&self, of: impl Fn(&Run) -> f64) -> Summary {
+        let rounds = self.keylane.iter().zip(&self.ceiling);
+        Summary::of(&rounds.map(|(keylane, ceiling)| of(keylane) / of(ceiling)).collect::<Vec<_>>())
     }
 
     fn json(&self) -> Value {
@@ -275,10 +314,17 @@ impl Case {
                 cpu.median
             );
         }
+        let throughput = self.ratio(|run| run.requests_per_s);
+        let cpu = self.ratio(|run| run.server_us_per_request);
         println!(
-            "  keylane reaches {:.0}% of the ceiling's throughput with {:.2} times its CPU time per request",
-            self.ratio(|run| run.requests_per_s) * 100.0,
-            self.ratio(|run| run.server_us_per_request)
+            "  keylane reaches {:.0}% of the ceiling's throughput (rounds: {:.0} to {:.0}%) \
+             with {:.2} times its CPU time per request ({:.2} to {:.2})",
+            throughput.median * 100.0,
+            throughput.lowest * 100.0,
+            throughput.highest * 100.0,
+            cpu.median,
+            cpu.lowest,
+            cpu.highest,
         );
     }
 }
@@ -329,6 +375,8 @@ fn main() -> anyhow::Result<()> {
     let result = json!({
         "rounds": bench.args.rounds,
         "seconds": bench.args.seconds,
+        "warmup_seconds": bench.args.warmup,
+        "extents": format!("{:?}", bench.args.extents).to_lowercase(),
         "server_core": bench.args.server_core,
         "load_cores": bench.args.load_cores,
         "cases": cases.iter().map(Case::json).collect::<Vec<_>>(),

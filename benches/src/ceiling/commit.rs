@@ -64,8 +64,8 @@ pub struct Log {
 }
 
 /// Creates (or overwrites) the file with zeros, so that no later write has to allocate or to convert an
-/// extent.
-pub fn prepare_file(path: &Path, bytes: u64) -> io::Result<File> {
+/// extent; with `allocated`, only reserves its space.
+pub fn prepare_file(path: &Path, bytes: u64, allocated: bool) -> io::Result<File> {
     let mut file = OpenOptions::new()
         .read(true)
         .write(true)
@@ -73,6 +73,11 @@ pub fn prepare_file(path: &Path, bytes: u64) -> io::Result<File> {
         .truncate(false)
         .custom_flags(libc::O_DIRECT)
         .open(path)?;
+    if allocated {
+        rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, bytes)?;
+        file.sync_all()?;
+        return Ok(file);
+    }
     let zeros = AlignedBuf::zeroed(4 << 20);
     let mut left = bytes;
     while left > 0 {
