@@ -15,6 +15,7 @@ mod cold;
 mod commit;
 mod manifest;
 mod pace;
+mod punch;
 mod read;
 mod regroup;
 mod retention;
@@ -39,7 +40,7 @@ use crate::log::chunk::{ClosedCommit, OpenCommit, Slotted};
 use crate::log::files;
 use crate::log::recovery::{Identity, SealedSegment, recover};
 use crate::log::tail::Tail;
-use crate::partition::{Partition, Watcher};
+use crate::partition::{Partition, Run, Watcher};
 
 pub use append::Appended;
 pub use read::{Batches, Cached};
@@ -202,6 +203,9 @@ struct Inner<D: Disk> {
     cold: RefCell<cold::ColdCache<D::File>>,
     manifest: tokio::sync::Mutex<()>,
     keeping: Notify,
+    punching: Notify,
+    /// The segment in which holes are being made.
+    punched: Cell<Option<Generation>>,
     durable_below: Cell<CommitSeq>,
     failure: OnceCell<Rc<Failure>>,
     work: Notify,
@@ -242,7 +246,8 @@ struct State<F> {
     trims: BTreeMap<LogId, (Generation, Offset)>,
     /// Partitions whose runs have to be looked through because their log start offset was raised.
     trimmed: Vec<(u32, LogId)>,
-    holes: Vec<retention::Hole>,
+    /// Deleted runs whose space can be given back, by segment.
+    holes: HashMap<Generation, Vec<Run>>,
     regroup: VecDeque<Generation>,
     next_wanted: bool,
     roll_wanted: bool,
@@ -312,7 +317,7 @@ impl<D: Disk> Shard<D> {
             base: Rc::default(),
             trims: BTreeMap::new(),
             trimmed: Vec::new(),
-            holes: Vec::new(),
+            holes: HashMap::new(),
             regroup: VecDeque::new(),
             next_wanted: false,
             roll_wanted: false,
@@ -344,6 +349,8 @@ impl<D: Disk> Shard<D> {
             cold: RefCell::new(cold::ColdCache::new(cold_cache_bytes)),
             manifest: tokio::sync::Mutex::default(),
             keeping: Notify::new(),
+            punching: Notify::new(),
+            punched: Cell::new(None),
             durable_below: Cell::new(next_seq),
             failure: OnceCell::new(),
             work: Notify::new(),
@@ -359,6 +366,7 @@ impl<D: Disk> Shard<D> {
         tokio::task::spawn_local(roll::preparer(Rc::clone(&inner)));
         seal::start_sealer(&inner);
         tokio::task::spawn_local(regroup::keeper(Rc::clone(&inner)));
+        tokio::task::spawn_local(punch::puncher(Rc::clone(&inner)));
         Ok(Self { inner })
     }
 
@@ -441,6 +449,7 @@ impl<D: Disk> Shard<D> {
         self.inner.work.notify_waiters();
         self.inner.prepare.notify_one();
         self.inner.keeping.notify_one();
+        self.inner.punching.notify_one();
         seal::close(&self.inner).await;
         self.inner.failure.get().cloned().map_or(Ok(()), Err)
     }
@@ -508,6 +517,7 @@ impl<D: Disk> Inner<D> {
         self.prepare.notify_one();
         self.sealing.notify_one();
         self.keeping.notify_one();
+        self.punching.notify_one();
     }
 
     fn check_failed(&self) -> Result<(), AppendError> {

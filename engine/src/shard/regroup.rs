@@ -349,6 +349,7 @@ impl<F> State<F> {
                 partition.runs.retain(|r| r.generation != old);
             }
         }
+        self.holes.remove(&old);
         self.dead.push(old);
         if live_runs == 0 {
             self.dead.push(index.sealed.generation);

@@ -2,32 +2,20 @@
 //!
 //! A log start offset is raised by an entry in the commit log, so that it is never seen to go back. Then
 //! whole runs before it are forgotten; a segment without runs is freed, and in one that stays the space
-//! of what was deleted is given back to the file system, where it lies in stretches worth the while.
+//! of what was deleted is given back to the file system (`punch`).
 //! Retention deletes whole runs (the part of a sealed segment that belongs to the partition), and of the
 //! unsealed part whole batches.
 
-use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::aligned::{round_down, round_up};
-use crate::disk::{Disk, DiskFile};
+use crate::disk::Disk;
 use crate::ids::{LogId, Offset};
-use crate::log::files;
 use crate::log::index;
 use crate::log_config::LogConfig;
 use crate::partition::{Partition, Run};
 
 use super::{Inner, PartitionRef, Shard, State};
-
-/// A stretch is given back when it has at least so many bytes.
-const HOLE_BYTES_MIN: u64 = 16 << 10;
-
-/// A run that was deleted in a segment that stays.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Hole {
-    run: Run,
-}
 
 impl<D: Disk> Shard<D> {
     /// Sets what is kept of a partition; in force from the next [`Shard::tend`] or sealing on.
@@ -173,58 +161,22 @@ impl<F> State<F> {
             let bytes: u64 = runs.iter().map(|r| u64::from(r.bytes)).sum();
             partition.bytes = partition.bytes.saturating_sub(bytes);
             for run in runs {
-                if !self.release(run) {
-                    self.holes.push(Hole { run });
-                }
+                self.release(run);
             }
         }
     }
 
-    /// A run is no longer needed. `true`: nor is its segment.
-    pub(super) fn release(&mut self, run: Run) -> bool {
-        let Some(segment) = self.segments.get_mut(&run.generation) else { return true };
+    /// A run is no longer needed: its space can be given back, and its segment freed if that was the last one.
+    /// That it was deleted is durable.
+    pub(super) fn release(&mut self, run: Run) {
+        let Some(segment) = self.segments.get_mut(&run.generation) else { return };
         segment.live_runs -= 1;
         if segment.live_runs > 0 {
-            return false;
-        }
-        self.segments.remove(&run.generation);
-        self.dead.push(run.generation);
-        true
-    }
-}
-
-/// Gives the space of a deleted run back. That it was deleted is durable.
-pub(super) async fn punch<D: Disk>(inner: &Rc<Inner<D>>, hole: &Hole) -> io::Result<()> {
-    let run = &hole.run;
-    let entries_block = inner.state.borrow().segments.get(&run.generation).map(|s| s.entries_block);
-    let (Some(entries_block), true) = (entries_block, u64::from(run.bytes) >= HOLE_BYTES_MIN) else {
-        return Ok(());
-    };
-    let index = inner.disk.open(&files::index(&inner.dir, run.generation)).await?;
-    let shard = inner.identity.shard;
-    let Some(entries) = index::load_run(&index, shard, entries_block, run).await? else {
-        // The index is damaged: a start derives it anew, and the space is given back with the segment.
-        return Ok(());
-    };
-    let file = inner.disk.open(&files::segment(&inner.dir, run.generation)).await?;
-    let mut stretch: Option<(u64, u64)> = None;
-    let ends = entries.iter().map(|e| (u64::from(e.position), u64::from(e.position) + u64::from(e.len)));
-    for (from, to) in ends.map(Some).chain([None]).map(|e| e.unwrap_or((u64::MAX, u64::MAX))) {
-        match &mut stretch {
-            Some((_, end)) if *end == from => *end = to,
-            other => {
-                if let Some((from, to)) = other.replace((from, to)) {
-                    let (from, to) = (round_up(from as usize) as u64, round_down(to));
-                    if to.saturating_sub(from) >= HOLE_BYTES_MIN {
-                        match file.punch(from, to - from).await {
-                            Err(e) if e.kind() == io::ErrorKind::Unsupported => return Ok(()),
-                            other => other?,
-                        }
-                        tokio::task::yield_now().await;
-                    }
-                }
-            }
+            self.holes.entry(run.generation).or_default().push(run);
+        } else {
+            self.segments.remove(&run.generation);
+            self.holes.remove(&run.generation);
+            self.dead.push(run.generation);
         }
     }
-    Ok(())
 }

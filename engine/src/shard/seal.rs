@@ -14,7 +14,7 @@ use crate::planted::{self, Bug};
 
 use super::manifest::Base;
 use super::roll::{Active, Next};
-use super::{Counters, Inner, State, regroup, retention};
+use super::{Counters, Inner, State, regroup};
 
 const RETRY: Duration = Duration::from_millis(250);
 
@@ -128,8 +128,11 @@ async fn sealer<D: Disk>(inner: Rc<Inner<D>>) {
         let (job, garbage, stop) = {
             let mut state = inner.state.borrow_mut();
             state.drop_trimmed_runs();
+            if !state.holes.is_empty() {
+                inner.punching.notify_one();
+            }
             let job = state.seal_jobs.front().cloned();
-            (job, !state.dead.is_empty() || !state.holes.is_empty(), state.stopping && state.running == 0)
+            (job, !state.dead.is_empty(), state.stopping && state.running == 0)
         };
         let result = match (job, garbage) {
             (Some(job), _) => seal(&inner, &job).await,
@@ -195,13 +198,9 @@ async fn seal<D: Disk>(inner: &Rc<Inner<D>>, job: &Job) -> io::Result<()> {
     Ok(())
 }
 
-/// Takes freed segments out of the checkpoint, then keeps one as a spare and removes the others; then
-/// gives back the space of what was deleted in segments that stay.
+/// Takes freed segments out of the checkpoint, then keeps one as a spare and removes the others.
 async fn free_dead<D: Disk>(inner: &Rc<Inner<D>>) -> io::Result<()> {
-    let (dead, holes) = {
-        let mut state = inner.state.borrow_mut();
-        (state.dead.clone(), std::mem::take(&mut state.holes))
-    };
+    let dead = inner.state.borrow().dead.clone();
     {
         let _manifest = inner.manifest.lock().await;
         let base = Rc::clone(&inner.state.borrow().base);
@@ -210,11 +209,13 @@ async fn free_dead<D: Disk>(inner: &Rc<Inner<D>>) -> io::Result<()> {
     for generation in dead {
         inner.cold.borrow_mut().forget(generation);
         remove(inner, &files::index(&inner.dir, generation)).await?;
-        // A reader may still be on its way to this segment: then it must not become another one.
+        // A reader may still be on its way to this segment, or holes be made in it: then it must not become
+        // another one.
         let keep = {
             let state = inner.state.borrow();
             let wanted = state.spares.is_empty() && matches!(state.next, Next::Wanted) && !state.stopping;
-            wanted && !generation.is_sorted() && !inner.cold.borrow().is_read()
+            let in_use = inner.cold.borrow().is_read() || inner.punched.get() == Some(generation);
+            wanted && !generation.is_sorted() && !in_use
         };
         if !keep {
             remove(inner, &files::segment(&inner.dir, generation)).await?;
@@ -225,9 +226,6 @@ async fn free_dead<D: Disk>(inner: &Rc<Inner<D>>) -> io::Result<()> {
             state.spares.push(generation);
         }
         Counters::add(&inner.counters.freed, 1);
-    }
-    for hole in holes {
-        retention::punch(inner, &hole).await?;
     }
     Ok(())
 }

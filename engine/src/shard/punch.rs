@@ -1,0 +1,146 @@
+//! Giving the space of deleted runs back, in segments that stay because others still live in them.
+//!
+//! In the background and without haste: most segments are freed as a whole soon after the first run in them
+//! was deleted, and each stretch costs a system call that holds up the core. So the log is given [`PATIENCE`]
+//! to become quiet; a log that never does pays a fixed part of its time.
+
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::aligned::{round_down, round_up};
+use crate::disk::{Disk, DiskFile};
+use crate::ids::Generation;
+use crate::log::{files, index};
+use crate::partition::Run;
+
+use super::Inner;
+use super::pace::Pace;
+use super::seal::no_space;
+
+/// A stretch is given back when it has at least so many bytes.
+const HOLE_BYTES_MIN: u64 = 16 << 10;
+/// How long a busy log may put it off.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// On a busy log each stretch is followed by a rest of so many times as long.
+const REST: u32 = 9;
+
+/// Gives space back until the shard stops or fails.
+pub(super) async fn puncher<D: Disk>(inner: Rc<Inner<D>>) {
+    while !inner.ends() {
+        let notified = inner.punching.notified();
+        if inner.state.borrow().holes.is_empty() {
+            notified.await;
+            continue;
+        }
+        let quiet = match tokio::time::timeout(PATIENCE, Pace::new().turn(&inner)).await {
+            Ok(true) => true,
+            Ok(false) => return,
+            Err(_still_busy) => false,
+        };
+        if let Err(e) = give_back(&inner, quiet).await {
+            // Nothing depends on it: the space comes back with the segment.
+            tracing::warn!(%e, "space of deleted records could not be given back yet");
+            tokio::time::sleep(PATIENCE).await;
+        }
+    }
+}
+
+async fn give_back<D: Disk>(inner: &Rc<Inner<D>>, quiet: bool) -> io::Result<()> {
+    // What is taken for deleted space at a start must be known there to be deleted.
+    {
+        let _manifest = inner.manifest.lock().await;
+        let base = Rc::clone(&inner.state.borrow().base);
+        match inner.store_checkpoint(&base, &[], &[]).await {
+            // A full disk needs the space most; that the records are deleted is durable without a checkpoint.
+            Err(e) if no_space(&e) => {}
+            other => other?,
+        }
+    }
+    let mut generations: Vec<_> = inner.state.borrow().holes.keys().copied().collect();
+    generations.sort_unstable();
+    for generation in generations {
+        if inner.ends() {
+            return Ok(());
+        }
+        let Some(entries_block) = inner.begin(generation) else { continue };
+        let runs = inner.state.borrow_mut().holes.remove(&generation).unwrap_or_default();
+        let punched = punch(inner, generation, entries_block, &runs, quiet).await;
+        inner.punched.set(None);
+        punched?;
+    }
+    Ok(())
+}
+
+impl<D: Disk> Inner<D> {
+    /// Notes that holes are made in a segment, so that it does not become another one meanwhile. Returns where
+    /// the entries of its index begin; `None`: there is no such segment any more.
+    fn begin(&self, generation: Generation) -> Option<u32> {
+        let state = self.state.borrow();
+        let entries_block = state.segments.get(&generation)?.entries_block;
+        self.punched.set(Some(generation));
+        Some(entries_block)
+    }
+}
+
+async fn punch<D: Disk>(
+    inner: &Rc<Inner<D>>,
+    generation: Generation,
+    entries_block: u32,
+    runs: &[Run],
+    quiet: bool,
+) -> io::Result<()> {
+    let index = inner.disk.open(&files::index(&inner.dir, generation)).await?;
+    let file = inner.disk.open(&files::segment(&inner.dir, generation)).await?;
+    for run in runs.iter().filter(|run| u64::from(run.bytes) >= HOLE_BYTES_MIN) {
+        let Some(entries) = index::load_run(&index, inner.identity.shard, entries_block, run).await? else {
+            // The index is damaged: a start derives it anew, and the space is given back with the segment.
+            return Ok(());
+        };
+        let places =
+            entries.iter().map(|e| (u64::from(e.position), u64::from(e.position) + u64::from(e.len)));
+        for (from, to) in stretches(places) {
+            if inner.ends() {
+                return Ok(());
+            }
+            let begun = Instant::now();
+            match file.punch(from, to - from).await {
+                Err(e) if e.kind() == io::ErrorKind::Unsupported => return Ok(()),
+                other => other?,
+            }
+            if quiet {
+                tokio::task::yield_now().await;
+            } else {
+                tokio::time::sleep(begun.elapsed() * REST).await;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The whole blocks of neighbouring places, where they are worth it.
+fn stretches(places: impl Iterator<Item = (u64, u64)>) -> Vec<(u64, u64)> {
+    let mut merged: Vec<(u64, u64)> = Vec::new();
+    for (from, to) in places {
+        match merged.last_mut() {
+            Some((_, end)) if *end == from => *end = to,
+            _ => merged.push((from, to)),
+        }
+    }
+    let blocks = merged.into_iter().map(|(from, to)| (round_up(from as usize) as u64, round_down(to)));
+    blocks.filter(|(from, to)| to.saturating_sub(*from) >= HOLE_BYTES_MIN).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbours_are_one_stretch_of_whole_blocks_and_small_ones_stay() {
+        let places = [(100, 9_000), (9_000, 30_000), (40_960, 57_344), (60_000, 70_000)];
+        assert_eq!(stretches(places.into_iter()), [(4_096, 28_672), (40_960, 57_344)]);
+        assert_eq!(stretches(std::iter::empty()), []);
+    }
+}
