@@ -1,5 +1,6 @@
-//! Background work waits while the log is busy: commits and their readers come first.
+//! Background work waits while the log is busy, or somebody reads from its disk: commits and readers come first.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -29,15 +30,16 @@ impl Pace {
     /// last time, else when the log is busy less than half of the time. `false`: the shard ends.
     pub async fn turn<D: Disk>(&mut self, inner: &Inner<D>) -> bool {
         tokio::task::yield_now().await;
-        let commits = || inner.durable_below.get();
-        while commits() != self.seen {
+        let reads = || inner.counters.disk_reads.load(Ordering::Relaxed);
+        let active = || inner.durable_below.get() + reads();
+        while active() != self.seen {
             if inner.ends() {
                 return false;
             }
-            self.seen = commits();
-            let before = inner.busy_time();
+            self.seen = active();
+            let (before, read_before) = (inner.busy_time(), reads());
             tokio::time::sleep(LOOK).await;
-            if (inner.busy_time() - before) * 100 < LOOK * BUSY_PERCENT_MAX {
+            if read_before == reads() && (inner.busy_time() - before) * 100 < LOOK * BUSY_PERCENT_MAX {
                 break;
             }
             tokio::time::sleep(PATIENCE).await;

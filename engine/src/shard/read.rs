@@ -9,6 +9,7 @@
 //! comes from the disk is checked against its index entry and its checksum before anybody sees it.
 
 use bytes::Bytes;
+use futures_util::future::try_join_all;
 
 use crate::aligned::{AlignedBuf, BLOCK, round_down, round_up};
 use crate::disk::{Disk, DiskFile, read_exact_at, read_exact_into};
@@ -37,6 +38,8 @@ const INDEX_PIECE_BYTES: u64 = 64 << 10;
 const AHEAD_BYTES: usize = READ_BYTES_MAX as usize - BLOCK;
 /// Stretches joined into one answer.
 const PARTS_MAX: usize = 16;
+/// Sealed segments of which one read takes something.
+const RUNS_MAX: usize = 32;
 /// Times that a place is looked up again because the segment was written anew or freed meanwhile.
 const LOOKUPS_MAX: usize = 8;
 
@@ -59,6 +62,9 @@ pub enum Cached {
     /// The disk is needed: use [`Shard::read`].
     OnDisk,
 }
+
+/// An error, and the segment that was read then, if it came to that.
+type Failed = (Option<Generation>, ReadError);
 
 /// One batch on the disk.
 #[derive(Debug, Clone, Copy)]
@@ -252,20 +258,20 @@ impl<D: Disk> Shard<D> {
         at: PartitionRef,
         offset: Offset,
         bytes_max: usize,
-    ) -> Result<Batches, (Option<Generation>, ReadError)> {
+    ) -> Result<Batches, Failed> {
         let located = self.locate(at, offset, bytes_max).await?;
-        let generation = located.first().map(|l| l.generation);
-        self.inner.fetch(&located, offset).await.map_err(|e| (generation, e))
+        self.inner.fetch(&located, offset).await
     }
 
-    /// Finds where batches lie that are not in memory.
+    /// Finds where batches lie that are not in memory: in one sealed segment after the other, or in those that
+    /// are not sealed yet.
     async fn locate(
         &self,
         at: PartitionRef,
         offset: Offset,
         bytes_max: usize,
-    ) -> Result<Vec<Located>, (Option<Generation>, ReadError)> {
-        let (run, high_watermark) = {
+    ) -> Result<Vec<Located>, Failed> {
+        let (runs, high_watermark) = {
             let state = self.inner.state.borrow();
             let partition = state.check_range(at, offset).map_err(|e| (None, e))?;
             match partition.find(offset, state.sealed_below) {
@@ -273,30 +279,56 @@ impl<D: Disk> Shard<D> {
                     state.tail.missed();
                     return Ok(state.locate_unsealed(partition, index, bytes_max));
                 }
-                Some(Whereabouts::Run(index)) => (partition.runs[index], partition.high_watermark),
+                Some(Whereabouts::Run(index)) => {
+                    let runs = partition.runs.get(index..).unwrap_or_default();
+                    (runs.iter().take(RUNS_MAX).copied().collect::<Vec<_>>(), partition.high_watermark)
+                }
                 None => {
                     let what = format!("no batch holds offset {offset} of log {}", at.log());
                     return Err((None, self.inner.damaged(Generation(0), 0, what)));
                 }
             }
         };
-        let place = |e| (Some(run.generation), e);
-        let mut number = self.inner.find_entry(&run, offset).await.map_err(place)?;
         let (mut out, mut bytes) = (Vec::new(), 0);
+        for run in runs {
+            let first = out.is_empty();
+            match self.locate_in(&run, offset, high_watermark, bytes_max, &mut bytes, &mut out).await {
+                Ok(true) => {}
+                Ok(false) => break,
+                // What lies before it can be read; who reads on meets the error again.
+                Err(_) if !first => break,
+                Err(e) => return Err((Some(run.generation), e)),
+            }
+        }
+        Ok(out)
+    }
+
+    /// Adds batches of one run, from the one that holds `offset`. `false`: there is no room for more.
+    async fn locate_in(
+        &self,
+        run: &Run,
+        offset: Offset,
+        high_watermark: Offset,
+        bytes_max: usize,
+        bytes: &mut usize,
+        out: &mut Vec<Located>,
+    ) -> Result<bool, ReadError> {
+        let mut number =
+            if offset <= run.base_offset { 0 } else { self.inner.find_entry(run, offset).await? };
         while number < run.entries {
-            let block = self.inner.entries_from(&run, number).await.map_err(place)?;
+            let block = self.inner.entries_from(run, number).await?;
             for entry in &block {
                 let end = entry.base_offset + u64::from(entry.span);
-                let full = !out.is_empty() && bytes + entry.len as usize > bytes_max;
+                let full = !out.is_empty() && *bytes + entry.len as usize > bytes_max;
                 if full || end > high_watermark {
-                    return Ok(out);
+                    return Ok(false);
                 }
-                bytes += entry.len as usize;
+                *bytes += entry.len as usize;
                 out.push(Located { generation: run.generation, entry: *entry });
             }
             number += block.len() as u32;
         }
-        Ok(out)
+        Ok(*bytes < bytes_max)
     }
 
     /// The first batch whose largest timestamp is at least `timestamp_ms`, and its base offset.
@@ -449,9 +481,9 @@ impl<D: Disk> Inner<D> {
         ReadError::Damaged { shard: self.identity.shard, generation, position, what }
     }
 
-    /// Reads batches that have been located: neighbours in one go.
-    async fn fetch(&self, located: &[Located], offset: Offset) -> Result<Batches, ReadError> {
-        let mut out = Batches { next_offset: offset, ..Batches::default() };
+    /// Reads batches that have been located: neighbours in one go, what lies apart at the same time.
+    async fn fetch(&self, located: &[Located], offset: Offset) -> Result<Batches, Failed> {
+        let mut reads = Vec::new();
         let mut rest = located;
         while let Some(first) = rest.first() {
             let from = round_down(u64::from(first.entry.position));
@@ -467,9 +499,17 @@ impl<D: Disk> Inner<D> {
                 n += 1;
             }
             let len = ((end - from) as usize).next_multiple_of(BLOCK);
-            let bytes = self.read_range(first.generation, from, len).await?;
-            self.slice_batches(&rest[..n], from, &bytes, &mut out)?;
+            let (part, generation) = (&rest[..n], first.generation);
+            reads.push(async move {
+                let read = self.read_range(generation, from, len).await;
+                read.map(|bytes| (part, from, bytes)).map_err(|e| (Some(generation), e))
+            });
             rest = &rest[n..];
+        }
+        let mut out = Batches { next_offset: offset, ..Batches::default() };
+        for (part, from, bytes) in try_join_all(reads).await? {
+            let generation = part.first().map(|l| l.generation);
+            self.slice_batches(part, from, &bytes, &mut out).map_err(|e| (generation, e))?;
         }
         Ok(out)
     }
