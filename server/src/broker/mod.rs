@@ -88,6 +88,10 @@ fn answer_now(
 pub async fn dispatch_deferred(connection: &Rc<Connection>, frame: Bytes) -> Result<(), CloseReason> {
     let mut reader = Reader::new(&frame);
     let header = RequestHeader::decode(&mut reader)?;
+    if header.api != ApiKey::Produce {
+        // Found out here, what makes no sense ends the connection after the answers to what came before.
+        Request::decode(header.api, header.version, &mut reader)?;
+    }
     match header.api {
         ApiKey::Produce => produce::in_turn(connection, frame.clone()).await,
         ApiKey::Fetch => {
