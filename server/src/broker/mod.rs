@@ -9,6 +9,7 @@ pub mod alter_configs;
 pub mod configs;
 pub mod delete_records;
 pub mod fetch;
+pub mod groups;
 pub mod metadata;
 pub mod offsets;
 pub mod produce;
@@ -135,7 +136,31 @@ async fn control(connection: Rc<Connection>, frame: Bytes) -> Result<Answer, Clo
             respond(&|w| response.encode(version, w))
         }
         Request::FindCoordinator(request) => {
-            let response = metadata::find_coordinator(&request);
+            let response = metadata::find_coordinator(&connection, &request);
+            respond(&|w| response.encode(version, w))
+        }
+        Request::OffsetCommit(request) => {
+            let response = groups::commit(core, &request, version).await;
+            respond(&|w| response.encode(version, w))
+        }
+        Request::OffsetFetch(request) => {
+            let response = groups::fetch(core, &request).await;
+            respond(&|w| response.encode(version, w))
+        }
+        Request::OffsetDelete(request) => {
+            let response = groups::delete_offsets(core, &request).await;
+            respond(&|w| response.encode(version, w))
+        }
+        Request::ListGroups(request) => {
+            let response = groups::list(core, &request).await;
+            respond(&|w| response.encode(version, w))
+        }
+        Request::DescribeGroups(request) => {
+            let response = groups::describe(core, &request, version).await;
+            respond(&|w| response.encode(version, w))
+        }
+        Request::DeleteGroups(request) => {
+            let response = groups::delete(core, &request).await;
             respond(&|w| response.encode(version, w))
         }
         Request::DescribeCluster(request) => {
