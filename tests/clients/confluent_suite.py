@@ -425,6 +425,7 @@ def subscribe():
     reader.close()
     print(f"subscribe: {[str(each) for each in said[:3]]}")
     expect(said, "nothing was said within 20 s")
+    equal(said[0].code(), KafkaError._UNSUPPORTED_FEATURE, "what was said")
 
 
 def create_errors():

@@ -23,6 +23,8 @@ const OFFSET_FETCH: (i16, i16) = (9, 5);
 const FIND_COORDINATOR: (i16, i16) = (10, 2);
 
 const TOPIC_ALREADY_EXISTS: i16 = 36;
+/// A coordinator is loading, not there yet, or elsewhere until it is.
+const NOT_READY: [i16; 3] = [14, 15, 16];
 /// A broker that takes longer for an answer is broken.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -196,9 +198,9 @@ impl Client {
 
     /// Where the coordinator of a group is.
     pub fn coordinator(&mut self, group: &str) -> Result<SocketAddr> {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let body = self.ask(FIND_COORDINATOR, |out| {
+        let mut found = None;
+        self.until_there(&format!("the coordinator of {group}"), |client| {
+            let body = client.ask(FIND_COORDINATOR, |out| {
                 out.string(group, false);
                 out.i8(0); // a group
             })?;
@@ -207,72 +209,89 @@ impl Client {
             let code = r.i16()?;
             r.string(false)?;
             r.i32()?;
-            let (host, port) = (r.text(false)?, r.i32()?);
-            if code == 0 {
-                return resolve(&format!("{host}:{port}"));
-            }
-            ensure!(Instant::now() < deadline, "the coordinator of {group}: {}", protocol::error_name(code));
-            std::thread::sleep(Duration::from_millis(50));
-        }
+            found = Some((r.text(false)?, r.i32()?));
+            Ok(code)
+        })?;
+        let (host, port) = found.context("an answer")?;
+        resolve(&format!("{host}:{port}"))
     }
 
     /// Commits where a group is.
     pub fn commit(&mut self, group: &str, topic: &str, places: &[Place]) -> Result<()> {
-        let body = self.ask(OFFSET_COMMIT, |out| {
-            out.string(group, false);
-            out.i32(-1); // no member
-            out.string("", false);
-            out.i16(-1);
-            out.i32(1);
-            out.string(topic, false);
-            out.i32(places.len() as i32);
-            for place in places {
-                out.i32(place.partition);
-                out.i64(place.offset);
-                out.i32(-1); // leader epoch
-                out.string(&place.metadata, false);
-            }
-        })?;
-        let mut r = Reader::new(&body);
-        r.i32()?;
-        for _ in 0..r.count(false)? {
-            r.string(false)?;
+        self.until_there(&format!("committing to {topic}"), |client| {
+            let body = client.ask(OFFSET_COMMIT, |out| {
+                out.string(group, false);
+                out.i32(-1); // no member
+                out.string("", false);
+                out.i16(-1);
+                out.i32(1);
+                out.string(topic, false);
+                out.i32(places.len() as i32);
+                for place in places {
+                    out.i32(place.partition);
+                    out.i64(place.offset);
+                    out.i32(-1); // leader epoch
+                    out.string(&place.metadata, false);
+                }
+            })?;
+            let mut r = Reader::new(&body);
+            let mut worst = 0;
+            r.i32()?;
             for _ in 0..r.count(false)? {
-                let (partition, code) = (r.i32()?, r.i16()?);
-                ensure!(code == 0, "committing {topic}-{partition}: {}", protocol::error_name(code));
+                r.string(false)?;
+                for _ in 0..r.count(false)? {
+                    r.i32()?;
+                    worst = worst.max(r.i16()?);
+                }
             }
-        }
-        Ok(())
+            Ok(worst)
+        })
     }
 
     /// Where a group is in each partition.
     pub fn committed(&mut self, group: &str, topic: &str, partitions: i32) -> Result<Vec<Place>> {
-        let body = self.ask(OFFSET_FETCH, |out| {
-            out.string(group, false);
-            out.i32(1);
-            out.string(topic, false);
-            out.i32(partitions);
-            (0..partitions).for_each(|partition| out.i32(partition));
-        })?;
-        let mut r = Reader::new(&body);
         let mut places = Vec::new();
-        r.i32()?;
-        for _ in 0..r.count(false)? {
-            r.string(false)?;
+        self.until_there(&format!("offsets of {group}"), |client| {
+            let body = client.ask(OFFSET_FETCH, |out| {
+                out.string(group, false);
+                out.i32(1);
+                out.string(topic, false);
+                out.i32(partitions);
+                (0..partitions).for_each(|partition| out.i32(partition));
+            })?;
+            let mut r = Reader::new(&body);
+            let mut worst = 0;
+            places.clear();
+            r.i32()?;
             for _ in 0..r.count(false)? {
-                let (partition, offset) = (r.i32()?, r.i64()?);
-                r.i32()?;
-                let metadata = r.text(false)?;
-                let code = r.i16()?;
-                ensure!(code == 0, "offset of {topic}-{partition}: {}", protocol::error_name(code));
-                places.push(Place { partition, offset, metadata });
+                r.string(false)?;
+                for _ in 0..r.count(false)? {
+                    let (partition, offset) = (r.i32()?, r.i64()?);
+                    r.i32()?;
+                    let metadata = r.text(false)?;
+                    worst = worst.max(r.i16()?);
+                    places.push(Place { partition, offset, metadata });
+                }
             }
-        }
-        let code = r.i16()?;
-        ensure!(code == 0, "offsets of {group}: {}", protocol::error_name(code));
+            Ok(worst.max(r.i16()?))
+        })?;
         places.sort_by_key(|place| place.partition);
         ensure!(places.len() == partitions as usize, "{} of {partitions} partitions answered", places.len());
         Ok(places)
+    }
+
+    /// Asks again while a coordinator is not ready yet; any other error is one.
+    fn until_there(&mut self, what: &str, mut ask: impl FnMut(&mut Self) -> Result<i16>) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let code = ask(self)?;
+            if code == 0 {
+                return Ok(());
+            }
+            let later = NOT_READY.contains(&code) && Instant::now() < deadline;
+            ensure!(later, "{what}: {}", protocol::error_name(code));
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 }
 

@@ -402,7 +402,7 @@ impl fmt::Display for OffsetsFinding {
             None => writeln!(f, "  The server is {}; it was not restarted.", self.broker)?,
         }
         writeln!(f)?;
-        writeln!(f, "1. Where the groups were when the server went down, and when it was back")?;
+        writeln!(f, "1. Where the groups were after the first crash, and when the next consumers asked")?;
         for outcome in &self.outcomes {
             let list = |offsets: &[i64]| {
                 let texts = offsets.iter().map(|o| if *o < 0 { "-".to_owned() } else { o.to_string() });

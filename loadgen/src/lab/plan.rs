@@ -148,7 +148,7 @@ pub fn run(args: &PlanArgs) -> Result<PlanFinding> {
     claims.check(at_rate.sound == Some(true), "nothing is lost, read twice or out of order at that rate");
     let broker = match &args.common.bootstrap {
         Some(address) => format!("the broker at {address}"),
-        None => "a Keylane in this process".to_owned(),
+        None => "a Keylane in this process, every ack flushed".to_owned(),
     };
     Ok(PlanFinding {
         broker,
@@ -192,7 +192,7 @@ impl fmt::Display for PlanFinding {
             self.growth,
             number(self.consumer_rate)
         )?;
-        writeln!(f, "  Measured on {}, every ack flushed, batches of up to 16 KiB.", self.broker)?;
+        writeln!(f, "  Measured on {}, batches of up to 16 KiB.", self.broker)?;
         writeln!(f)?;
         writeln!(f, "1. What has to be carried: {} records/s", number(self.rate * self.growth))?;
         writeln!(

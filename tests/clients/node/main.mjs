@@ -151,6 +151,7 @@ await check("subscribe gets a clear answer", async () => {
   await consumer.disconnect();
   console.log(`subscribe: ${error}`);
   if (error === null) throw new Error("nothing was said within 20 s");
+  equal(error.name, "KafkaJSServerDoesNotSupportApiKey", "what was said");
 });
 await admin.disconnect();
 console.log("done");
