@@ -21,12 +21,12 @@ pub enum Command {
     Run(Box<RunArgs>),
     /// Read a topic from its beginning and check it against a state file.
     Verify(VerifyArgs),
-    /// Experiments about partitions and order, with a story.
-    #[command(subcommand)]
-    Lab(crate::lab::LabArgs),
     /// Answer Produce requests without keeping anything: measures the load generator itself.
     #[command(hide = true)]
     Sink(SinkArgs),
+    /// Experiments about partitions and order, with a story.
+    #[command(subcommand)]
+    Lab(crate::lab::LabArgs),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

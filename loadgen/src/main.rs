@@ -7,14 +7,14 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use keylane_loadgen::args::{Cli, Command, SinkArgs};
 use keylane_loadgen::sink::Keep;
-use keylane_loadgen::{cpu, lab, run, sink, verify};
+use keylane_loadgen::{cpu, run, sink, verify};
 
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Run(args) => run::run_and_print(&args),
         Command::Verify(args) => verify::verify_and_print(&args),
-        Command::Lab(args) => lab::run_and_print(&args),
         Command::Sink(args) => serve_sink(&args),
+        Command::Lab(args) => keylane_loadgen::lab::run_and_print(&args),
     };
     done.map_or_else(
         |error| {
