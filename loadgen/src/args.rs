@@ -24,6 +24,9 @@ pub enum Command {
     /// Answer Produce requests without keeping anything: measures the load generator itself.
     #[command(hide = true)]
     Sink(SinkArgs),
+    /// Experiments about partitions and order, with a story.
+    #[command(subcommand)]
+    Lab(crate::lab::LabArgs),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

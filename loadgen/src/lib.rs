@@ -13,6 +13,7 @@ pub mod consumer;
 pub mod cpu;
 pub mod histogram;
 pub mod keys;
+pub mod lab;
 pub mod ledger;
 pub mod outcome;
 pub mod pacing;

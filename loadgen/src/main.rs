@@ -14,6 +14,7 @@ fn main() -> ExitCode {
         Command::Run(args) => run::run_and_print(&args),
         Command::Verify(args) => verify::verify_and_print(&args),
         Command::Sink(args) => serve_sink(&args),
+        Command::Lab(args) => keylane_loadgen::lab::run_and_print(&args),
     };
     done.map_or_else(
         |error| {

@@ -13,6 +13,7 @@ use tokio::sync::Mutex;
 use crate::broker::alter_configs::Refusal;
 use crate::config::ServerConfig;
 use crate::core::Core;
+use crate::groups;
 use crate::mesh::call;
 use crate::topic_settings::Values;
 
@@ -109,7 +110,7 @@ async fn tell_all(core: &Rc<Core>, topic: &Arc<Topic>) {
     }
 }
 
-/// Deletes a topic. Callable on any core.
+/// Deletes a topic, and what groups have committed for it. Callable on any core.
 pub async fn delete(core: &Rc<Core>, name: String) -> Option<Result<Arc<Topic>, CatalogError>> {
     call(core, CONTROLLER, move |core| async move {
         let mut catalog = of(&core).catalog.lock().await;
@@ -117,6 +118,9 @@ pub async fn delete(core: &Rc<Core>, name: String) -> Option<Result<Arc<Topic>, 
         let id = topic.id;
         for to in 0..core.cluster.cores {
             call(&core, to, move |core| async move { core.remove_topic(id) }).await;
+        }
+        for to in 0..core.cluster.cores {
+            call(&core, to, move |core| async move { groups::forget_topic(&core, id).await }).await;
         }
         Ok(topic)
     })

@@ -18,10 +18,11 @@ use tokio::sync::{Notify, Semaphore};
 use crate::config::ServerConfig;
 use crate::connection;
 use crate::controller::Controller;
+use crate::groups::Groups;
 use crate::mesh::Mesh;
 use crate::net::{Listener, Stream};
 use crate::topic_settings;
-use crate::topics::{LocalTopic, Route, TopicTable};
+use crate::topics::{LocalTopic, OFFSETS_TOPIC, Route, TopicTable, is_internal};
 
 /// Unit in which connections pay for memory, in bytes.
 pub const MEMORY_UNIT: usize = 64 << 10;
@@ -39,6 +40,8 @@ pub struct Cluster {
     pub id: String,
     /// Number of cores.
     pub cores: usize,
+    /// Number of shards.
+    pub shards: u16,
 }
 
 /// A core. See the module's header.
@@ -53,6 +56,8 @@ pub struct Core {
     pub shards: Vec<Shard<UringDisk>>,
     /// The topics.
     pub topics: RefCell<TopicTable>,
+    /// Committed offsets of the groups that belong here.
+    pub groups: Groups,
     /// Rings to and from the other cores.
     pub mesh: Mesh,
     /// The catalog, on core 0.
@@ -87,6 +92,7 @@ impl Core {
             cluster,
             shards,
             topics: RefCell::default(),
+            groups: Groups::default(),
             mesh,
             controller,
             connections: RefCell::default(),
@@ -112,9 +118,13 @@ impl Core {
                 Route::There { core, shard, log: placement.log }
             }
         };
-        let routes = topic.partitions.iter().map(route).collect();
+        let routes: Vec<Route> = topic.partitions.iter().map(route).collect();
+        if topic.name == OFFSETS_TOPIC {
+            self.groups.hold(&routes);
+        }
         let max_message_bytes = topic_settings::max_message_bytes(&topic.configs, &self.config);
-        let local = LocalTopic { topic: Arc::clone(topic), routes, max_message_bytes, log };
+        let internal = is_internal(&topic.name);
+        let local = LocalTopic { topic: Arc::clone(topic), routes, max_message_bytes, log, internal };
         self.topics.borrow_mut().insert(Rc::new(local));
     }
 

@@ -1,8 +1,8 @@
 //! Keylane's server as a library: [`start`] runs it on threads of its own, one per core.
 //!
 //! A tour: `server` starts and stops the cores; `core` is one of them; `connection` reads requests and
-//! writes answers in order; `broker` does what requests ask for; `mesh` and `ring` carry work between
-//! cores; `kafka` is the protocol on the wire.
+//! writes answers in order; `broker` does what requests ask for; `groups` keeps committed offsets; `mesh` and
+//! `ring` carry work between cores; `kafka` is the protocol on the wire.
 
 mod broker;
 pub mod check;
@@ -10,6 +10,7 @@ pub mod config;
 mod connection;
 mod controller;
 mod core;
+mod groups;
 pub mod kafka;
 mod mesh;
 mod net;

@@ -20,6 +20,7 @@ use keylane_engine::{LogId, OpenError, ShardId};
 use crate::config::{ConfigError, ServerConfig, allowed_cores};
 use crate::controller::Controller;
 use crate::core::{Cluster, Core};
+use crate::groups;
 use crate::mesh::{self, Mesh, MeshParts, Stopper};
 use crate::net;
 
@@ -262,11 +263,12 @@ impl CoreThread {
         let counters = shards.iter().map(Shard::counters).collect();
         let mesh = Mesh::new(self.parts, shards.len());
         let id = uuid::Uuid::from_bytes(setup.dir.id);
-        let cluster = Cluster { id: short_id(id), cores: self.cores };
+        let cluster = Cluster { id: short_id(id), cores: self.cores, shards: setup.dir.shards };
         let core = Rc::new(Core::new(self.index, self.config, cluster, shards, mesh, controller));
         for topic in &setup.topics {
             core.add_topic(topic);
         }
+        groups::load(&core).await;
         if self.ready.send(Ok(counters)).is_err() || self.go.recv().is_err() {
             return Ok(());
         }

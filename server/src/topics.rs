@@ -13,6 +13,14 @@ use uuid::Uuid;
 
 use crate::kafka::produce::TopicRef;
 
+/// Where committed offsets are kept. The server alone writes to it.
+pub const OFFSETS_TOPIC: &str = "__consumer_offsets";
+
+/// Whether a topic belongs to the server: clients may read it, and do nothing else with it.
+pub fn is_internal(name: &str) -> bool {
+    name == OFFSETS_TOPIC
+}
+
 /// The way to a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Route {
@@ -45,6 +53,8 @@ pub struct LocalTopic {
     pub max_message_bytes: usize,
     /// What is kept of it.
     pub log: Arc<LogConfig>,
+    /// The server alone writes to it.
+    pub internal: bool,
 }
 
 /// Topics by name and by id.

@@ -82,6 +82,7 @@ fn body(request: &impl Encodable, version: i16) -> Vec<u8> {
 fn valid(api: ApiKey, version: i16) -> Vec<u8> {
     let name = || TopicName(text("orders"));
     let by_id = uuid::Uuid::from_u128(1);
+    let group = || theirs::GroupId(text("g"));
     match api {
         ApiKey::Produce => {
             let partition = theirs::produce_request::PartitionProduceData::default()
@@ -199,6 +200,54 @@ fn valid(api: ApiKey, version: i16) -> Vec<u8> {
                 .with_name(name())
                 .with_assignments(Some(vec![assignment; 2]));
             body(&theirs::CreatePartitionsRequest::default().with_topics(vec![topic; 2]), version)
+        }
+        ApiKey::OffsetCommit => {
+            let partition = theirs::offset_commit_request::OffsetCommitRequestPartition::default();
+            let topic = theirs::offset_commit_request::OffsetCommitRequestTopic::default()
+                .with_name(name())
+                .with_partitions(vec![partition; 2]);
+            let request = theirs::OffsetCommitRequest::default().with_group_id(group());
+            body(&request.with_topics(vec![topic; 2]), version)
+        }
+        ApiKey::OffsetFetch if version >= 8 => {
+            let topic = theirs::offset_fetch_request::OffsetFetchRequestTopics::default()
+                .with_name(name())
+                .with_partition_indexes(vec![1, 2]);
+            let group = theirs::offset_fetch_request::OffsetFetchRequestGroup::default()
+                .with_group_id(group())
+                .with_topics(Some(vec![topic; 2]));
+            body(&theirs::OffsetFetchRequest::default().with_groups(vec![group; 2]), version)
+        }
+        ApiKey::OffsetFetch => {
+            let topic = theirs::offset_fetch_request::OffsetFetchRequestTopic::default()
+                .with_name(name())
+                .with_partition_indexes(vec![1, 2]);
+            let request = theirs::OffsetFetchRequest::default().with_group_id(group());
+            body(&request.with_topics(Some(vec![topic; 2])), version)
+        }
+        ApiKey::OffsetDelete => {
+            let partition = theirs::offset_delete_request::OffsetDeleteRequestPartition::default();
+            let topic = theirs::offset_delete_request::OffsetDeleteRequestTopic::default()
+                .with_name(name())
+                .with_partitions(vec![partition; 2]);
+            let request = theirs::OffsetDeleteRequest::default().with_group_id(group());
+            body(&request.with_topics(vec![topic; 2]), version)
+        }
+        ApiKey::DescribeGroups => {
+            body(&theirs::DescribeGroupsRequest::default().with_groups(vec![group(); 2]), version)
+        }
+        ApiKey::DeleteGroups => {
+            body(&theirs::DeleteGroupsRequest::default().with_groups_names(vec![group(); 2]), version)
+        }
+        ApiKey::ListGroups => {
+            let mut request = theirs::ListGroupsRequest::default();
+            if version >= 4 {
+                request = request.with_states_filter(vec![text("Empty"); 2]);
+            }
+            if version >= 5 {
+                request = request.with_types_filter(vec![text("classic"); 2]);
+            }
+            body(&request, version)
         }
         ApiKey::DescribeCluster => body(&theirs::DescribeClusterRequest::default(), version),
     }

@@ -1,10 +1,12 @@
 """Keylane through aiokafka, which speaks older versions of the protocol."""
 
 import asyncio
+import logging
 import time
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.structs import OffsetAndMetadata
 
 import checks
 from checks import BOOTSTRAP, CODECS, EPOCH_MS, Record, check, equal, judge, records, topic
@@ -102,6 +104,69 @@ async def times():
         await reader.stop()
 
 
+async def committed():
+    name, group = topic("aio-committed"), topic("aio-group")
+    await create(name, 2)
+    await produce(name, [Record(b"k", b"%d" % i, (), EPOCH_MS + i) for i in range(20)])
+    places = [TopicPartition(name, 0), TopicPartition(name, 1)]
+
+    def consumer():
+        return AIOKafkaConsumer(bootstrap_servers=BOOTSTRAP, group_id=group, enable_auto_commit=False,
+                                auto_offset_reset="earliest")
+
+    reader = consumer()
+    await reader.start()
+    try:
+        reader.assign(places)
+        equal([await reader.committed(place) for place in places], [None, None], "before")
+        await reader.commit({places[0]: (5, "pünktlich"), places[1]: OffsetAndMetadata(7, "")})
+    finally:
+        await reader.stop()
+    reader = consumer()
+    await reader.start()
+    try:
+        reader.assign(places)
+        equal([await reader.committed(place) for place in places], [5, 7], "committed")
+        equal(await reader.position(places[0]), 5, "where it goes on")
+    finally:
+        await reader.stop()
+    admin = AIOKafkaAdminClient(bootstrap_servers=BOOTSTRAP)
+    await admin.start()
+    try:
+        found = await admin.list_consumer_group_offsets(group)
+        equal({p: tuple(o) for p, o in found.items()}, {places[0]: (5, "pünktlich"), places[1]: (7, "")}, "offsets")
+        assert group in [listed[0] for listed in await admin.list_consumer_groups()], "the group is not listed"
+        about = (await admin.describe_consumer_groups([group]))[0].groups[0]
+        equal((about[0], about[1], about[2]), (0, group, "Empty"), "described")
+    finally:
+        await admin.close()
+
+
+async def subscribe():
+    """There are no members. This client goes on asking for ever, but its log says why."""
+    name, said = topic("aio-subscribed"), []
+    await create(name, 1)
+
+    class Listener(logging.Handler):
+        def emit(self, record):
+            said.append(record.getMessage())
+
+    listener, log = Listener(logging.ERROR), logging.getLogger("aiokafka")
+    log.addHandler(listener)
+    reader = AIOKafkaConsumer(name, bootstrap_servers=BOOTSTRAP, group_id=topic("aio-subscribed-group"))
+    starting = asyncio.ensure_future(reader.start())
+    try:
+        end = time.monotonic() + 20
+        while not any("JoinGroupRequest cannot be used" in each for each in said):
+            assert time.monotonic() < end, f"not said within 20 s: {said[:3]}"
+            await asyncio.sleep(0.1)
+    finally:
+        log.removeHandler(listener)
+        starting.cancel()
+        await asyncio.wait([starting])
+        await asyncio.wait_for(reader.stop(), 20)
+
+
 def run(test, *args):
     asyncio.run(asyncio.wait_for(test(*args), 90))
 
@@ -113,6 +178,8 @@ def main():
         check(f"acks={level}", run, acks, level)
     check("idempotent", run, idempotent)
     check("offsets by time", run, times)
+    check("committed offsets, groups", run, committed)
+    check("subscribe gets a clear answer", run, subscribe)
     checks.finish()
 
 

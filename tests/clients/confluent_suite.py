@@ -3,8 +3,8 @@
 import json
 import time
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Producer, TopicPartition
-from confluent_kafka import TopicCollection
+from confluent_kafka import OFFSET_BEGINNING, OFFSET_INVALID, OFFSET_STORED, Consumer, ConsumerGroupState, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import ConsumerGroupTopicPartitions, TopicCollection
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ConfigSource, NewTopic, OffsetSpec, ResourceType
 
 import checks
@@ -323,6 +323,111 @@ def delete_records():
     equal(error.args[0].code(), KafkaError.OFFSET_OUT_OF_RANGE, "error")
 
 
+def places(found):
+    return [(place.partition, place.offset, place.metadata) for place in found]
+
+
+def committed_offsets():
+    """A consumer that assigns its partitions commits, with metadata; another one of its group finds that."""
+    name, group = topic("committed"), topic("group")
+    create(name, 3)
+    produce(name, records(50), partition=1)
+    first = consumer(**{"group.id": group})
+    both = [TopicPartition(name, p) for p in range(3)]
+    equal(places(first.committed(both, timeout=10)), [(p, OFFSET_INVALID, None) for p in range(3)], "before")
+    first.assign([TopicPartition(name, 1, OFFSET_BEGINNING)])
+    message = first.poll(20)
+    # A message without a value is as long as nothing, and passes for false.
+    expect(message is not None and not message.error(), "a record")
+    equal(places(first.commit(message, asynchronous=False)), [(1, 1, None)], "commit of a message")
+    text = "p\u00fcnktlich \U0001f600"
+    first.commit(offsets=[TopicPartition(name, 1, 20, text), TopicPartition(name, 2, 9)], asynchronous=False)
+    first.close()
+    second = consumer(**{"group.id": group})
+    wanted = [(0, OFFSET_INVALID, None), (1, 20, text), (2, 9, None)]
+    equal(places(second.committed(both, timeout=10)), wanted, "committed")
+    second.assign([TopicPartition(name, 1, OFFSET_STORED)])
+    message = second.poll(20)
+    expect(message is not None, "a record for the second one")
+    equal(message.offset(), 20, "where the second one goes on")
+    second.close()
+    other = consumer(**{"group.id": topic("other-group")})
+    equal(places(other.committed(both, timeout=10))[1], (1, OFFSET_INVALID, None), "of another group")
+    other.close()
+
+
+def auto_commit():
+    name, group = topic("auto-commit"), topic("auto-group")
+    create(name, 1)
+    produce(name, records(30), partition=0)
+    options = {"group.id": group, "enable.auto.commit": True, "auto.commit.interval.ms": 100, "auto.offset.reset": "earliest"}
+    reader = consumer(**options)
+    reader.assign([TopicPartition(name, 0)])
+    wait_for("records", 20, lambda: len(reader.consume(30, 1)) > 0)
+    reader.close()
+    reader = consumer(**options)
+    found = reader.committed([TopicPartition(name, 0)], timeout=10)[0].offset
+    reader.close()
+    expect(0 < found <= 30, f"{found} committed when it was closed")
+
+
+def commit_errors():
+    name = topic("commit-errors")
+    create(name, 1)
+    reader = consumer(**{"group.id": topic("commit-errors-group")})
+
+    def code(place):
+        done = raises(KafkaException, lambda: reader.commit(offsets=[place], asynchronous=False), str(place))
+        return done.args[0].code()
+
+    equal(code(TopicPartition(name, 0, 1, "x" * 4097)), KafkaError.OFFSET_METADATA_TOO_LARGE, "long metadata")
+    equal(code(TopicPartition(name, 7, 1)), KafkaError.UNKNOWN_TOPIC_OR_PART, "no such partition")
+    reader.close()
+
+
+def groups():
+    """Groups that are nothing but their offsets, through the admin client."""
+    name, group = topic("groups"), topic("admin-group")
+    create(name, 2)
+
+    def listed():
+        request = [ConsumerGroupTopicPartitions(group)]
+        return places(admin.list_consumer_group_offsets(request)[group].result(20).topic_partitions)
+
+    equal(listed(), [], "before")
+    wanted = [TopicPartition(name, 0, 3, "m"), TopicPartition(name, 1, 4)]
+    request = [ConsumerGroupTopicPartitions(group, wanted)]
+    admin.alter_consumer_group_offsets(request)[group].result(20)
+    equal(sorted(listed()), [(0, 3, "m"), (1, 4, None)], "offsets")
+    found = {g.group_id: g for g in admin.list_consumer_groups(request_timeout=10).result(20).valid}
+    expect(group in found and found[group].is_simple_consumer_group, "listed")
+    equal(found[group].state, ConsumerGroupState.EMPTY, "state in the list")
+    about = admin.describe_consumer_groups([group], request_timeout=10)[group].result(20)
+    equal((about.state, len(about.members)), (ConsumerGroupState.EMPTY, 0), "state")
+    admin.delete_consumer_groups([group], request_timeout=10)[group].result(20)
+    equal(listed(), [], "after it was deleted")
+    again = lambda: admin.delete_consumer_groups([group], request_timeout=10)[group].result(20)
+    equal(raises(KafkaException, again, "again").args[0].code(), KafkaError.GROUP_ID_NOT_FOUND, "error")
+
+
+def subscribe():
+    """There are no members; who wants to be one is told, and does not wait without a word."""
+    name, said = topic("subscribed"), []
+    create(name, 1)
+    reader = consumer(**{"group.id": topic("subscribed-group"), "error_cb": said.append,
+                         "session.timeout.ms": 6000})
+    reader.subscribe([name])
+    end = time.monotonic() + 20
+    while not said and time.monotonic() < end:
+        message = reader.poll(0.5)
+        if message is not None and message.error():
+            said.append(message.error())
+    reader.close()
+    print(f"subscribe: {[str(each) for each in said[:3]]}")
+    expect(said, "nothing was said within 20 s")
+    equal(said[0].code(), KafkaError._UNSUPPORTED_FEATURE, "what was said")
+
+
 def create_errors():
     name = topic("twice")
     create(name, 1)
@@ -368,7 +473,8 @@ def main():
         check(f"acks={level}", acks, level)
     for test in [idempotent, explicit_partition, offsets, seek_into_a_batch, out_of_range, tail, large_records,
                  too_large, auto_create, unknown_topic, describe, configs, alter_configs,
-                 delete_records, create_errors, delete, many_partitions]:
+                 delete_records, committed_offsets, auto_commit, commit_errors, groups, subscribe, create_errors, delete,
+                 many_partitions]:
         check(test.__name__.replace("_", " "), test)
     checks.finish()
 

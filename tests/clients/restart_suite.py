@@ -61,6 +61,35 @@ def read():
     equal(sorted(got), sorted(state["acked"]), "records")
 
 
+def offsets(places):
+    return [[place.partition, place.offset, place.metadata] for place in places]
+
+
+def group(state):
+    return Consumer({"bootstrap.servers": BOOTSTRAP, "group.id": state["topic"], "enable.auto.commit": False})
+
+
+def commit():
+    """Commits how far each partition was acked, with the phase as metadata; notes what was answered."""
+    state = load()
+    ends = [sum(1 for row in state["acked"] if row[0] == p) for p in range(PARTITIONS)]
+    wanted = [TopicPartition(state["topic"], p, ends[p], PHASE) for p in range(PARTITIONS)]
+    keeper = group(state)
+    keeper.commit(offsets=wanted, asynchronous=False)
+    keeper.close()
+    state["committed"] = offsets(wanted)
+    STATE.write_text(json.dumps(state))
+
+
+def committed():
+    """The group is where it was."""
+    state = load()
+    keeper = group(state)
+    found = keeper.committed([TopicPartition(state["topic"], p) for p in range(PARTITIONS)], timeout=20)
+    keeper.close()
+    equal(offsets(found), state["committed"], "committed offsets")
+
+
 def create():
     from confluent_kafka.admin import AdminClient, NewTopic
 
@@ -76,8 +105,10 @@ def main():
         check("create", create)
     else:
         check("acked records are there", read)
+        check("committed offsets are there", committed)
     check("write", write)
     check("acked records are there after writing", read)
+    check("commit", commit)
     checks.finish()
 
 

@@ -36,7 +36,7 @@ use crate::shard::{Batches, Offsets};
 pub use error::EmbedError;
 pub use lane::PendingAppend;
 pub use options::Options;
-pub use record::{Header, Record, StoredRecord};
+pub use record::{Header, Record, StoredRecord, decode as decode_batches, encode as encode_batch};
 pub use tail::Tail;
 
 use self::core::{CoreLink, Order, Route, Threads};

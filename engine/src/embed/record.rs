@@ -88,7 +88,7 @@ fn now_ms() -> i64 {
 }
 
 /// Encodes records as one batch without compression and without a producer id.
-pub(super) fn encode(records: &[Record]) -> Result<Bytes, EmbedError> {
+pub fn encode(records: &[Record]) -> Result<Bytes, EmbedError> {
     let first = records.first().ok_or(EmbedError::Empty)?;
     let base_timestamp = first.timestamp_ms;
     let max_timestamp = records.iter().map(|r| r.timestamp_ms).fold(base_timestamp, i64::max);
@@ -151,7 +151,7 @@ fn put_varint(out: &mut Vec<u8>, value: i64) {
 /// Takes the records of stored batches that lie back to back in `slices`, from offset `from` on.
 ///
 /// Each batch is copied, so that a record that is kept holds the memory of its batch and no more.
-pub(super) fn decode(slices: &[Bytes], from: Offset) -> Result<Vec<StoredRecord>, EmbedError> {
+pub fn decode(slices: &[Bytes], from: Offset) -> Result<Vec<StoredRecord>, EmbedError> {
     let mut out = Vec::new();
     for slice in slices {
         let mut rest = slice.as_ref();

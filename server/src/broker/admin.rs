@@ -19,6 +19,7 @@ use crate::kafka::create_topics::{
 use crate::kafka::delete_topics::{DeletableTopic, DeleteTopicsRequest, DeleteTopicsResponse, DeletedTopic};
 use crate::kafka::init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
 use crate::kafka::produce::TopicRef;
+use crate::topics::is_internal;
 
 use super::configs;
 
@@ -83,11 +84,19 @@ async fn create_one(
     })
 }
 
+/// Why a client may not change a topic of the server's own.
+pub fn internal(name: &str) -> String {
+    format!("{name} belongs to the server: it can be read, and is not changed by clients")
+}
+
 fn check(core: &Core, topic: &CreatableTopic<'_>) -> Result<usize, Refusal> {
     let refuse = |code, message: String| Err((code, message));
     if !valid_name(topic.name) {
         let rule = "1 to 249 letters, digits, dots, underscores and hyphens, and not . or ..";
         return refuse(ErrorCode::InvalidTopicException, format!("a topic name has {rule}"));
+    }
+    if is_internal(topic.name) {
+        return refuse(ErrorCode::InvalidTopicException, internal(topic.name));
     }
     if core.topics.borrow().get(TopicRef::Name(topic.name)).is_some() {
         return refuse(ErrorCode::TopicAlreadyExists, format!("topic '{}' already exists", topic.name));
@@ -166,6 +175,11 @@ async fn delete_one(core: &Rc<Core>, wanted: &DeletableTopic<'_>, version: i16) 
             error_message: (version >= 5).then(|| "there is no such topic".into()),
         };
     };
+    if is_internal(&name) {
+        let error_message = (version >= 5).then(|| internal(&name).into());
+        let error = ErrorCode::InvalidTopicException;
+        return DeletedTopic { name: Some(name.into()), topic_id: id, error, error_message };
+    }
     let (error, error_message) = match controller::delete(core, name.clone()).await {
         Some(Ok(_)) => (ErrorCode::None, None),
         Some(Err(e)) => (catalog_code(&e), Some(e.to_string().into())),
@@ -195,6 +209,9 @@ async fn grow_one(core: &Rc<Core>, topic: &PartitionsTopic<'_>, validate_only: b
     let Some(has) = has else {
         return Err((ErrorCode::UnknownTopicOrPartition, "there is no such topic".to_owned()));
     };
+    if is_internal(topic.name) {
+        return Err((ErrorCode::InvalidTopicException, internal(topic.name)));
+    }
     let count = usize::try_from(topic.count).unwrap_or(0);
     if count <= has || count > PARTITIONS_MAX {
         let message = format!("the topic has {has} partitions; it can have {} to {PARTITIONS_MAX}", has + 1);

@@ -16,8 +16,9 @@ use crate::kafka::alter_configs::{AlterConfigsRequest, AlterConfigsResponse, Alt
 use crate::kafka::describe_configs::{BROKER, TOPIC};
 use crate::kafka::incremental_alter_configs::{IncrementalAlterConfigsRequest, Operation};
 use crate::topic_settings::{self, Values, items_of};
+use crate::topics::is_internal;
 
-use super::admin::catalog_code;
+use super::admin::{catalog_code, internal};
 use super::configs;
 
 /// Why a change is not made.
@@ -95,6 +96,9 @@ async fn one(
         other => {
             return Err((ErrorCode::InvalidRequest, format!("resource type {other} has no settings here")));
         }
+    }
+    if is_internal(name) {
+        return Err((ErrorCode::InvalidTopicException, internal(name)));
     }
     let apply = move |own: &Values, config: &ServerConfig| change.apply(own, config);
     match controller::alter(core, name.to_owned(), apply, validate_only).await {

@@ -162,6 +162,18 @@ fn broker_configs(connection: &Connection) -> Vec<DescribedConfig<'static>> {
         ),
         entry("max.connections", config.max_connections.to_string(), Int, "Most connections at once."),
         entry("node.id", NODE_ID.to_string(), Int, "The only node's id."),
+        entry(
+            "offset.metadata.max.bytes",
+            super::groups::METADATA_MAX.to_string(),
+            Int,
+            "Longest metadata of a committed offset.",
+        ),
+        entry(
+            "offsets.topic.num.partitions",
+            connection.core.cluster.shards.to_string(),
+            Int,
+            "Partitions that __consumer_offsets is created with: as many as there are shards.",
+        ),
         entry("num.network.threads", cores.to_string(), Int, "One thread per core does everything."),
         entry(
             "num.partitions",

@@ -83,6 +83,9 @@ fn resolve(
 ) -> Result<(usize, usize, LogId), ErrorCode> {
     let topics = core.topics.borrow();
     let topic = topics.get(TopicRef::Name(topic)).ok_or(ErrorCode::UnknownTopicOrPartition)?;
+    if topic.internal {
+        return Err(ErrorCode::InvalidTopicException);
+    }
     let index = usize::try_from(partition.index).unwrap_or(usize::MAX);
     let route = topic.routes.get(index).ok_or(ErrorCode::UnknownTopicOrPartition)?;
     if partition.offset < HIGH_WATERMARK {

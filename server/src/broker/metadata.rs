@@ -18,6 +18,7 @@ use crate::kafka::metadata::{
     MetadataBroker, MetadataPartition, MetadataRequest, MetadataRequestTopic, MetadataResponse, MetadataTopic,
 };
 use crate::kafka::produce::TopicRef;
+use crate::topics::is_internal;
 
 use super::NODE_ID;
 
@@ -83,7 +84,8 @@ async fn one(core: &Rc<Core>, wanted: &MetadataRequestTopic<'_>, create: bool) -
     if !valid_name(name) {
         return unknown(Some(name), ErrorCode::InvalidTopicException);
     }
-    if !create {
+    // One of the server's own is made by what needs it.
+    if !create || is_internal(name) {
         return unknown(Some(name), ErrorCode::UnknownTopicOrPartition);
     }
     let partitions = usize::try_from(core.config.default_partitions).unwrap_or(1).max(1);
@@ -123,6 +125,7 @@ fn describe(topic: &Topic) -> MetadataTopic<'static> {
     };
     MetadataTopic {
         topic_id: topic.id,
+        is_internal: is_internal(&topic.name),
         partitions: (0..topic.partitions.len()).map(partition).collect(),
         ..unknown(Some(&topic.name), ErrorCode::None)
     }
@@ -147,21 +150,26 @@ pub fn describe_cluster(
     }
 }
 
-/// Answers FindCoordinator: there is none yet. The API is served because librdkafka takes its absence for a broker
-/// that is too old for LZ4, and then silently sends uncompressed. For a group the answer is one that clients take
-/// for passing: librdkafka asks even for a consumer that only assigns, and would show it any other error.
-pub fn find_coordinator(request: &FindCoordinatorRequest<'_>) -> FindCoordinatorResponse<'static> {
+/// Answers FindCoordinator: this node, for groups. There are no transactions and no share groups.
+///
+/// The API must be served whatever it says: librdkafka takes its absence for a broker that is too old for LZ4, and
+/// then silently sends uncompressed.
+pub fn find_coordinator(
+    connection: &Connection,
+    request: &FindCoordinatorRequest<'_>,
+) -> FindCoordinatorResponse<'static> {
     const GROUP: i8 = 0;
-    const WHY: &str =
-        "this version serves neither consumer groups nor transactions; assign partitions instead";
-    let group = request.key_type == GROUP;
-    let none = |key: &&str| Coordinator {
-        key: (*key).to_owned().into(),
-        error: if group { ErrorCode::CoordinatorNotAvailable } else { ErrorCode::UnsupportedVersion },
-        error_message: Some(WHY.into()),
-        node_id: -1,
-        host: "".into(),
-        port: -1,
+    const WHY: &str = "this version serves neither transactions nor share groups";
+    let (host, port) = address(connection);
+    let coordinator = |key: &&str| {
+        let key = (*key).to_owned().into();
+        if request.key_type == GROUP {
+            let (error, error_message) = (ErrorCode::None, None);
+            let host = host.clone().into();
+            return Coordinator { key, error, error_message, node_id: NODE_ID, host, port };
+        }
+        let error = ErrorCode::UnsupportedVersion;
+        Coordinator { key, error, error_message: Some(WHY.into()), node_id: -1, host: "".into(), port: -1 }
     };
-    FindCoordinatorResponse { coordinators: request.keys.iter().map(none).collect() }
+    FindCoordinatorResponse { coordinators: request.keys.iter().map(coordinator).collect() }
 }

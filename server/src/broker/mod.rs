@@ -9,6 +9,7 @@ pub mod alter_configs;
 pub mod configs;
 pub mod delete_records;
 pub mod fetch;
+pub mod groups;
 pub mod metadata;
 pub mod offsets;
 pub mod produce;
@@ -88,6 +89,10 @@ fn answer_now(
 pub async fn dispatch_deferred(connection: &Rc<Connection>, frame: Bytes) -> Result<(), CloseReason> {
     let mut reader = Reader::new(&frame);
     let header = RequestHeader::decode(&mut reader)?;
+    if header.api != ApiKey::Produce {
+        // Found out here, what makes no sense ends the connection after the answers to what came before.
+        Request::decode(header.api, header.version, &mut reader)?;
+    }
     match header.api {
         ApiKey::Produce => produce::in_turn(connection, frame.clone()).await,
         ApiKey::Fetch => {
@@ -131,7 +136,31 @@ async fn control(connection: Rc<Connection>, frame: Bytes) -> Result<Answer, Clo
             respond(&|w| response.encode(version, w))
         }
         Request::FindCoordinator(request) => {
-            let response = metadata::find_coordinator(&request);
+            let response = metadata::find_coordinator(&connection, &request);
+            respond(&|w| response.encode(version, w))
+        }
+        Request::OffsetCommit(request) => {
+            let response = groups::commit(core, &request, version).await;
+            respond(&|w| response.encode(version, w))
+        }
+        Request::OffsetFetch(request) => {
+            let response = groups::fetch(core, &request).await;
+            respond(&|w| response.encode(version, w))
+        }
+        Request::OffsetDelete(request) => {
+            let response = groups::delete_offsets(core, &request).await;
+            respond(&|w| response.encode(version, w))
+        }
+        Request::ListGroups(request) => {
+            let response = groups::list(core, &request).await;
+            respond(&|w| response.encode(version, w))
+        }
+        Request::DescribeGroups(request) => {
+            let response = groups::describe(core, &request, version).await;
+            respond(&|w| response.encode(version, w))
+        }
+        Request::DeleteGroups(request) => {
+            let response = groups::delete(core, &request).await;
             respond(&|w| response.encode(version, w))
         }
         Request::DescribeCluster(request) => {

@@ -262,6 +262,9 @@ fn check(
             TopicRef::Id(_) => ErrorCode::UnknownTopicId,
         });
     };
+    if topic.internal {
+        return Err(ErrorCode::InvalidTopicException);
+    }
     let index = usize::try_from(partition.index).unwrap_or(usize::MAX);
     let route = *topic.routes.get(index).ok_or(ErrorCode::UnknownTopicOrPartition)?;
     if partition.records.len() > topic.max_message_bytes {

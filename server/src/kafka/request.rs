@@ -3,16 +3,22 @@ use super::alter_configs::AlterConfigsRequest;
 use super::api_versions::ApiVersionsRequest;
 use super::create_partitions::CreatePartitionsRequest;
 use super::create_topics::CreateTopicsRequest;
+use super::delete_groups::DeleteGroupsRequest;
 use super::delete_records::DeleteRecordsRequest;
 use super::delete_topics::DeleteTopicsRequest;
 use super::describe_cluster::DescribeClusterRequest;
 use super::describe_configs::DescribeConfigsRequest;
+use super::describe_groups::DescribeGroupsRequest;
 use super::fetch::FetchRequest;
 use super::find_coordinator::FindCoordinatorRequest;
 use super::incremental_alter_configs::IncrementalAlterConfigsRequest;
 use super::init_producer_id::InitProducerIdRequest;
+use super::list_groups::ListGroupsRequest;
 use super::list_offsets::ListOffsetsRequest;
 use super::metadata::MetadataRequest;
+use super::offset_commit::OffsetCommitRequest;
+use super::offset_delete::OffsetDeleteRequest;
+use super::offset_fetch::OffsetFetchRequest;
 use super::produce::ProduceRequest;
 use super::versions::ApiKey;
 use super::wire::{Reader, WireError};
@@ -26,6 +32,12 @@ pub enum Request<'a> {
     Metadata(MetadataRequest<'a>),
     FindCoordinator(FindCoordinatorRequest<'a>),
     ApiVersions(ApiVersionsRequest<'a>),
+    OffsetCommit(OffsetCommitRequest<'a>),
+    OffsetFetch(OffsetFetchRequest<'a>),
+    DescribeGroups(DescribeGroupsRequest<'a>),
+    ListGroups(ListGroupsRequest<'a>),
+    DeleteGroups(DeleteGroupsRequest<'a>),
+    OffsetDelete(OffsetDeleteRequest<'a>),
     CreateTopics(CreateTopicsRequest<'a>),
     DeleteTopics(DeleteTopicsRequest<'a>),
     DeleteRecords(DeleteRecordsRequest<'a>),
@@ -47,6 +59,12 @@ impl<'a> Request<'a> {
             ApiKey::Metadata => Self::Metadata(MetadataRequest::decode(version, r)?),
             ApiKey::FindCoordinator => Self::FindCoordinator(FindCoordinatorRequest::decode(version, r)?),
             ApiKey::ApiVersions => Self::ApiVersions(ApiVersionsRequest::decode(version, r)?),
+            ApiKey::OffsetCommit => Self::OffsetCommit(OffsetCommitRequest::decode(version, r)?),
+            ApiKey::OffsetFetch => Self::OffsetFetch(OffsetFetchRequest::decode(version, r)?),
+            ApiKey::DescribeGroups => Self::DescribeGroups(DescribeGroupsRequest::decode(version, r)?),
+            ApiKey::ListGroups => Self::ListGroups(ListGroupsRequest::decode(version, r)?),
+            ApiKey::DeleteGroups => Self::DeleteGroups(DeleteGroupsRequest::decode(version, r)?),
+            ApiKey::OffsetDelete => Self::OffsetDelete(OffsetDeleteRequest::decode(version, r)?),
             ApiKey::CreateTopics => Self::CreateTopics(CreateTopicsRequest::decode(version, r)?),
             ApiKey::DeleteTopics => Self::DeleteTopics(DeleteTopicsRequest::decode(version, r)?),
             ApiKey::DeleteRecords => Self::DeleteRecords(DeleteRecordsRequest::decode(version, r)?),

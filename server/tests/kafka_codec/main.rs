@@ -6,9 +6,11 @@ mod api_versions;
 mod delete_records;
 mod describe;
 mod fetch;
+mod groups;
 mod header;
 mod list_offsets;
 mod metadata;
+mod offsets;
 mod produce;
 
 use bytes::{Bytes, BytesMut};

@@ -214,6 +214,77 @@ func admin(ctx context.Context) error {
 	})
 }
 
+// committed commits and fetches offsets of a group without members, and looks at it as an admin.
+func committed(ctx context.Context) error {
+	topic, group := topicName("committed"), topicName("group")
+	if err := create(ctx, topic, 2); err != nil {
+		return err
+	}
+	return withClient(func(client *kgo.Client) error {
+		admin := kadm.NewClient(client)
+		var offsets kadm.Offsets
+		offsets.Add(kadm.Offset{Topic: topic, Partition: 0, At: 5, LeaderEpoch: 0, Metadata: "pünktlich"})
+		offsets.Add(kadm.Offset{Topic: topic, Partition: 1, At: 7, LeaderEpoch: -1})
+		if err := admin.CommitAllOffsets(ctx, group, offsets); err != nil {
+			return err
+		}
+		found, err := admin.FetchOffsets(ctx, group)
+		if err != nil {
+			return err
+		}
+		for partition, at := range map[int32]int64{0: 5, 1: 7} {
+			if one, _ := found.Lookup(topic, partition); one.At != at || one.Err != nil {
+				return fmt.Errorf("partition %d: %d (%v), wanted %d", partition, one.At, one.Err, at)
+			}
+		}
+		if one, _ := found.Lookup(topic, 0); one.Metadata != "pünktlich" || one.LeaderEpoch != 0 {
+			return fmt.Errorf("metadata %q, leader epoch %d", one.Metadata, one.LeaderEpoch)
+		}
+		groups, err := admin.ListGroups(ctx, "Empty")
+		if err != nil || groups[group].State != "Empty" {
+			return fmt.Errorf("listed as %v: %v", groups[group], err)
+		}
+		described, err := admin.DescribeGroups(ctx, group)
+		if err != nil || described[group].Err != nil || described[group].State != "Empty" {
+			return fmt.Errorf("described as %v: %v", described[group], err)
+		}
+		gone := make(kadm.TopicsSet)
+		gone.Add(topic, 1)
+		deleted, err := admin.DeleteOffsets(ctx, group, gone)
+		if err != nil || deleted.Error() != nil {
+			return fmt.Errorf("deleting an offset: %v, %v", err, deleted.Error())
+		}
+		if found, err = admin.FetchOffsets(ctx, group); err != nil || len(found[topic]) != 1 {
+			return fmt.Errorf("%d offsets left: %v", len(found[topic]), err)
+		}
+		if _, err := admin.DeleteGroup(ctx, group); err != nil {
+			return err
+		}
+		if _, err := admin.DeleteGroup(ctx, group); !errors.Is(err, kerr.GroupIDNotFound) {
+			return fmt.Errorf("deleting it again: %v", err)
+		}
+		return nil
+	})
+}
+
+// subscribed wants to be a member, and must be told that there are none.
+func subscribed(ctx context.Context) error {
+	topic := topicName("subscribed")
+	if err := create(ctx, topic, 1); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	return withClient(func(client *kgo.Client) error {
+		err := client.PollFetches(ctx).Err()
+		fmt.Printf("subscribe: %v\n", err)
+		if err == nil || errors.Is(err, context.DeadlineExceeded) {
+			return fmt.Errorf("nothing was said within 20 s: %v", err)
+		}
+		return nil
+	}, kgo.ConsumerGroup(topicName("subscribed-group")), kgo.ConsumeTopics(topic))
+}
+
 func times(ctx context.Context) error {
 	topic := topicName("times")
 	if err := create(ctx, topic, 1); err != nil {
@@ -258,5 +329,7 @@ func main() {
 	check("idempotent, many in flight", roundTrip("idempotent", 20_000, kgo.ProducerBatchMaxBytes(4096)))
 	check("admin", admin)
 	check("offsets by time", times)
+	check("committed offsets, groups", committed)
+	check("subscribe gets a clear answer", subscribed)
 	fmt.Println("done")
 }

@@ -9,6 +9,7 @@ public final class Main {
             new AdminChecks(cluster).run();
             new RoundTrips(cluster).run();
             new OffsetChecks(cluster).run();
+            new CommittedOffsetChecks(cluster).run();
         }
         System.out.println("done");
     }

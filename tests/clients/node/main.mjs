@@ -122,5 +122,36 @@ await check("topics", async () => {
   const end = Date.now() + 10_000;
   while ((await admin.listTopics()).includes(topic)) if (Date.now() > end) throw new Error("still listed");
 });
+await check("groups and their offsets", async () => {
+  const [topic, groupId] = [topicName("committed"), topicName("group")];
+  await create(topic, 2);
+  await produce(topic, records(50).map((record) => ({ ...record, partition: 1 })));
+  const offsets = async () => {
+    const [found] = await admin.fetchOffsets({ groupId, topics: [topic] });
+    return found.partitions.sort((a, b) => a.partition - b.partition).map((each) => each.offset);
+  };
+  equal(await offsets(), ["-1", "-1"], "before");
+  equal((await admin.listGroups()).groups.some((each) => each.groupId === groupId), false, "listed before");
+  // What setOffsets does needs a member; the coordinator itself is asked here.
+  const { groups } = await admin.describeGroups([groupId]);
+  equal([groups[0].errorCode, groups[0].state], [0, "Dead"], "a group that does not exist");
+  const error = await admin.deleteGroups([groupId]).then(() => "none", (cause) => cause.groups[0].error.type);
+  equal(error, "GROUP_ID_NOT_FOUND", "deleting it");
+});
+await check("subscribe gets a clear answer", async () => {
+  const topic = topicName("subscribed");
+  await create(topic, 1);
+  const consumer = kafka.consumer({ groupId: topicName("subscribed-group"), retry: { retries: 1 } });
+  await consumer.connect();
+  const said = new Promise((resolve) => consumer.on(consumer.events.CRASH, (event) => resolve(event.payload.error)));
+  await consumer.subscribe({ topic });
+  const running = consumer.run({ eachMessage: async () => {} }).then(() => said, (cause) => cause);
+  const late = new Promise((resolve) => setTimeout(() => resolve(null), 20_000));
+  const error = await Promise.race([running, late]);
+  await consumer.disconnect();
+  console.log(`subscribe: ${error}`);
+  if (error === null) throw new Error("nothing was said within 20 s");
+  equal(error.name, "KafkaJSServerDoesNotSupportApiKey", "what was said");
+});
 await admin.disconnect();
 console.log("done");

@@ -1,0 +1,186 @@
+//! OffsetCommit, OffsetFetch, OffsetDelete, ListGroups, DescribeGroups, DeleteGroups: groups that are nothing but
+//! their committed offsets. They are in state Empty as Kafka calls it: nobody joins, as JoinGroup is not served.
+
+use std::rc::Rc;
+
+use crate::core::Core;
+use crate::groups::{self, Committer, Wanted};
+use crate::kafka::ErrorCode;
+use crate::kafka::delete_groups::{DeleteGroupsRequest, DeleteGroupsResponse};
+use crate::kafka::describe_groups::{DescribeGroupsRequest, DescribeGroupsResponse, DescribedGroup};
+use crate::kafka::list_groups::{ListGroupsRequest, ListGroupsResponse, ListedGroup};
+use crate::kafka::offset_commit::{CommittedTopic, OffsetCommitRequest, OffsetCommitResponse};
+use crate::kafka::offset_delete::{OffsetDeleteRequest, OffsetDeleteResponse};
+use crate::kafka::offset_fetch::{
+    FetchedGroup, FetchedOffset, FetchedTopic, OffsetFetchGroup, OffsetFetchRequest, OffsetFetchResponse,
+};
+use crate::kafka::produce::TopicRef;
+
+/// Longest metadata of an offset, in UTF-16 units as Kafka counts (`offset.metadata.max.bytes`).
+pub const METADATA_MAX: usize = 4096;
+
+const EMPTY: &str = "Empty";
+const DEAD: &str = "Dead";
+const CLASSIC: &str = "classic";
+/// "Not computed": authorisation is not a thing here.
+const OPERATIONS_OMITTED: i32 = i32::MIN;
+
+/// Answers OffsetCommit.
+pub async fn commit(
+    core: &Rc<Core>,
+    request: &OffsetCommitRequest<'_>,
+    version: i16,
+) -> OffsetCommitResponse<'static> {
+    let too_large = |metadata: Option<&str>| {
+        metadata.is_some_and(|m| m.len() > METADATA_MAX && m.encode_utf16().count() > METADATA_MAX)
+    };
+    let mut wanted = Vec::new();
+    for topic in &request.topics {
+        for partition in topic.partitions.iter().filter(|p| !too_large(p.metadata)) {
+            wanted.push(Wanted {
+                topic: topic.name.to_owned(),
+                partition: partition.index,
+                offset: partition.offset,
+                leader_epoch: partition.leader_epoch,
+                metadata: partition.metadata.unwrap_or_default().to_owned(),
+            });
+        }
+    }
+    let committer = Committer { generation: request.generation, version };
+    let committed = groups::commit(core, request.group, committer, wanted).await;
+    let mut outcomes = committed.as_ref().map(|codes| codes.iter().copied());
+    let mut outcome = |metadata| match &mut outcomes {
+        Err(code) => **code,
+        Ok(_) if too_large(metadata) => ErrorCode::OffsetMetadataTooLarge,
+        Ok(codes) => codes.next().unwrap_or(ErrorCode::UnknownServerError),
+    };
+    let mut topics = Vec::with_capacity(request.topics.len());
+    for topic in &request.topics {
+        let partitions = topic.partitions.iter().map(|p| (p.index, outcome(p.metadata))).collect();
+        topics.push(CommittedTopic { name: topic.name.to_owned().into(), partitions });
+    }
+    OffsetCommitResponse { topics }
+}
+
+/// Answers OffsetFetch.
+pub async fn fetch(core: &Rc<Core>, request: &OffsetFetchRequest<'_>) -> OffsetFetchResponse<'static> {
+    let mut groups = Vec::with_capacity(request.groups.len());
+    for group in &request.groups {
+        groups.push(fetch_one(core, group).await);
+    }
+    OffsetFetchResponse { groups }
+}
+
+async fn fetch_one(core: &Rc<Core>, wanted: &OffsetFetchGroup<'_>) -> FetchedGroup<'static> {
+    let asked: Option<Vec<(String, Vec<i32>)>> = wanted
+        .topics
+        .as_ref()
+        .map(|topics| topics.iter().map(|t| (t.name.to_owned(), t.partitions.clone())).collect());
+    let (error, found) = match groups::fetch(core, wanted.group, asked.clone()).await {
+        Ok(found) => (ErrorCode::None, found),
+        Err(code) => {
+            let nothing = |list: Vec<i32>| list.into_iter().map(|p| (p, None)).collect();
+            let topics = asked.unwrap_or_default().into_iter();
+            (code, topics.map(|(topic, list)| (topic, nothing(list))).collect())
+        }
+    };
+    let offset = |(index, committed): (i32, Option<groups::offsets::Committed>)| match committed {
+        None => FetchedOffset::nothing(index),
+        Some(c) => FetchedOffset {
+            index,
+            offset: c.offset,
+            leader_epoch: c.leader_epoch,
+            metadata: String::from(c.metadata).into(),
+        },
+    };
+    let topics = found.into_iter().map(|(name, list)| FetchedTopic {
+        name: name.into(),
+        partitions: list.into_iter().map(offset).collect(),
+    });
+    FetchedGroup { group: wanted.group.to_owned().into(), error, topics: topics.collect() }
+}
+
+/// Answers OffsetDelete.
+pub async fn delete_offsets(
+    core: &Rc<Core>,
+    request: &OffsetDeleteRequest<'_>,
+) -> OffsetDeleteResponse<'static> {
+    let which = request.topics.iter().map(|(name, list)| ((*name).to_owned(), list.clone())).collect();
+    if let Err(error) = groups::remove(core, request.group, Some(which)).await {
+        return OffsetDeleteResponse { error, topics: Vec::new() };
+    }
+    let topics = core.topics.borrow();
+    let known = |topic: &str, partition: i32| {
+        let topic = topics.get(TopicRef::Name(topic));
+        topic.is_some_and(|t| usize::try_from(partition).is_ok_and(|p| p < t.routes.len()))
+    };
+    let outcome = |topic: &str, partition| {
+        let known = known(topic, partition);
+        (partition, if known { ErrorCode::None } else { ErrorCode::UnknownTopicOrPartition })
+    };
+    let answer = |(name, list): &(&str, Vec<i32>)| CommittedTopic {
+        name: (*name).to_owned().into(),
+        partitions: list.iter().map(|p| outcome(name, *p)).collect(),
+    };
+    OffsetDeleteResponse { error: ErrorCode::None, topics: request.topics.iter().map(answer).collect() }
+}
+
+/// Answers ListGroups.
+pub async fn list(core: &Rc<Core>, request: &ListGroupsRequest<'_>) -> ListGroupsResponse<'static> {
+    let picks = |filter: &[&str], name: &str| {
+        filter.is_empty() || filter.iter().any(|wanted| wanted.eq_ignore_ascii_case(name))
+    };
+    let listed = match groups::list(core).await {
+        Ok(names) if picks(&request.states, EMPTY) && picks(&request.types, CLASSIC) => Ok(names),
+        Ok(_) => Ok(Vec::new()),
+        Err(code) => Err(code),
+    };
+    let group = |name: String| ListedGroup {
+        group: name.into(),
+        protocol_type: "",
+        state: EMPTY,
+        group_type: CLASSIC,
+    };
+    match listed {
+        Ok(names) => {
+            ListGroupsResponse { error: ErrorCode::None, groups: names.into_iter().map(group).collect() }
+        }
+        Err(error) => ListGroupsResponse { error, groups: Vec::new() },
+    }
+}
+
+/// Answers DescribeGroups. A group that does not exist is Dead; from version 6 on that is an error.
+pub async fn describe(
+    core: &Rc<Core>,
+    request: &DescribeGroupsRequest<'_>,
+    version: i16,
+) -> DescribeGroupsResponse<'static> {
+    let mut described = Vec::with_capacity(request.groups.len());
+    for group in &request.groups {
+        let (error, state) = match groups::exists(core, group).await {
+            Ok(true) => (ErrorCode::None, EMPTY),
+            Ok(false) if version >= 6 => (ErrorCode::GroupIdNotFound, DEAD),
+            Ok(false) => (ErrorCode::None, DEAD),
+            Err(code) => (code, ""),
+        };
+        let missing = error == ErrorCode::GroupIdNotFound;
+        described.push(DescribedGroup {
+            error,
+            error_message: missing.then(|| format!("there is no group {group}").into()),
+            group: (*group).to_owned().into(),
+            state,
+            authorized_operations: OPERATIONS_OMITTED,
+        });
+    }
+    DescribeGroupsResponse { groups: described }
+}
+
+/// Answers DeleteGroups.
+pub async fn delete(core: &Rc<Core>, request: &DeleteGroupsRequest<'_>) -> DeleteGroupsResponse<'static> {
+    let mut results = Vec::with_capacity(request.groups.len());
+    for group in &request.groups {
+        let error = groups::remove(core, group, None).await.err().unwrap_or(ErrorCode::None);
+        results.push(((*group).to_owned().into(), error));
+    }
+    DeleteGroupsResponse { results }
+}
