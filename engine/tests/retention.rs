@@ -152,7 +152,8 @@ fn records_go_when_they_are_too_old_and_never_before() {
         assert_eq!(check(&shard, 2, 100).await, 0, "another partition keeps what it has");
         append(&shard, one, 100, 110).await;
         assert_eq!(check(&shard, 1, 110).await, 100);
-        drop(shard);
+    });
+    tokio_uring::start(async {
         let shard = open(dir.path(), &[1, 2]).await;
         assert_eq!((check(&shard, 1, 110).await, check(&shard, 2, 100).await), (100, 0));
     });
@@ -177,8 +178,9 @@ fn deleted_on_request_is_deleted_durably_and_its_space_comes_back() {
         assert_eq!(check(&shard, 1, 300).await, 290);
         eventually("space comes back", || used(dir.path()) < before / 2).await;
         assert_eq!(check(&shard, 2, 5).await, 0);
-        // As after kill -9: nothing is closed.
-        drop(shard);
+    });
+    // As after kill -9: nothing is closed.
+    tokio_uring::start(async {
         let shard = open(dir.path(), &[1, 2]).await;
         assert_eq!((check(&shard, 1, 300).await, check(&shard, 2, 5).await), (290, 0));
         shard.close().await.unwrap();
@@ -235,8 +237,8 @@ fn a_deleted_neighbour_gives_its_space_back_on_a_busy_log() {
 #[test]
 fn regrouped_segments_hold_the_same_before_and_after_a_restart() {
     let dir = temp();
+    let logs: Vec<u32> = (1..=5).collect();
     tokio_uring::start(async {
-        let logs: Vec<u32> = (1..=5).collect();
         let shard = open(dir.path(), &logs).await;
         for round in 0..40 {
             for &log in &logs {
@@ -255,7 +257,9 @@ fn regrouped_segments_hold_the_same_before_and_after_a_restart() {
         // Half of one partition goes; its stretches in the sorted segments are given back.
         let at = shard.partition(LogId(3)).unwrap();
         shard.committed(shard.trim(at, 80).unwrap()).await;
-        drop(shard);
+    });
+    // As after kill -9: what was under way has ended with the runtime.
+    tokio_uring::start(async {
         let shard = open(dir.path(), &logs).await;
         for &log in &logs {
             assert_eq!(check(&shard, log, 160).await, if log == 3 { 80 } else { 0 });
