@@ -87,7 +87,15 @@ pub(super) async fn derive<D: Disk>(
         let start = start.max(held.min().unwrap_or(start));
         states.push(&LogState { log, start, next, producers: Vec::new() });
     }
-    Ok(Checkpoint { through, next_seq, next_sorted, segments, trims: Vec::new(), logs: states })
+    Ok(Checkpoint {
+        through,
+        next_seq,
+        next_sorted,
+        segments,
+        trims: Vec::new(),
+        compacted: Vec::new(),
+        logs: states,
+    })
 }
 
 fn raise(logs: &mut BTreeMap<LogId, (Offset, Offset)>, ranges: &Ranges) {

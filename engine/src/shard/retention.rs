@@ -10,6 +10,8 @@ use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use crate::aligned::{round_down, round_up};
 use crate::disk::{Disk, DiskFile};
 use crate::ids::{LogId, Offset};
@@ -26,7 +28,8 @@ const HOLE_BYTES_MIN: u64 = 16 << 10;
 /// A run that was deleted in a segment that stays.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Hole {
-    run: Run,
+    /// The run.
+    pub run: Run,
 }
 
 impl<D: Disk> Shard<D> {
@@ -43,7 +46,8 @@ impl<D: Disk> Shard<D> {
     }
 
     /// Does what is due at this time (milliseconds since 1970): deletes what is too old or too much,
-    /// closes the active segment where records in it are older than `segment.ms`. To be called every few
+    /// closes the active segment where records in it are older than `segment.ms`, has compacted what is
+    /// due for it; in between, the last is looked at when a segment is sealed. To be called every few
     /// seconds; the engine has no clock of its own.
     pub fn tend(&self, now_ms: i64) {
         if self.inner.ends() {
@@ -51,7 +55,7 @@ impl<D: Disk> Shard<D> {
         }
         let due = {
             let mut state = self.inner.state.borrow_mut();
-            state.now_ms = now_ms;
+            state.now = Some((now_ms, Instant::now()));
             let due: Vec<_> = state
                 .partitions
                 .iter()
@@ -68,6 +72,7 @@ impl<D: Disk> Shard<D> {
         self.inner.delete(&due);
         self.inner.work.notify_one();
         self.inner.keeping.notify_one();
+        self.inner.cleaning.notify_one();
     }
 }
 
@@ -154,7 +159,10 @@ impl<F> State<F> {
             let from = partition.tail.partition_point(|b| b.seq < self.active.first_seq);
             let first = partition.tail.get(from)?;
             let age = u64::try_from(now_ms.saturating_sub(first.max_timestamp)).unwrap_or(0);
-            Some(first.max_timestamp >= 0 && age > partition.config.segment_ms)
+            let config = &partition.config;
+            // What is not sealed cannot be compacted.
+            let lag = if config.compact { config.max_compaction_lag_ms } else { u64::MAX };
+            Some(first.max_timestamp >= 0 && age > config.segment_ms.min(lag))
         };
         if self.active.touched.iter().any(|t| too_old(t) == Some(true)) {
             self.roll_wanted = true;
@@ -183,7 +191,7 @@ impl<F> State<F> {
     /// A run is no longer needed. `true`: nor is its segment.
     pub(super) fn release(&mut self, run: Run) -> bool {
         let Some(segment) = self.segments.get_mut(&run.generation) else { return true };
-        segment.live_runs -= 1;
+        segment.remove(&run);
         if segment.live_runs > 0 {
             return false;
         }
