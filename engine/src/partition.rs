@@ -12,6 +12,7 @@ use std::sync::{Arc, LazyLock};
 use std::task::{Poll, Waker};
 
 use crate::ids::{CommitSeq, Generation, LogId, Offset};
+use crate::log::checkpoint::Compacted;
 use crate::log_config::LogConfig;
 use crate::producer_state::ProducerTable;
 
@@ -88,6 +89,22 @@ pub struct Partition {
     pub trim: (Offset, CommitSeq),
     /// What is kept of it.
     pub config: Arc<LogConfig>,
+    /// What compaction has made of it.
+    pub compacted: Option<Compacted>,
+    /// What the cleaner knows of it.
+    pub cleaning: Cleaning,
+}
+
+/// What the cleaner remembers of a partition, in memory only: without it, it looks again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Cleaning {
+    /// Up to where the last pass saw it, and whether something followed: as long as that is so, there is
+    /// nothing more to do.
+    pub settled: Option<(Offset, bool)>,
+    /// The largest timestamp of the first dirty batch, and the offset where the dirty part began.
+    pub oldest: Option<(Offset, i64)>,
+    /// Not before this time, in milliseconds since 1970: the last try failed.
+    pub not_before_ms: i64,
 }
 
 /// Where to look for an offset.
@@ -117,7 +134,14 @@ impl Partition {
             bytes: 0,
             trim: (0, 0),
             config: keep_all(),
+            compacted: None,
+            cleaning: Cleaning::default(),
         }
+    }
+
+    /// Whether a batch, or a run, that ends at `end` in this segment was replaced by what compaction wrote.
+    pub fn is_replaced(&self, generation: Generation, end: Offset) -> bool {
+        self.compacted.as_ref().is_some_and(|c| c.replaces(generation, end))
     }
 
     /// Where the batch is that holds `offset`, or the first one behind it: compaction leaves gaps. What

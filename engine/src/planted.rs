@@ -40,6 +40,10 @@ pub enum Bug {
     FullTakenForSealed,
     /// A write that takes long is an error.
     SlowDiskFails,
+    /// What compaction wrote takes the place of the old before it is flushed.
+    CompactedNotFlushed,
+    /// Compaction takes tombstones before `delete.retention.ms` has passed.
+    TombstonesDropped,
 }
 
 /// Polls after which a planted [`Bug::SlowDiskFails`] loses patience.

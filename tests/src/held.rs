@@ -6,17 +6,21 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use keylane_engine::catalog::NewTopic;
 use keylane_engine::disk::sim::{Rng, SimDisk};
 use keylane_engine::shard::{CommitState, PartitionRef, Shard, ShardOptions};
-use keylane_engine::{AppendError, CommitSeq, LogId, Offset, record_batch};
+use keylane_engine::{AppendError, CommitSeq, LogConfig, LogId, Offset, record_batch};
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Runtime;
 use tokio::task::LocalSet;
 
 use crate::crash::check::split;
 use crate::crash::engine::Engine;
+use crate::crash::model::TIME_MS;
 
 /// One stored batch: enough to know it again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -242,6 +246,55 @@ impl Author {
         }
     }
 
+    /// Has these logs compacted, as far as they go: the active segment is closed, and tombstones would go at once.
+    /// What is left of them then counts as held.
+    pub async fn compact(&mut self, logs: &[u32]) -> Result<(), String> {
+        let config = LogConfig {
+            compact: true,
+            delete: false,
+            max_compaction_lag_ms: 1,
+            delete_retention_ms: 0,
+            ..LogConfig::keep_all()
+        };
+        let config = Arc::new(config);
+        for &log in logs {
+            let (shard, at) = self.engine.find(LogId(log)).ok_or("no such log")?;
+            shard.configure(at, Arc::clone(&config));
+        }
+        let (mut before, mut quiet) = (0, 0);
+        while quiet < 20 {
+            self.engine.shards.iter().for_each(|shard| shard.tend(TIME_MS + 3_600_000));
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            let counters = self.engine.shards.iter().map(Shard::counters);
+            let now: u64 = counters
+                .map(|c| {
+                    c.sealed.load(Relaxed) + c.compacted.load(Relaxed) + c.background_bytes.load(Relaxed)
+                })
+                .sum();
+            quiet = if now == before { quiet + 1 } else { 0 };
+            before = now;
+        }
+        for &log in logs {
+            let (shard, at) = self.engine.find(LogId(log)).ok_or("no such log")?;
+            shard.configure(at, Arc::new(LogConfig::keep_all()));
+            let offsets = shard.offsets(at).map_err(|e| e.to_string())?;
+            let (mut next, mut stamps) = (offsets.start, Vec::new());
+            while next < offsets.high_watermark {
+                let answer = shard.read(at, next, 1 << 16).await.map_err(|e| e.to_string())?;
+                let stored = split(&answer)?;
+                let read = stored.iter().map(|batch| Stamp::of(batch).ok_or("a batch has a header"));
+                stamps.extend(read.collect::<Result<Vec<_>, _>>()?);
+                next = answer.next_offset;
+            }
+            if stamps.len() >= self.held.logs[&log].len() {
+                return Err(format!("log {log} still has {} batches", stamps.len()));
+            }
+            self.acked.insert(log, stamps.len());
+            self.held.logs.insert(log, stamps);
+        }
+        Ok(())
+    }
+
     /// Closes all shards.
     pub async fn close(self) -> Result<Held, String> {
         self.stop().await?;
@@ -267,7 +320,7 @@ impl Author {
             .collect();
         let records: Vec<(&[u8], &[u8])> = records.iter().map(|(k, v)| (&k[..], &v[..])).collect();
         // Times rise, but not without exception.
-        let time = 1_700_000_000_000 + (end * 10) as i64 - self.rng.below(30) as i64;
+        let time = TIME_MS + (end * 10) as i64 - self.rng.below(30) as i64;
         match log % 2 {
             1 => record_batch::build_from(&records, time, i64::from(log), 0, end as i32),
             _ => record_batch::build(&records, time),

@@ -117,6 +117,49 @@ fn deleted_directory() -> (SimDisk, Held) {
     (disk.crash_image(0, CrashStyle::AllKept), held)
 }
 
+/// Compacted logs beside others in the same segments.
+fn compacted_directory() -> (SimDisk, Held) {
+    let disk = SimDisk::new(3, fast());
+    let held = inside(&runtime(), async {
+        let mut author = Author::open(&disk, 1, Held::default(), 3).await?;
+        author.create("latest", 2).await?;
+        author.create("events", 2).await?;
+        for round in 0..2 {
+            for n in 0..100 {
+                author.append(&[n % 4, round]).await?;
+            }
+            author.compact(&[0, 1]).await?;
+        }
+        author.append(&[0, 2]).await?;
+        author.close().await
+    })
+    .expect("a disk without faults takes it");
+    (disk, held)
+}
+
+#[test]
+fn compacted_logs_are_sound_and_their_gaps_are_counted() {
+    let (disk, held) = compacted_directory();
+    let report = checked(&disk);
+    assert_eq!(faults(&report), []);
+    assert!(report.gaps > 2, "{}", report.gaps);
+    assert_eq!(inside(&runtime(), look(&copy(&disk), &held)), Verdict::Same);
+    // An index is derived without what was replaced.
+    for path in disk.paths().into_iter().filter(|p| p.ends_with(".idx")) {
+        let image = copy(&disk);
+        inside(&runtime(), image.remove(&path)).expect("listed");
+        assert_eq!(repaired(&image).refused, Vec::<String>::new(), "{path}");
+        assert_eq!(faults(&checked(&image)), [], "{path}");
+        assert_eq!(inside(&runtime(), look(&image, &held)), Verdict::Same, "{path}");
+    }
+    // Without the checkpoint, the segments tell which of them compaction wrote.
+    let image = copy(&disk);
+    inside(&runtime(), image.remove("shard-00000/checkpoint")).expect("listed");
+    repaired(&image);
+    assert_eq!(faults(&checked(&image)), []);
+    assert_eq!(inside(&runtime(), look(&image, &held)), Verdict::Same, "with a derived checkpoint");
+}
+
 /// A golden fixture.
 fn fixture(name: &str) -> SimDisk {
     let disk = SimDisk::new(1, fast());
@@ -151,6 +194,9 @@ fn sound_directories_are_sound_however_they_were_left() {
         ("killed", &killed, Some(&all)),
         ("v1-clean", &fixture("v1-clean"), None),
         ("v1-killed", &fixture("v1-killed"), None),
+        ("v2-clean", &fixture("v2-clean"), None),
+        ("v2-killed", &fixture("v2-killed"), None),
+        ("v3-compacted", &fixture("v3-compacted"), None),
         ("empty", &SimDisk::new(1, fast()), None),
     ] {
         let report = checked(disk);

@@ -134,7 +134,8 @@ fn fixtures() -> Vec<(String, Fixture)> {
 fn directories_of_each_version_hold_what_they_held_and_go_on() {
     let runtime = runtime();
     let fixtures = fixtures();
-    for name in ["v1-clean", "v1-killed"] {
+    let names = ["v1-clean", "v1-killed", "v2-clean", "v2-killed", "v3-clean", "v3-killed", "v3-compacted"];
+    for name in names {
         assert!(fixtures.iter().any(|(found, _)| found == name), "{name} is missing");
     }
     for (name, Fixture { held, version, .. }) in fixtures {
@@ -377,6 +378,53 @@ async fn killed() {
     save(&format!("v{FORMAT_VERSION}-killed"), &image, held, cases).await;
 }
 
+/// Two of the logs are compacted, one of them twice, and the others lie in the same segments.
+async fn compacted() {
+    let disk = SimDisk::new(3, fast());
+    let mut author = write(&disk, 100).await;
+    author.compact(&[0, 3]).await.expect("compacted");
+    for round in 0..60 {
+        author.append(&[round % 6, 0]).await.expect("appended");
+    }
+    author.compact(&[0]).await.expect("compacted");
+    author.append(&[0, 3, 1]).await.expect("appended");
+    let held = author.close().await.expect("closes");
+    // Its commits say `durable_below` 1.
+    let by_compaction = |path: &String| {
+        let content = disk.content(path).expect("listed");
+        path.ends_with(".sorted") && content[BLOCK as usize + 40] == 1
+    };
+    let file = disk.paths().into_iter().find(by_compaction).expect("what compaction wrote");
+    let prefix = file.split_inclusive('/').next().expect("a folder");
+    let cases = vec![
+        corrupt(
+            "a missing index of a compacted segment",
+            Damage::Remove { file: format!("{file}.idx") },
+            Expect::Same,
+            &[],
+        ),
+        corrupt(
+            "a bit in a batch of a compacted segment",
+            Damage::FlipBit { file: file.clone(), at: BLOCK + 64 + 70, bit: 3 },
+            Expect::Refused,
+            &["is damaged"],
+        ),
+        corrupt(
+            "a missing compacted segment",
+            Damage::Remove { file: file.clone() },
+            Expect::Refused,
+            &[&file, "missing"],
+        ),
+        corrupt(
+            "a bit in one copy of the checkpoint",
+            Damage::FlipBit { file: format!("{prefix}checkpoint"), at: 57, bit: 0 },
+            Expect::Same,
+            &[],
+        ),
+    ];
+    save(&format!("v{FORMAT_VERSION}-compacted"), &disk, held, cases).await;
+}
+
 #[test]
 #[ignore = "writes tests/fixtures"]
 fn write_the_fixtures_of_this_version() {
@@ -384,4 +432,5 @@ fn write_the_fixtures_of_this_version() {
     let runtime = runtime();
     inside(&runtime, clean());
     inside(&runtime, killed());
+    inside(&runtime, compacted());
 }

@@ -149,3 +149,19 @@ fn a_slow_disk_that_is_an_error() {
         })
     });
 }
+
+/// Compacted logs, and segments small enough that there are several passes.
+fn compacting(plan: &mut Plan, _: u64) {
+    (plan.compact, plan.trim_1_in, plan.options.segment_bytes) = (true, 0, 64 << 10);
+    plan.appends = 600;
+}
+
+#[test]
+fn an_exchange_before_the_flush() {
+    prove(Bug::CompactedNotFlushed, || crashes(compacting));
+}
+
+#[test]
+fn tombstones_that_go_too_early() {
+    prove(Bug::TombstonesDropped, || crashes(compacting));
+}

@@ -5,6 +5,7 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, ensure};
+use bytes::Bytes;
 use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use kafka_protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
 use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
@@ -14,7 +15,7 @@ use kafka_protocol::messages::{
 };
 use kafka_protocol::protocol::StrBytes;
 use keylane::{ServerConfig, ServerHandle};
-use keylane_tests::e2e::batch::{dated, keyless, numbered, single, values};
+use keylane_tests::e2e::batch::{dated, keyed, keyless, numbered, single, stored, values};
 use keylane_tests::e2e::client::{Client, name};
 use keylane_tests::e2e::process::{Server, binary};
 use keylane_tests::e2e::server::{config, scratch, two_cores};
@@ -430,6 +431,110 @@ fn old_records_are_deleted_where_the_topic_says_so() {
         let kept = offsets_from(&mut client, "long", partition, 0).unwrap();
         assert_eq!(kept, (0..COUNT).collect::<Vec<_>>(), "the other topic, partition {partition}");
     }
+}
+
+/// The latest record of every key: its offset and value.
+type Left = std::collections::BTreeMap<String, (i64, Option<Bytes>)>;
+
+/// The latest record of every key, and the number of records; offsets must rise.
+fn compacted(client: &mut Client, topic: &str, partition: i32) -> Result<(Left, usize)> {
+    let end = client.end_offset(topic, partition)?;
+    let (mut next, mut left, mut count) = (client.start_offset(topic, partition)?, Left::new(), 0);
+    while next < end {
+        let found = client.fetch(topic, partition, next)?;
+        ensure!(found.error_code == 0, "Fetch at {next}: error {}", found.error_code);
+        let read = stored(&found.records.unwrap_or_default())?;
+        ensure!(!read.is_empty(), "nothing at {next}, the log ends at {end}");
+        for record in read {
+            // A batch begins before the offset that was asked for, if that lies inside.
+            if record.offset < next {
+                continue;
+            }
+            next = record.offset + 1;
+            count += 1;
+            let key = record.key.context("a record without a key")?;
+            left.insert(String::from_utf8(key.to_vec())?, (record.offset, record.value));
+        }
+    }
+    Ok((left, count))
+}
+
+#[test]
+fn a_compacted_topic_keeps_the_latest_record_of_every_key() {
+    const KEYS: usize = 20;
+    const ROUNDS: usize = 600;
+    let dir = scratch(TMP, "compacted-").unwrap();
+    let cores = Some(two_cores());
+    let quick = ServerConfig { retention_check_interval_ms: 50, cores, ..config(dir.path()) };
+    let (server, mut client) = start(quick.clone());
+    let settings = [
+        ("cleanup.policy", "compact"),
+        ("segment.bytes", "1048576"),
+        ("segment.ms", "200"),
+        ("delete.retention.ms", "1000"),
+    ];
+    assert_eq!(create(&mut client, "c", 2, &settings).unwrap().0, 0);
+    let keys: Vec<String> = (0..KEYS).map(|k| format!("key {k}")).collect();
+    let mut latest = vec![Left::new(), Left::new()];
+    let mut write = |client: &mut Client, partition: i32, pairs: &[(&str, Option<Bytes>)]| {
+        let base = client.append("c", partition, keyed(pairs)).unwrap();
+        for (offset, (key, value)) in (base..).zip(pairs) {
+            latest[partition as usize].insert((*key).to_owned(), (offset, value.clone()));
+        }
+        latest[partition as usize].clone()
+    };
+    for round in 0..ROUNDS {
+        for partition in 0..2 {
+            let pairs: Vec<_> =
+                keys.iter().map(|key| (key.as_str(), Some(numbered(round as u64, 200)))).collect();
+            write(&mut client, partition, &pairs);
+        }
+    }
+    let deadline = Instant::now() + Duration::from_secs(60);
+    for partition in 0..2 {
+        let expected = write(&mut client, partition, &[("last", Some(numbered(1, 16)))]);
+        loop {
+            let (left, count) = compacted(&mut client, "c", partition).unwrap();
+            assert_eq!(left, expected, "partition {partition}, {count} records");
+            if count < 10 * KEYS {
+                break;
+            }
+            assert!(Instant::now() < deadline, "partition {partition} still has {count} records");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let end = (KEYS * ROUNDS + 1) as i64;
+        assert_eq!(client.start_offset("c", partition).unwrap(), 0);
+        assert_eq!(client.end_offset("c", partition).unwrap(), end);
+    }
+
+    // Tombstones hide their keys, and are gone after a while as long as something is written.
+    let gone: Vec<_> = keys[..5].iter().map(|key| (key.as_str(), None)).collect();
+    let expected = write(&mut client, 0, &gone);
+    assert_eq!(compacted(&mut client, "c", 0).unwrap().0, expected);
+    let mut rounds = 0;
+    let left = loop {
+        let pairs = [("last", Some(numbered(rounds, 2000)))];
+        let expected = write(&mut client, 0, &pairs);
+        let (left, _) = compacted(&mut client, "c", 0).unwrap();
+        let hidden =
+            |(key, (_, value)): &(&String, &(i64, Option<Bytes>))| value.is_some() || left.contains_key(*key);
+        let without: Left =
+            expected.iter().filter(hidden).map(|(key, value)| (key.clone(), value.clone())).collect();
+        assert_eq!(left, without, "values stay, and what was deleted does not come back");
+        if left.len() == KEYS + 1 - 5 {
+            break left;
+        }
+        rounds += 1;
+        assert!(Instant::now() < deadline, "the tombstones are still there after {rounds} rounds");
+        std::thread::sleep(Duration::from_millis(100));
+    };
+    assert!(rounds > 5, "they stay for a second: {rounds} rounds");
+    drop(client);
+    server.stop().unwrap();
+    let (_server, mut client) = start(quick);
+    assert_eq!(compacted(&mut client, "c", 0).unwrap().0, left);
+    assert_eq!(compacted(&mut client, "c", 1).unwrap().0.len(), KEYS + 1);
+    assert!(client.append("c", 0, keyed(&[("new", Some(numbered(1, 16)))])).unwrap() > 0);
 }
 
 #[test]

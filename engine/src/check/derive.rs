@@ -1,7 +1,8 @@
 //! Derives the checkpoint of a shard from its segments, when both copies of it are damaged or it is missing.
 //!
 //! Takes every whole segment. Where a sorted segment holds what a commit segment holds, it is the one that
-//! counts: it was made from the other. What the segments do not state is lost: idempotent producers, log
+//! counts: it was made from the other. What compaction wrote takes the place of all that lies before its end;
+//! where its dirty part begins is stated nowhere else, so the next pass takes all of it for dirty. What the segments do not state is lost: idempotent producers, log
 //! start offsets that were raised in segments that are gone, the end of logs of which all records were
 //! deleted. Wherever that could cost records, nothing is derived.
 
@@ -11,8 +12,9 @@ use crate::aligned::BLOCK;
 use crate::disk::Disk;
 use crate::error::OpenError;
 use crate::ids::{CommitSeq, Generation, LogId, Offset};
-use crate::log::checkpoint::{Checkpoint, LogState, LogStates};
+use crate::log::checkpoint::{Checkpoint, Compacted, LogState, LogStates};
 use crate::log::files;
+use crate::log::format::{COMPACTED, Entry};
 use crate::log::index::{self as log_index, Sealed};
 use crate::log::recovery::Identity;
 use crate::log::scan::Scan;
@@ -29,6 +31,12 @@ struct Whole {
     trims: BTreeMap<LogId, Offset>,
 }
 
+impl Whole {
+    fn generation(&self) -> Generation {
+        self.sealed.generation
+    }
+}
+
 /// The checkpoint that the segments amount to. `Err(Ok(_))`: why there is none.
 pub(super) async fn derive<D: Disk>(
     disk: &D,
@@ -41,24 +49,41 @@ pub(super) async fn derive<D: Disk>(
     generations.sort();
     let (mut sorted, mut commits): (Vec<Whole>, Vec<Whole>) = (Vec::new(), Vec::new());
     let (mut through, mut next_sorted) = (0, 1);
-    for &generation in &generations {
-        if generation.is_sorted() {
-            next_sorted = next_sorted.max(generation.number() as u32 + 1);
-            match sorted_segment(disk, identity, generation, live).await.map_err(Err)? {
+    // First what compaction wrote: of what it replaced, the space may have been given back.
+    for &generation in generations.iter().filter(|g| g.is_sorted()) {
+        next_sorted = next_sorted.max(generation.number() as u32 + 1);
+        if by_compaction(disk, identity, generation).await.map_err(Err)? {
+            let dead = |e: &Entry| !live.contains(&e.log);
+            match sorted_segment(disk, identity, generation, dead).await.map_err(Err)? {
                 Ok(found) => sorted.extend(found),
-                Err(what) => return Err(Ok(what)),
-            }
-        } else {
-            through = through.max(generation.0);
-            let before = commits.last().map(|w| w.sealed);
-            match commit_segment(disk, identity, generation, before, live).await.map_err(Err)? {
-                Ok(found) => commits.extend(found),
                 Err(what) => return Err(Ok(what)),
             }
         }
     }
-    let ranges = |w: &mut Whole| w.ranges.retain(|log, _| live.contains(log));
-    sorted.iter_mut().chain(&mut commits).for_each(ranges);
+    let compacted = compacted_logs(&sorted, live);
+    let is_dead = |generation: Generation, log: LogId, end: Offset| {
+        !live.contains(&log) || compacted.iter().any(|c| c.log == log && c.replaces(generation, end))
+    };
+    for &generation in &generations {
+        let dead = |e: &Entry| is_dead(generation, e.log, e.end());
+        if !generation.is_sorted() {
+            through = through.max(generation.0);
+            let before = commits.last().map(|w| w.sealed);
+            match commit_segment(disk, identity, generation, before, dead).await.map_err(Err)? {
+                Ok(found) => commits.extend(found),
+                Err(what) => return Err(Ok(what)),
+            }
+        } else if sorted.iter().all(|w| w.generation() != generation) {
+            match sorted_segment(disk, identity, generation, dead).await.map_err(Err)? {
+                Ok(found) => sorted.extend(found),
+                Err(what) => return Err(Ok(what)),
+            }
+        }
+    }
+    for whole in sorted.iter_mut().chain(&mut commits) {
+        let generation = whole.generation();
+        whole.ranges.retain(|log, (_, end)| !is_dead(generation, *log, *end));
+    }
     check_sorted(&sorted).map_err(Ok)?;
     let mut segments: Vec<Sealed> = Vec::new();
     let mut logs: BTreeMap<LogId, (Offset, Offset)> = BTreeMap::new();
@@ -84,10 +109,36 @@ pub(super) async fn derive<D: Disk>(
     for log in live.iter().copied().collect::<BTreeSet<_>>() {
         let (start, next) = logs.get(&log).copied().unwrap_or_default();
         let held = commits.iter().chain(&sorted).filter_map(|w| w.ranges.get(&log)).map(|r| r.0);
-        let start = start.max(held.min().unwrap_or(start));
+        // Compaction takes records from the front without raising the start.
+        let first = held.min().filter(|_| compacted.iter().all(|c| c.log != log));
+        let start = start.max(first.unwrap_or(start));
         states.push(&LogState { log, start, next, producers: Vec::new() });
     }
-    Ok(Checkpoint { through, next_seq, next_sorted, segments, trims: Vec::new(), logs: states })
+    Ok(Checkpoint { through, next_seq, next_sorted, segments, trims: Vec::new(), compacted, logs: states })
+}
+
+/// What compaction has made of the logs, as far as its segments tell.
+fn compacted_logs(sorted: &[Whole], live: &HashSet<LogId>) -> Vec<Compacted> {
+    let mut out: BTreeMap<LogId, Compacted> = BTreeMap::new();
+    for whole in sorted {
+        for (&log, &(_, end)) in whole.ranges.iter().filter(|(log, _)| live.contains(log)) {
+            let new = Compacted { log, end: 0, clean_end: 0, clean_bytes: 0, segments: Vec::new() };
+            let compacted = out.entry(log).or_insert(new);
+            compacted.end = compacted.end.max(end);
+            compacted.segments.push(whole.generation().number() as u32);
+        }
+    }
+    out.into_values().collect()
+}
+
+/// Whether compaction wrote a sorted segment.
+async fn by_compaction<D: Disk>(
+    disk: &D,
+    identity: &Identity,
+    generation: Generation,
+) -> Result<bool, OpenError> {
+    let mut scanner = scanner(disk, identity, generation).await?;
+    Ok(scanner.head(BLOCK as u64).await?.is_some_and(|h| h.durable_below == COMPACTED))
 }
 
 fn raise(logs: &mut BTreeMap<LogId, (Offset, Offset)>, ranges: &Ranges) {
@@ -110,7 +161,7 @@ async fn sorted_segment<D: Disk>(
     disk: &D,
     identity: &Identity,
     generation: Generation,
-    live: &HashSet<LogId>,
+    dead: impl Fn(&Entry) -> bool,
 ) -> Result<Result<Option<Whole>, String>, OpenError> {
     let path = files::index(&files::shard_dir(identity.shard), generation);
     let file = match disk.open(&path).await {
@@ -122,7 +173,7 @@ async fn sorted_segment<D: Disk>(
         return Ok(Err(format!("{path} is damaged")));
     };
     let mut scanner = scanner(disk, identity, generation).await?;
-    let seen = read_sealed(&mut scanner, &index.sealed, |e| !live.contains(&e.log)).await?;
+    let seen = read_sealed(&mut scanner, &index.sealed, dead).await?;
     let there = ranges_of(&seen.scan);
     let inside = |(log, run): &(LogId, Run)| {
         there.get(log).is_some_and(|(from, to)| *from <= run.base_offset && run.next_offset <= *to)
@@ -140,7 +191,7 @@ async fn commit_segment<D: Disk>(
     identity: &Identity,
     generation: Generation,
     before: Option<Sealed>,
-    live: &HashSet<LogId>,
+    dead: impl Fn(&Entry) -> bool,
 ) -> Result<Result<Option<Whole>, String>, OpenError> {
     let path = files::segment(&files::shard_dir(identity.shard), generation);
     let mut scanner = scanner(disk, identity, generation).await?;
@@ -157,7 +208,7 @@ async fn commit_segment<D: Disk>(
     let mut trims: BTreeMap<LogId, Offset> = BTreeMap::new();
     loop {
         let (position, seq) = (scan.sealed.data_end, scan.sealed.next_seq);
-        match read_commit(&mut scanner, position, seq, |e| !live.contains(&e.log)).await? {
+        match read_commit(&mut scanner, position, seq, &dead).await? {
             Ok((header, entries, bad)) if bad.is_empty() => {
                 for entry in entries.iter().filter(|e| e.is_trim()) {
                     let start = trims.entry(entry.log).or_default();

@@ -8,7 +8,6 @@ use crate::bytes_at::{u32_le, u64_le};
 use crate::disk::{Disk, DiskFile, read_exact_at};
 use crate::error::OpenError;
 use crate::ids::{LogId, ShardId};
-use crate::log::format::FORMAT_VERSION;
 use crate::log::index::{self, ENTRIES_PER_BLOCK, Index, IndexEntry, Sealed};
 use crate::log::scan::Scan;
 
@@ -51,7 +50,7 @@ pub(super) async fn read<D: Disk>(
             if index::check_block(shard, sealed.generation, number, block).is_none() {
                 return Ok(Found::Damaged(position, "the checksum of the block is wrong".to_owned()));
             }
-            let older = || u32_le(block, 16).is_some_and(|version| version < FORMAT_VERSION);
+            let older = || u32_le(block, 16).is_some_and(|version| version < index::VERSION);
             if number == 0 && u64_le(block, 8) == Some(index::MAGIC) && older() {
                 return Ok(Found::Older);
             }

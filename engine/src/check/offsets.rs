@@ -1,8 +1,9 @@
 //! Checks that the offsets of each log are dense from its start: in each segment, from segment to segment,
 //! up to what the checkpoint states.
 //!
-//! Compaction takes batches away, and leaves sorted segments behind. So offsets without records are a fault
-//! between commit segments of which none is missing in between; elsewhere they are counted.
+//! Compaction takes batches away, up to the offset that the checkpoint states, and leaves sorted segments
+//! behind. So offsets without records are a fault between commit segments of which none is missing in
+//! between; elsewhere they are counted.
 
 use crate::disk::Disk;
 use crate::ids::{CommitSeq, LogId, Offset};
@@ -48,6 +49,7 @@ pub(super) fn check<D: Disk>(c: &mut Checker<'_, D>, view: &View<'_>) {
         let mut before: Option<Run> = None;
         for run in runs {
             let path = files::segment(&view.dir, run.generation);
+            at = over_compacted(c, view, *log, at, run.base_offset);
             if run.base_offset > at {
                 let explained = explained(view, &commits, before, Some(run));
                 gap(c, *log, (&path, 0), at..run.base_offset, explained);
@@ -58,6 +60,7 @@ pub(super) fn check<D: Disk>(c: &mut Checker<'_, D>, view: &View<'_>) {
             before = Some(run);
         }
         let path = files::checkpoint(&view.dir);
+        at = over_compacted(c, view, *log, at, state.next_sealed);
         if at < state.next_sealed {
             let explained = explained(view, &commits, before, None);
             gap(c, *log, (&path, 0), at..state.next_sealed, explained);
@@ -68,6 +71,22 @@ pub(super) fn check<D: Disk>(c: &mut Checker<'_, D>, view: &View<'_>) {
             c.fault(path, 0, what).means("offsets would be given out a second time").done();
         }
     }
+}
+
+/// Counts the gap that compaction may have left before `next`, and goes on behind it.
+fn over_compacted<D: Disk>(
+    c: &mut Checker<'_, D>,
+    view: &View<'_>,
+    log: LogId,
+    at: Offset,
+    next: Offset,
+) -> Offset {
+    let end = view.compacted(log).map_or(0, |compacted| compacted.end).min(next);
+    if end <= at {
+        return at;
+    }
+    c.report.gaps += 1;
+    end
 }
 
 /// Whether there were segments in between that are gone, or replaced by what compaction left.

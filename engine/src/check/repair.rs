@@ -160,13 +160,16 @@ async fn rewrite_index<D: Disk>(
     };
     let view = View::new(identity, Some(live), Vec::new(), checkpoint);
     let mut scanner = segment::scanner(disk, identity, generation).await?;
-    let seen = segment::read_sealed(&mut scanner, &sealed, |e| view.is_dead(e)).await?;
+    let seen = segment::read_sealed(&mut scanner, &sealed, |e| view.is_dead(generation, e)).await?;
     if !seen.flaws.is_empty() {
         return Ok(Err(format!("{path}: its segment is damaged, too")));
     }
     let mut scan = seen.scan;
     let starts: BTreeMap<_, _> = view.logs.iter().map(|(log, view)| (*log, view.start)).collect();
-    scan.forget_dead(|log| starts.get(&log).copied().unwrap_or(0));
+    scan.forget(|log, end| {
+        let start = starts.get(&log).copied().unwrap_or(0);
+        end <= start || view.is_replaced(generation, log, end)
+    });
     let logs: Vec<_> = scan.logs.into_iter().filter(|(log, _)| live.contains(log)).collect();
     let (content, _) = index::build(identity.shard, sealed, &logs);
     files::replace(disk, &dir, &path, content).await.map_err(OpenError::io(format!("writing {path}")))?;

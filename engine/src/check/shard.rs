@@ -7,7 +7,7 @@ use crate::aligned::{round_down, round_up};
 use crate::disk::{Disk, read_exact_at};
 use crate::error::OpenError;
 use crate::ids::{CommitSeq, Generation, LogId, Offset};
-use crate::log::checkpoint::Checkpoint;
+use crate::log::checkpoint::{Checkpoint, Compacted};
 use crate::log::files;
 use crate::log::format::{Entry, check_entry};
 use crate::log::index::{self as log_index, Index, IndexEntry, Sealed};
@@ -72,13 +72,28 @@ impl<'a> View<'a> {
         is_live(self.live, log)
     }
 
-    /// Whether the space of a batch may have been given back.
-    pub fn is_dead(&self, entry: &Entry) -> bool {
+    /// Whether the space of a batch in a segment may have been given back.
+    pub fn is_dead(&self, generation: Generation, entry: &Entry) -> bool {
         let start = self.logs.get(&entry.log).map(|view| view.start_sealed);
-        !self.is_live(entry.log) || start.is_none_or(|start| entry.end() <= start)
+        !self.is_live(entry.log)
+            || start.is_none_or(|start| entry.end() <= start)
+            || self.is_replaced(generation, entry.log, entry.end())
+    }
+
+    /// Whether what compaction wrote took the place of a batch, or a run, that ends at `end`.
+    pub fn is_replaced(&self, generation: Generation, log: LogId, end: Offset) -> bool {
+        self.compacted(log).is_some_and(|c| c.replaces(generation, end))
+    }
+
+    /// What compaction has made of a log.
+    pub fn compacted(&self, log: LogId) -> Option<&Compacted> {
+        self.checkpoint.compacted.iter().find(|c| c.log == log)
     }
 
     fn add_run(&mut self, log: LogId, run: Run) {
+        if self.is_replaced(run.generation, log, run.next_offset) {
+            return;
+        }
         // Without a catalog, deleted logs are those that the checkpoint no longer states.
         if self.live.is_some_and(|live| live.contains(&log)) {
             self.logs.entry(log).or_default().runs.push(run);
@@ -88,8 +103,9 @@ impl<'a> View<'a> {
     }
 
     /// Whether readers may ask for a batch.
-    fn is_needed(&self, log: LogId, end: Offset) -> bool {
-        self.is_live(log) && self.logs.get(&log).is_some_and(|view| end > view.start)
+    fn is_needed(&self, generation: Generation, log: LogId, end: Offset) -> bool {
+        let there = self.logs.get(&log).is_some_and(|view| end > view.start);
+        self.is_live(log) && there && !self.is_replaced(generation, log, end)
     }
 }
 
@@ -199,7 +215,7 @@ async fn check_sealed<D: Disk>(
         return Ok(());
     }
     let mut scanner = segment::scanner(c.disk, view.identity, generation).await?;
-    let seen = segment::read_sealed(&mut scanner, sealed, |e| view.is_dead(e)).await?;
+    let seen = segment::read_sealed(&mut scanner, sealed, |e| view.is_dead(generation, e)).await?;
     count(c, &seen);
     if scanner.header().await?.is_none() {
         c.fault(&*path, 0, "the segment header is damaged")
@@ -208,7 +224,7 @@ async fn check_sealed<D: Disk>(
     }
     let has_index = matches!(found, Found::Good(..));
     for flaw in &seen.flaws {
-        let (lost, known) = lost_by(c, view, &path, flaw, &found).await?;
+        let (lost, known) = lost_by(c, view, (&path, generation), flaw, &found).await?;
         let means = match (has_index, known && lost.is_empty()) {
             (_, true) => "no record is lost: each batch in it is whole",
             (true, _) => "a start succeeds; these records cannot be read",
@@ -238,7 +254,7 @@ async fn check_sealed<D: Disk>(
                 let inside = |f: &Flaw| (f.from..f.to).contains(&u64::from(at));
                 seen.flaws.iter().any(|f| f.batch.is_none() && inside(f))
             };
-            let needed = |log, e: &IndexEntry| view.is_needed(log, e.base_offset + u64::from(e.span));
+            let needed = |log, e: &IndexEntry| view.is_needed(generation, log, e.end());
             if let Some((position, what)) = index::compare(&index, &entries, &seen.scan, needed, unknown) {
                 bad(c, position, &what);
             }
@@ -264,7 +280,8 @@ fn count<D: Disk>(c: &mut Checker<'_, D>, seen: &Seen) {
 }
 
 fn lost_runs<D: Disk>(c: &Checker<'_, D>, view: &View<'_>, index: &Index) -> Vec<Lost> {
-    let needed = index.runs.iter().filter(|(log, run)| view.is_needed(*log, run.next_offset));
+    let needed = |(log, run): &&(LogId, Run)| view.is_needed(run.generation, *log, run.next_offset);
+    let needed = index.runs.iter().filter(needed);
     needed.map(|(log, run)| c.lost(*log, run.base_offset, run.next_offset)).collect()
 }
 
@@ -272,12 +289,12 @@ fn lost_runs<D: Disk>(c: &Checker<'_, D>, view: &View<'_>, index: &Index) -> Vec
 async fn lost_by<D: Disk>(
     c: &Checker<'_, D>,
     view: &View<'_>,
-    path: &str,
+    (path, generation): (&str, Generation),
     flaw: &Flaw,
     found: &Found,
 ) -> Result<(Vec<Lost>, bool), OpenError> {
     if let Some((log, from, to)) = flaw.batch {
-        let lost = view.is_needed(log, to).then(|| c.lost(log, from, to));
+        let lost = view.is_needed(generation, log, to).then(|| c.lost(log, from, to));
         return Ok((lost.into_iter().collect(), true));
     }
     let Found::Good(index, entries) = found else { return Ok((Vec::new(), false)) };
@@ -288,7 +305,7 @@ async fn lost_by<D: Disk>(
         for e in own.iter().take(run.entries as usize) {
             let (from, end) = (u64::from(e.position), u64::from(e.position) + u64::from(e.len));
             let next = e.base_offset + u64::from(e.span);
-            if !(flaw.from..flaw.to).contains(&from) || !view.is_needed(*log, next) {
+            if !(flaw.from..flaw.to).contains(&from) || !view.is_needed(generation, *log, next) {
                 continue;
             }
             // What is found through the index is served if it is whole, whatever became of its commit.

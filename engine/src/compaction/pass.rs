@@ -5,6 +5,7 @@
 //! delete horizon: the first pass that covers the whole batch sets that, to `delete.retention.ms` after its
 //! own time, and the first pass after it takes the tombstone.
 
+use crate::planted::{self, Bug};
 use crate::record_batch;
 use crate::records::{Opened, RecordsError};
 
@@ -35,7 +36,8 @@ impl Pass<'_> {
         let opened = Opened::of(batch, self.limit)?;
         let covered = opened.base_offset() + u64::from(opened.batch.span) <= end;
         let horizon = covered.then(|| self.now_ms.saturating_add_unsigned(self.delete_retention_ms));
-        let expired = opened.delete_horizon().is_some_and(|horizon| self.now_ms >= horizon);
+        let expired = opened.delete_horizon().is_some_and(|horizon| self.now_ms >= horizon)
+            || planted::is(Bug::TombstonesDropped);
         rewrite(&opened, horizon, |record| {
             if record.offset >= end {
                 return true;

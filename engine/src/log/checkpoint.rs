@@ -2,7 +2,8 @@
 //! reads this and scans only what was committed since.
 //!
 //! A segment belongs to the shard when the checkpoint names it, so that replacing the checkpoint is what
-//! makes a change of segments happen. It is written as a whole, by replacement, and holds its content
+//! makes a change of segments happen. What compaction wrote anew of one log lies in segments of its own; the
+//! others may still hold what it replaced, which counts no more. It is written as a whole, by replacement, and holds its content
 //! twice: damage to one copy is healed from the other.
 
 use std::io;
@@ -71,6 +72,30 @@ impl LogStates {
     }
 }
 
+/// What compaction has made of a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Compacted {
+    /// Which.
+    pub log: LogId,
+    /// Of the batches that end here or before, those in `segments` count and no others.
+    pub end: Offset,
+    /// Records below have been cleaned: the dirty part begins here.
+    pub clean_end: Offset,
+    /// Bytes of the clean batches in the segment that has dirty ones, too.
+    pub clean_bytes: u64,
+    /// Numbers of the sorted segments that the last pass wrote.
+    pub segments: Vec<u32>,
+}
+
+impl Compacted {
+    /// Whether other segments took the place of what this one holds of the log, up to `end`.
+    pub fn replaces(&self, generation: Generation, end: Offset) -> bool {
+        let written = generation.is_sorted()
+            && u32::try_from(generation.number()).is_ok_and(|number| self.segments.contains(&number));
+        end <= self.end && !written
+    }
+}
+
 /// A checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Checkpoint {
@@ -84,6 +109,8 @@ pub struct Checkpoint {
     pub segments: Vec<Sealed>,
     /// Log start offsets that were raised later than `logs` was taken.
     pub trims: Vec<(LogId, Offset)>,
+    /// The logs that were compacted.
+    pub compacted: Vec<Compacted>,
     /// The partitions, as they were at the end of the last sealed commit segment.
     pub logs: LogStates,
 }
@@ -103,6 +130,12 @@ impl Checkpoint {
             body.extend_from_slice(&log.0.to_le_bytes());
             body.extend_from_slice(&start.to_le_bytes());
         }
+        for compacted in &self.compacted {
+            body.extend_from_slice(&compacted.log.0.to_le_bytes());
+            body.extend_from_slice(&(compacted.segments.len() as u32).to_le_bytes());
+            put_all(&mut body, &[compacted.end, compacted.clean_end, compacted.clean_bytes]);
+            compacted.segments.iter().for_each(|number| body.extend_from_slice(&number.to_le_bytes()));
+        }
         body.extend_from_slice(&self.logs.bytes);
         let mut out = Vec::with_capacity(HEADER_BYTES);
         out.extend_from_slice(&MAGIC.to_le_bytes());
@@ -110,10 +143,9 @@ impl Checkpoint {
         out.extend_from_slice(&u32::from(shard.0).to_le_bytes());
         put_all(&mut out, &[self.through, self.next_seq, body.len() as u64]);
         let counts = [self.segments.len() as u32, self.logs.count, self.next_sorted, self.trims.len() as u32];
-        for count in counts {
+        for count in counts.into_iter().chain([self.compacted.len() as u32]) {
             out.extend_from_slice(&count.to_le_bytes());
         }
-        out.extend_from_slice(&[0; 4]);
         let crc = crc32c::crc32c_append(crc32c::crc32c(&out), &body);
         out.extend_from_slice(&crc.to_le_bytes());
         assert_eq!(out.len(), HEADER_BYTES, "checkpoint header size");
@@ -145,9 +177,10 @@ impl Checkpoint {
         if u64_le(bytes, 0)? != MAGIC || u32_le(bytes, 12)? != u32::from(shard.0) {
             return None;
         }
-        let (header, next_sorted, trims) = match u32_le(bytes, 8)? {
-            1 => (HEADER_BYTES_V1, 0, 0),
-            FORMAT_VERSION => (HEADER_BYTES, u32_le(bytes, 48)?, u32_le(bytes, 52)?),
+        let (header, next_sorted, trims, compacted) = match u32_le(bytes, 8)? {
+            1 => (HEADER_BYTES_V1, 0, 0, 0),
+            // In version 2 the last of these was zero.
+            2..=FORMAT_VERSION => (HEADER_BYTES, u32_le(bytes, 48)?, u32_le(bytes, 52)?, u32_le(bytes, 56)?),
             _ => return None,
         };
         let body = bytes.get(header..)?.get(..usize::try_from(u64_le(bytes, 32)?).ok()?)?;
@@ -168,6 +201,9 @@ impl Checkpoint {
         }
         for _ in 0..trims {
             out.trims.push((LogId(cursor.u32()?), cursor.u64()?));
+        }
+        for _ in 0..compacted {
+            out.compacted.push(cursor.compacted()?);
         }
         let logs = LogStates { count: u32_le(bytes, 44)?, bytes: body.get(cursor.at..)?.to_vec() };
         (logs.decode().len() == logs.count as usize).then_some(())?;
@@ -222,6 +258,13 @@ impl Cursor<'_> {
         u64_le(self.bytes, self.at - 8)
     }
 
+    fn compacted(&mut self) -> Option<Compacted> {
+        let (log, segments) = (LogId(self.u32()?), self.u32()?);
+        let (end, clean_end, clean_bytes) = (self.u64()?, self.u64()?, self.u64()?);
+        let segments = (0..segments).map(|_| self.u32()).collect::<Option<_>>()?;
+        Some(Compacted { log, end, clean_end, clean_bytes, segments })
+    }
+
     fn log(&mut self) -> Option<LogState> {
         let log = LogId(self.u32()?);
         let count = self.u32()?;
@@ -269,6 +312,10 @@ mod tests {
                 data_end: 9 << 12,
             }],
             trims: vec![(LogId(6), 40)],
+            compacted: vec![
+                Compacted { log: LogId(5), end: 12, clean_end: 11, clean_bytes: 99, segments: vec![1, 7] },
+                Compacted { log: LogId(6), end: 3, clean_end: 3, clean_bytes: 0, segments: vec![] },
+            ],
             logs,
         }
     }
@@ -279,6 +326,15 @@ mod tests {
         assert_eq!(Checkpoint::decode(ShardId(1), &bytes), Some(sample()));
         assert_eq!(Checkpoint::decode(ShardId(2), &bytes), None);
         assert_eq!(sample().logs.decode().len(), 2);
+    }
+
+    #[test]
+    fn what_was_compacted_counts_where_the_last_pass_wrote_it_and_nowhere_else() {
+        let compacted = sample().compacted.remove(0);
+        let replaced = |generation, end| compacted.replaces(generation, end);
+        assert!(replaced(Generation(1), 12) && replaced(Generation::sorted(2), 5));
+        assert!(!replaced(Generation::sorted(1), 12) && !replaced(Generation::sorted(7), 5));
+        assert!(replaced(Generation(7), 12) && !replaced(Generation(7), 13));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::record_batch::{self, BatchError, RecordBatch};
 
 /// Version of all files of a data directory. A directory of a newer version is refused; one of an older
 /// version is read, and raised to this one when it is opened.
-pub const FORMAT_VERSION: u32 = 2;
+pub const FORMAT_VERSION: u32 = 3;
 
 const SEGMENT_MAGIC: u64 = u64::from_le_bytes(*b"KLsegmnt");
 const COMMIT_MAGIC: u64 = u64::from_le_bytes(*b"KLcommit");
@@ -22,6 +22,8 @@ const COMMIT_MAGIC: u64 = u64::from_le_bytes(*b"KLcommit");
 pub const COMMIT_HEADER_BYTES: usize = 64;
 /// Bytes of one directory entry.
 pub const ENTRY_BYTES: usize = 32;
+/// What the commits of a sorted segment that compaction wrote have as `durable_below`.
+pub const COMPACTED: CommitSeq = 1;
 /// Leader epoch written into every stored batch: a single node has known one leader only.
 pub const LEADER_EPOCH: i32 = 0;
 

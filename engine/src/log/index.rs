@@ -19,9 +19,9 @@ use crate::ids::{CommitSeq, Generation, LogId, Offset, ShardId};
 use crate::partition::Run;
 use crate::planted::{self, Bug};
 
-use super::format::FORMAT_VERSION;
-
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"KLindex1");
+/// The version of the format in which indexes changed last.
+pub(crate) const VERSION: u32 = 2;
 const BLOCK_HEADER: usize = 8;
 const TABLE_ITEM: usize = 40;
 const ENTRY_ITEM: usize = 32;
@@ -149,7 +149,7 @@ pub fn build(shard: ShardId, sealed: Sealed, logs: &[(LogId, Vec<IndexEntry>)]) 
     };
     let mut header = Vec::with_capacity(64);
     header.extend_from_slice(&MAGIC.to_le_bytes());
-    header.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
+    header.extend_from_slice(&VERSION.to_le_bytes());
     header.extend_from_slice(&entries_block.to_le_bytes());
     header.extend_from_slice(&sealed.first_seq.to_le_bytes());
     header.extend_from_slice(&sealed.next_seq.to_le_bytes());
@@ -260,7 +260,7 @@ pub async fn load<F: DiskFile>(
 
 fn decode_header(shard: ShardId, generation: Generation, block: &[u8]) -> Option<(Sealed, u32, usize, u32)> {
     check_block(shard, generation, 0, block)?;
-    if u64_le(block, 8)? != MAGIC || u32_le(block, 16)? != FORMAT_VERSION {
+    if u64_le(block, 8)? != MAGIC || u32_le(block, 16)? != VERSION {
         return None;
     }
     let entries_block = u32_le(block, 20)?;

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use crate::aligned::BLOCK;
 use crate::disk::{Disk, DiskFile};
 use crate::error::OpenError;
-use crate::ids::{CommitSeq, Generation, LogId, ShardId};
+use crate::ids::{CommitSeq, Generation, LogId, Offset, ShardId};
 use crate::partition::{Partition, Run};
 use crate::planted::{self, Bug};
 use crate::record_batch::RecordBatch;
@@ -44,12 +44,27 @@ pub struct SealedSegment {
     pub extents: u32,
     /// Partitions that have a run in it.
     pub live_runs: u32,
+    /// Bytes of these runs.
+    pub live_bytes: u64,
 }
 
 impl SealedSegment {
-    /// A segment as its index states it, with so many runs of partitions that exist.
-    pub fn new(index: &index::Index, live_runs: u32) -> Self {
-        Self { sealed: index.sealed, entries_block: index.entries_block, extents: index.extents, live_runs }
+    /// A segment as its index states it; of its runs none counts yet.
+    pub fn new(index: &index::Index) -> Self {
+        let (sealed, entries_block, extents) = (index.sealed, index.entries_block, index.extents);
+        Self { sealed, entries_block, extents, live_runs: 0, live_bytes: 0 }
+    }
+
+    /// A run counts.
+    pub fn add(&mut self, run: &Run) {
+        self.live_runs += 1;
+        self.live_bytes += u64::from(run.bytes);
+    }
+
+    /// A run counts no more.
+    pub fn remove(&mut self, run: &Run) {
+        self.live_runs -= 1;
+        self.live_bytes = self.live_bytes.saturating_sub(u64::from(run.bytes));
     }
 }
 
@@ -152,8 +167,10 @@ impl Recovered {
             logs.push(&LogState { log: p.log, start: p.start, next: p.next, producers });
         }
         let segments = self.segments.values().map(|s| s.sealed).collect();
+        let mut compacted: Vec<_> = self.partitions.values().filter_map(|p| p.compacted.clone()).collect();
+        compacted.sort_by_key(|c| c.log);
         let (next_seq, next_sorted) = (self.next_seq, self.next_sorted);
-        Checkpoint { through, next_seq, next_sorted, segments, trims: Vec::new(), logs }
+        Checkpoint { through, next_seq, next_sorted, segments, trims: Vec::new(), compacted, logs }
     }
 }
 
@@ -183,6 +200,11 @@ impl<D: Disk> Recovery<'_, D> {
         for (log, start) in &checkpoint.trims {
             if let Some(partition) = self.out.partitions.get_mut(log) {
                 partition.start = partition.start.max(*start);
+            }
+        }
+        for compacted in &checkpoint.compacted {
+            if let Some(partition) = self.out.partitions.get_mut(&compacted.log) {
+                partition.compacted = Some(compacted.clone());
             }
         }
         for sealed in &checkpoint.segments {
@@ -222,28 +244,33 @@ impl<D: Disk> Recovery<'_, D> {
         scan.sealed.next_seq = sealed.first_seq;
         while scan.sealed.next_seq < sealed.next_seq {
             let (position, seq) = (scan.sealed.data_end, scan.sealed.next_seq);
-            let partitions = &self.out.partitions;
-            let dead = |e: &Entry| partitions.get(&e.log).is_none_or(|p| e.end() <= p.start);
+            let dead = |e: &Entry| self.is_dead(sealed.generation, e.log, e.end());
             let Some((header, bytes, entries)) = scanner.commit(position, seq, dead).await? else {
                 return Err(OpenError::damaged(path, position, format!("commit {seq} is invalid")));
             };
             scan.add(&header, &entries);
             drop(bytes);
         }
-        scan.forget_dead(|log| self.out.partitions.get(&log).map_or(0, |p| p.start));
+        scan.forget(|log, end| self.is_dead(sealed.generation, log, end));
         self.out.scanned_bytes += scan.sealed.data_end;
         self.seal(scan).await
     }
 
+    /// Whether a batch that ends at `end` counts no more: its space may have been given back.
+    fn is_dead(&self, generation: Generation, log: LogId, end: Offset) -> bool {
+        let partition = self.out.partitions.get(&log);
+        partition.is_none_or(|p| end <= p.start || p.is_replaced(generation, end))
+    }
+
     fn add_segment(&mut self, index: index::Index) {
-        let mut live_runs = 0;
+        let mut segment = SealedSegment::new(&index);
         for (log, run) in &index.runs {
-            if let Some(partition) = self.out.partitions.get_mut(log) {
-                add_run(partition, *run);
-                live_runs += 1;
+            let partition = self.out.partitions.get_mut(log);
+            if let Some(p) = partition.filter(|p| !p.is_replaced(run.generation, run.next_offset)) {
+                add_run(p, *run);
+                segment.add(run);
             }
         }
-        let segment = SealedSegment::new(&index, live_runs);
         self.out.segments.insert(index.sealed.generation, segment);
     }
 
@@ -333,7 +360,7 @@ impl<D: Disk> Recovery<'_, D> {
             let gone = partition.runs.partition_point(|r| r.next_offset <= partition.start);
             for run in partition.runs.drain(..gone) {
                 if let Some(segment) = self.out.segments.get_mut(&run.generation) {
-                    segment.live_runs -= 1;
+                    segment.remove(&run);
                 }
             }
             partition.bytes = partition.runs.iter().map(|r| u64::from(r.bytes)).sum();

@@ -43,11 +43,10 @@ impl Scan {
         self.sealed.next_seq += 1;
     }
 
-    /// Leaves out what lies before the log start offsets.
-    pub fn forget_dead(&mut self, start_of: impl Fn(LogId) -> Offset) {
+    /// Leaves out what counts no more, by log and the offset after it.
+    pub fn forget(&mut self, is_dead: impl Fn(LogId, Offset) -> bool) {
         for (log, entries) in &mut self.logs {
-            let start = start_of(*log);
-            entries.retain(|e| e.base_offset + u64::from(e.span) > start);
+            entries.retain(|e| !is_dead(*log, e.end()));
         }
         self.logs.retain(|_, entries| !entries.is_empty());
     }

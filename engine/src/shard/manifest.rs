@@ -5,7 +5,7 @@ use std::io;
 
 use crate::disk::Disk;
 use crate::ids::{CommitSeq, Generation};
-use crate::log::checkpoint::{Checkpoint, LogState, LogStates};
+use crate::log::checkpoint::{Checkpoint, Compacted, LogState, LogStates};
 use crate::log::index::Sealed;
 
 use super::{Inner, State};
@@ -32,17 +32,21 @@ impl<F> State<F> {
 }
 
 impl<D: Disk> Inner<D> {
-    /// Durably states which segments there are: those in memory, without `gone` and with `new`.
+    /// Durably states which segments there are: those in memory, without `gone` and with `new`; and what was
+    /// compacted, with `compacted` in the place of what is in memory of the same log.
     pub(super) async fn store_checkpoint(
         &self,
         base: &Base,
         new: &[Sealed],
         gone: &[Generation],
+        compacted: Option<&Compacted>,
     ) -> io::Result<()> {
         let checkpoint = {
             let state = self.state.borrow();
             let stay = state.segments.values().map(|s| s.sealed);
             let stay = stay.filter(|s| !gone.contains(&s.generation));
+            let known = state.partitions.iter().flatten().filter_map(|p| p.compacted.as_ref());
+            let known = known.filter(|c| compacted.is_none_or(|new| new.log != c.log));
             let trims = state.trims.iter().filter(|(_, (generation, _))| generation.0 > base.through);
             Checkpoint {
                 through: base.through,
@@ -50,6 +54,7 @@ impl<D: Disk> Inner<D> {
                 next_sorted: state.next_sorted,
                 segments: stay.chain(new.iter().copied()).collect(),
                 trims: trims.map(|(log, (_, start))| (*log, *start)).collect(),
+                compacted: known.chain(compacted).cloned().collect(),
                 logs: base.logs.clone(),
             }
         };

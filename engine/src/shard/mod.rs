@@ -13,6 +13,7 @@
 mod append;
 mod cold;
 mod commit;
+mod compact;
 mod manifest;
 mod pace;
 mod punch;
@@ -74,6 +75,9 @@ pub struct ShardOptions {
     pub regroup_extent_bytes: u64,
     /// Most bytes kept for readers of what is no longer in the tail cache, read-ahead included.
     pub cold_cache_bytes: usize,
+    /// Most bytes that a pass of compaction takes for the latest offsets of keys, 25 for each: when there are
+    /// more keys, it takes several passes.
+    pub compaction_keys_bytes: usize,
 }
 
 impl Default for ShardOptions {
@@ -88,6 +92,7 @@ impl Default for ShardOptions {
             zero_fill: true,
             regroup_extent_bytes: 1 << 20,
             cold_cache_bytes: 64 << 20,
+            compaction_keys_bytes: 32 << 20,
         }
     }
 }
@@ -167,6 +172,8 @@ pub struct Counters {
     pub sealed: AtomicU64,
     /// Segments written anew by partition.
     pub regrouped: AtomicU64,
+    /// Passes of compaction that took effect.
+    pub compacted: AtomicU64,
     /// Bytes read and written in the background: regrouping, compaction.
     pub background_bytes: AtomicU64,
     /// Segments freed, or used again.
@@ -206,6 +213,9 @@ struct Inner<D: Disk> {
     punching: Notify,
     /// The segment in which holes are being made.
     punched: Cell<Option<Generation>>,
+    cleaning: Notify,
+    /// Tasks that work on sealed segments.
+    keepers: Cell<u32>,
     durable_below: Cell<CommitSeq>,
     failure: OnceCell<Rc<Failure>>,
     work: Notify,
@@ -251,8 +261,8 @@ struct State<F> {
     regroup: VecDeque<Generation>,
     next_wanted: bool,
     roll_wanted: bool,
-    /// As of the last [`Shard::tend`].
-    now_ms: i64,
+    /// The time as the last [`Shard::tend`] said it, and when that was.
+    now: Option<(i64, tokio::time::Instant)>,
     /// Since when commits have been in flight without a pause, and for how long before that.
     busy_since: Option<tokio::time::Instant>,
     busy: Duration,
@@ -321,7 +331,7 @@ impl<D: Disk> Shard<D> {
             regroup: VecDeque::new(),
             next_wanted: false,
             roll_wanted: false,
-            now_ms: 0,
+            now: None,
             busy_since: None,
             busy: Duration::ZERO,
             space: Vec::new(),
@@ -351,6 +361,8 @@ impl<D: Disk> Shard<D> {
             keeping: Notify::new(),
             punching: Notify::new(),
             punched: Cell::new(None),
+            cleaning: Notify::new(),
+            keepers: Cell::new(3),
             durable_below: Cell::new(next_seq),
             failure: OnceCell::new(),
             work: Notify::new(),
@@ -367,6 +379,7 @@ impl<D: Disk> Shard<D> {
         seal::start_sealer(&inner);
         tokio::task::spawn_local(regroup::keeper(Rc::clone(&inner)));
         tokio::task::spawn_local(punch::puncher(Rc::clone(&inner)));
+        tokio::task::spawn_local(compact::cleaner(Rc::clone(&inner)));
         Ok(Self { inner })
     }
 
@@ -450,6 +463,7 @@ impl<D: Disk> Shard<D> {
         self.inner.prepare.notify_one();
         self.inner.keeping.notify_one();
         self.inner.punching.notify_one();
+        self.inner.cleaning.notify_one();
         seal::close(&self.inner).await;
         self.inner.failure.get().cloned().map_or(Ok(()), Err)
     }
@@ -488,6 +502,12 @@ impl<F> State<F> {
         }
     }
 
+    /// Whether a partition has a run in a segment, or may have batches in it that are not sealed yet.
+    fn holds(&self, at: PartitionRef, generation: Generation) -> bool {
+        let has_run = |p: &Partition| p.runs.iter().any(|r| r.generation == generation);
+        self.is_unsealed(generation) || self.get(at).is_some_and(has_run)
+    }
+
     /// Where a commit lies, if its segment is not sealed or it is still cached.
     fn place(&self, seq: CommitSeq) -> Option<(Generation, u64)> {
         self.places.get(usize::try_from(seq.checked_sub(self.places_first)?).ok()?).copied()
@@ -518,6 +538,7 @@ impl<D: Disk> Inner<D> {
         self.sealing.notify_one();
         self.keeping.notify_one();
         self.punching.notify_one();
+        self.cleaning.notify_one();
     }
 
     fn check_failed(&self) -> Result<(), AppendError> {

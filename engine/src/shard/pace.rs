@@ -13,8 +13,15 @@ use super::Inner;
 const LOOK: Duration = Duration::from_millis(10);
 /// Share of that time in which commits may be in flight, in percent.
 const BUSY_PERCENT_MAX: u32 = 50;
-/// Wait at most so long for a quiet moment...
+/// Time between two looks at a busy log.
 const PATIENCE: Duration = Duration::from_millis(200);
+
+/// Work that may wait for ever.
+pub(super) const FOR_EVER: u32 = u32::MAX;
+/// Work that goes on under any load, a piece about every five seconds.
+pub(super) const A_WHILE: u32 = 24;
+/// Work that must not fall behind: a piece every [`LOOK`] at least.
+pub(super) const AT_ONCE: u32 = 0;
 
 /// Gives way to the log.
 pub(super) struct Pace {
@@ -27,11 +34,13 @@ impl Pace {
     }
 
     /// Returns when a piece of background work may be done: at once if nothing was committed since the
-    /// last time, else when the log is busy less than half of the time. `false`: the shard ends.
-    pub async fn turn<D: Disk>(&mut self, inner: &Inner<D>) -> bool {
+    /// last time, else when the log is busy less than half of the time, or has been too busy so many more
+    /// times as `again` says. `false`: the shard ends.
+    pub async fn turn<D: Disk>(&mut self, inner: &Inner<D>, again: u32) -> bool {
         tokio::task::yield_now().await;
         let reads = || inner.counters.disk_reads.load(Ordering::Relaxed);
         let active = || inner.durable_below.get() + reads();
+        let mut again = again;
         while active() != self.seen {
             if inner.ends() {
                 return false;
@@ -39,9 +48,12 @@ impl Pace {
             self.seen = active();
             let (before, read_before) = (inner.busy_time(), reads());
             tokio::time::sleep(LOOK).await;
-            if read_before == reads() && (inner.busy_time() - before) * 100 < LOOK * BUSY_PERCENT_MAX {
+            let quiet =
+                read_before == reads() && (inner.busy_time() - before) * 100 < LOOK * BUSY_PERCENT_MAX;
+            if quiet || again == 0 {
                 break;
             }
+            again -= 1;
             tokio::time::sleep(PATIENCE).await;
         }
         !inner.ends()

@@ -17,7 +17,7 @@ use crate::log::{files, index};
 use crate::partition::Run;
 
 use super::Inner;
-use super::pace::Pace;
+use super::pace::{FOR_EVER, Pace};
 use super::seal::no_space;
 
 /// A stretch is given back when it has at least so many bytes.
@@ -35,17 +35,21 @@ pub(super) async fn puncher<D: Disk>(inner: Rc<Inner<D>>) {
             notified.await;
             continue;
         }
-        let quiet = match tokio::time::timeout(PATIENCE, Pace::new().turn(&inner)).await {
+        let quiet = match tokio::time::timeout(PATIENCE, Pace::new().turn(&inner, FOR_EVER)).await {
             Ok(true) => true,
-            Ok(false) => return,
+            Ok(false) => break,
             Err(_still_busy) => false,
         };
         if let Err(e) = give_back(&inner, quiet).await {
             // Nothing depends on it: the space comes back with the segment.
             tracing::warn!(%e, "space of deleted records could not be given back yet");
-            tokio::time::sleep(PATIENCE).await;
+            tokio::select! {
+                () = tokio::time::sleep(PATIENCE) => {}
+                () = inner.punching.notified() => {}
+            }
         }
     }
+    inner.leave_keepers();
 }
 
 async fn give_back<D: Disk>(inner: &Rc<Inner<D>>, quiet: bool) -> io::Result<()> {
@@ -53,7 +57,7 @@ async fn give_back<D: Disk>(inner: &Rc<Inner<D>>, quiet: bool) -> io::Result<()>
     {
         let _manifest = inner.manifest.lock().await;
         let base = Rc::clone(&inner.state.borrow().base);
-        match inner.store_checkpoint(&base, &[], &[]).await {
+        match inner.store_checkpoint(&base, &[], &[], None).await {
             // A full disk needs the space most; that the records are deleted is durable without a checkpoint.
             Err(e) if no_space(&e) => {}
             other => other?,
@@ -65,8 +69,8 @@ async fn give_back<D: Disk>(inner: &Rc<Inner<D>>, quiet: bool) -> io::Result<()>
         if inner.ends() {
             return Ok(());
         }
-        let Some(entries_block) = inner.begin(generation) else { continue };
         let runs = inner.state.borrow_mut().holes.remove(&generation).unwrap_or_default();
+        let Some(entries_block) = inner.begin(generation) else { continue };
         let punched = punch(inner, generation, entries_block, &runs, quiet).await;
         inner.punched.set(None);
         punched?;

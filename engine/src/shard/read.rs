@@ -80,6 +80,24 @@ impl Batches {
         self.slices.push(slice);
     }
 
+    /// Whether the first batch holds this offset.
+    fn begin_by(&self, offset: Offset) -> bool {
+        let first = self.slices.first().and_then(|s| record_batch::base_offset(s));
+        first.is_some_and(|base| base <= offset)
+    }
+
+    /// Each batch.
+    pub(super) fn each(&self) -> impl Iterator<Item = &[u8]> {
+        self.slices.iter().flat_map(|slice| {
+            let mut rest = &slice[..];
+            std::iter::from_fn(move || {
+                let (batch, after) = rest.split_at_checked(record_batch::total_len(rest)?)?;
+                rest = after;
+                Some(batch)
+            })
+        })
+    }
+
     /// Bytes of the first batch.
     pub(super) fn first_len(&self) -> usize {
         self.slices.first().and_then(|s| record_batch::total_len(s)).unwrap_or(0)
@@ -223,7 +241,7 @@ impl<D: Disk> Shard<D> {
     }
 
     /// Reads from the disk, now.
-    async fn read_disk(
+    pub(super) async fn read_disk(
         &self,
         at: PartitionRef,
         offset: Offset,
@@ -239,7 +257,7 @@ impl<D: Disk> Shard<D> {
             let error = match result {
                 Ok(batches) => return Ok(batches),
                 Err((generation, error)) => {
-                    let gone = generation.is_some_and(|g| !self.inner.state.borrow().exists(g));
+                    let gone = generation.is_some_and(|g| !self.inner.state.borrow().holds(at, g));
                     if !gone {
                         return Err(error);
                     }
@@ -359,6 +377,31 @@ impl<D: Disk> Shard<D> {
         at: PartitionRef,
         wanted: impl Fn(i64) -> bool,
     ) -> Result<Option<(Offset, Batches)>, ReadError> {
+        let mut lookups = 0;
+        loop {
+            lookups += 1;
+            let again = lookups < LOOKUPS_MAX;
+            let before = self.runs_of(at)?;
+            let changed = || self.runs_of(at).is_ok_and(|now| now != before);
+            match self.find_batch_now(at, &wanted).await {
+                // Segments were written anew meanwhile, or the batch went.
+                Err(_) if again && changed() => {}
+                Ok(Some((offset, batches))) if again && !batches.begin_by(offset) => {}
+                other => return other,
+            }
+        }
+    }
+
+    fn runs_of(&self, at: PartitionRef) -> Result<Vec<Run>, ReadError> {
+        let state = self.inner.state.borrow();
+        Ok(state.get(at).ok_or(ReadError::UnknownPartition)?.runs.clone())
+    }
+
+    async fn find_batch_now(
+        &self,
+        at: PartitionRef,
+        wanted: impl Fn(i64) -> bool,
+    ) -> Result<Option<(Offset, Batches)>, ReadError> {
         let (runs, in_tail, start) = {
             let state = self.inner.state.borrow();
             let partition = state.get(at).ok_or(ReadError::UnknownPartition)?;
@@ -446,11 +489,15 @@ impl<F> State<F> {
         flush(stretch, out);
     }
 
+    /// Whether commits go to a segment, or it waits to be sealed.
+    pub(super) fn is_unsealed(&self, generation: Generation) -> bool {
+        generation == self.active.generation
+            || self.seal_jobs.iter().any(|job| job.generation() == generation)
+    }
+
     /// Whether a segment holds something still: sealed, or not yet.
     fn exists(&self, generation: Generation) -> bool {
-        let unsealed = generation == self.active.generation
-            || self.seal_jobs.iter().any(|job| job.generation() == generation);
-        unsealed || self.segments.contains_key(&generation)
+        self.is_unsealed(generation) || self.segments.contains_key(&generation)
     }
 
     fn locate_unsealed(&self, partition: &Partition, index: usize, bytes_max: usize) -> Vec<Located> {

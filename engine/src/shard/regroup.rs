@@ -3,7 +3,7 @@
 //!
 //! A sorted segment has the form of a commit segment, with commits that are numbered on their own. It
 //! takes the place of the old one when the checkpoint names it instead; what was deleted meanwhile is
-//! left out. Batches are checked while they are copied: damage is not carried on, the old segment stays.
+//! left out. The same is done with a segment of which compaction has left little. Batches are checked while they are copied: damage is not carried on, the old segment stays.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -16,18 +16,22 @@ use crate::disk::{Disk, DiskFile, read_exact_at, write_all_at};
 use crate::ids::{CommitSeq, Generation, LogId};
 use crate::log::chunk::{OpenCommit, Slotted};
 use crate::log::files;
-use crate::log::format::{Entry, Place, SegmentHeader, check_entry, commit_len};
+use crate::log::format::{COMPACTED, Entry, Place, SegmentHeader, check_entry, commit_len};
 use crate::log::index::{self, Index, IndexEntry, Sealed};
 use crate::log::recovery::SealedSegment;
+use crate::partition::Partition;
+use crate::planted::{self, Bug};
 
-use super::pace::Pace;
+use super::pace::{A_WHILE, FOR_EVER, Pace};
 use super::seal::{no_space, remove};
-use super::{Counters, Inner, State};
+use super::{Counters, Inner, PartitionRef, State};
 
 /// Bytes read at once.
 const READ_BYTES: u64 = 1 << 20;
 /// Bytes of a commit in a sorted segment, unless one batch is larger.
 const COMMIT_BYTES: usize = 1 << 20;
+/// A segment of less bytes is not written anew for the space.
+const WASTE_BYTES_MIN: u64 = 64 << 10;
 /// Bytes copied without a pause for others.
 const COPY_BYTES: usize = 128 << 10;
 
@@ -52,8 +56,20 @@ pub(super) fn candidates(
     segments.values().filter(worth).map(|s| s.sealed.generation).collect()
 }
 
+/// Whether little enough is left of a segment that it is worth writing anew for the space, which is also that of
+/// directories and entries of the index: less than a quarter.
+pub(super) fn is_wasteful(segment: &SealedSegment) -> bool {
+    let end = segment.sealed.data_end;
+    end >= WASTE_BYTES_MIN && segment.live_bytes < end / 4
+}
+
 /// Regroups segments, one after the other, until the shard stops or fails.
 pub(super) async fn keeper<D: Disk>(inner: Rc<Inner<D>>) {
+    keep(&inner).await;
+    inner.leave_keepers();
+}
+
+async fn keep<D: Disk>(inner: &Rc<Inner<D>>) {
     let mut pace = Pace::new();
     while !inner.ends() {
         let notified = inner.keeping.notified();
@@ -61,7 +77,7 @@ pub(super) async fn keeper<D: Disk>(inner: Rc<Inner<D>>) {
             notified.await;
             continue;
         };
-        match regroup(&inner, generation, &mut pace).await {
+        match regroup(inner, generation, &mut pace).await {
             Ok(()) => {}
             Err(e) if no_space(&e) => tracing::warn!(%generation, "no space to regroup a segment: it stays"),
             Err(e) => {
@@ -78,10 +94,12 @@ async fn regroup<D: Disk>(inner: &Rc<Inner<D>>, generation: Generation, pace: &m
         tracing::warn!(%generation, "its index is damaged: the segment is not regrouped");
         return Ok(());
     };
-    let Some(data) = load_data(inner, &old.sealed, pace).await? else { return Ok(()) };
+    // What is done for the space must not wait for ever.
+    let again = if is_wasteful(&old) { A_WHILE } else { FOR_EVER };
+    let Some(data) = load_data(inner, &old.sealed, &groups, pace, again).await? else { return Ok(()) };
     let Some(number) = inner.take_sorted_number() else { return Ok(()) };
-    let mut writer = SortedWriter::create(inner, number, old.sealed.data_end).await?;
-    let written = copy(inner, generation, &groups, &data, &mut writer, pace).await;
+    let mut writer = SortedWriter::create(inner, number, Origin::Regrouped, old.sealed.data_end).await?;
+    let written = copy(inner, generation, &groups, &data, &mut writer, pace, again).await;
     drop(data);
     let index = match written {
         Ok(true) => writer.finish(inner).await,
@@ -100,7 +118,12 @@ async fn regroup<D: Disk>(inner: &Rc<Inner<D>>, generation: Generation, pace: &m
         let there = inner.state.borrow().segments.contains_key(&generation);
         if there {
             let base = Rc::clone(&inner.state.borrow().base);
-            inner.store_checkpoint(&base, &[index.sealed], &[generation]).await?;
+            if let Err(e) = inner.store_checkpoint(&base, &[index.sealed], &[generation], None).await {
+                // It may be in force all the same: the segment goes only after the next checkpoint.
+                inner.state.borrow_mut().dead.push(number);
+                inner.sealing.notify_one();
+                return Err(e);
+            }
             inner.state.borrow_mut().exchange(generation, &index);
         }
         there
@@ -130,7 +153,7 @@ async fn load_groups<D: Disk>(inner: &Rc<Inner<D>>, generation: Generation) -> i
     for (log, run) in &index.runs {
         let from = run.first_entry as usize;
         let Some(all) = entries.get(from..from + run.entries as usize) else { return Ok(None) };
-        let Some(start) = state.start_of(*log) else { continue };
+        let Some(start) = state.start_in(*log, generation) else { continue };
         let needed = |e: &&IndexEntry| e.base_offset + u64::from(e.span) > start;
         let group: Vec<_> = all.iter().filter(needed).copied().collect();
         if !group.is_empty() {
@@ -140,19 +163,36 @@ async fn load_groups<D: Disk>(inner: &Rc<Inner<D>>, generation: Generation) -> i
     Ok(Some(groups))
 }
 
-/// The bytes of a segment, in pieces of [`READ_BYTES`]. `None`: the shard ends.
+/// The bytes of a segment, in pieces of [`READ_BYTES`]; those in which nothing is needed are empty. `None`:
+/// the shard ends.
 async fn load_data<D: Disk>(
     inner: &Rc<Inner<D>>,
     sealed: &Sealed,
+    groups: &Grouped,
     pace: &mut Pace,
+    again: u32,
 ) -> io::Result<Option<Vec<Bytes>>> {
     let file = inner.disk.open(&files::segment(&inner.dir, sealed.generation)).await?;
+    let mut needed = vec![false; sealed.data_end.div_ceil(READ_BYTES) as usize];
+    for entry in groups.iter().flat_map(|(_, group)| group) {
+        let (from, to) = (u64::from(entry.position), u64::from(entry.position) + u64::from(entry.len) - 1);
+        for number in from / READ_BYTES..=to / READ_BYTES {
+            if let Some(piece) = needed.get_mut(number as usize) {
+                *piece = true;
+            }
+        }
+    }
     let (mut pieces, mut at) = (Vec::new(), 0);
-    while at < sealed.data_end {
-        if !pace.turn(inner).await {
+    for needed in needed {
+        let len = READ_BYTES.min(sealed.data_end - at);
+        if !needed {
+            pieces.push(Bytes::new());
+            at += len;
+            continue;
+        }
+        if !pace.turn(inner, again).await {
             return Ok(None);
         }
-        let len = READ_BYTES.min(sealed.data_end - at);
         pieces.push(read_exact_at(&file, at, len as usize).await?);
         Counters::add(&inner.counters.background_bytes, len);
         at += len;
@@ -168,6 +208,7 @@ async fn copy<D: Disk>(
     data: &[Bytes],
     writer: &mut SortedWriter<D>,
     pace: &mut Pace,
+    again: u32,
 ) -> io::Result<bool> {
     let mut copied = 0;
     let mut joined = Vec::new();
@@ -182,7 +223,7 @@ async fn copy<D: Disk>(
                 if !state.segments.contains_key(&generation) {
                     return Ok(false);
                 }
-                if state.start_of(*log).is_none_or(|start| entry.end() <= start) {
+                if state.start_in(*log, generation).is_none_or(|start| entry.end() <= start) {
                     continue;
                 }
                 let at = entry.position;
@@ -190,7 +231,7 @@ async fn copy<D: Disk>(
                 return Ok(false);
             };
             if !writer.fits(raw.len()) {
-                if !pace.turn(inner).await {
+                if !pace.turn(inner, again).await {
                     return Ok(false);
                 }
                 writer.flush(inner, raw.len()).await?;
@@ -239,9 +280,19 @@ fn piece<'a>(data: &'a [Bytes], entry: &IndexEntry, joined: &'a mut Vec<u8>) -> 
     Some(joined)
 }
 
+/// What a sorted segment is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// Of one commit segment.
+    Regrouped,
+    /// Of what compaction left of one partition.
+    Compacted,
+}
+
 /// A sorted segment while it is written.
 pub(super) struct SortedWriter<D: Disk> {
     file: D::File,
+    origin: Origin,
     generation: Generation,
     position: u64,
     open: OpenCommit,
@@ -252,7 +303,12 @@ pub(super) struct SortedWriter<D: Disk> {
 
 impl<D: Disk> SortedWriter<D> {
     /// Creates the file, with room for `bytes`.
-    pub async fn create(inner: &Rc<Inner<D>>, generation: Generation, bytes: u64) -> io::Result<Self> {
+    pub async fn create(
+        inner: &Rc<Inner<D>>,
+        generation: Generation,
+        origin: Origin,
+        bytes: u64,
+    ) -> io::Result<Self> {
         let path = files::segment(&inner.dir, generation);
         let len = bytes.next_multiple_of(BLOCK as u64) + (1 << 20);
         let file = inner.disk.create(&path, len).await?;
@@ -261,7 +317,17 @@ impl<D: Disk> SortedWriter<D> {
         write_all_at(&file, files::padded(&header.encode()), 0).await?;
         let open = OpenCommit::new(1, AlignedBuf::uninit(COMMIT_BYTES));
         let (pending, groups) = (Vec::new(), Vec::new());
-        Ok(Self { file, generation, position: BLOCK as u64, open, pending, groups })
+        Ok(Self { file, origin, generation, position: BLOCK as u64, open, pending, groups })
+    }
+
+    /// Bytes on the disk, with what is still to be written.
+    pub fn len(&self) -> u64 {
+        self.position + self.open.disk_len() as u64
+    }
+
+    /// Its generation.
+    pub fn generation(&self) -> Generation {
+        self.generation
     }
 
     pub fn fits(&self, len: usize) -> bool {
@@ -281,7 +347,8 @@ impl<D: Disk> SortedWriter<D> {
             let len = closed.disk_len() as u64;
             let shard = inner.identity.shard;
             let place = Place { shard, generation: self.generation, position: self.position };
-            let (bytes, _, _) = closed.seal(place, 0);
+            let mark = if self.origin == Origin::Compacted { COMPACTED } else { 0 };
+            let (bytes, _, _) = closed.seal(place, mark);
             write_all_at(&self.file, bytes, self.position).await?;
             Counters::add(&inner.counters.background_bytes, len);
             for (log, entry) in self.pending.drain(..) {
@@ -303,7 +370,9 @@ impl<D: Disk> SortedWriter<D> {
     pub async fn finish(mut self, inner: &Rc<Inner<D>>) -> io::Result<Index> {
         self.flush(inner, 0).await?;
         self.file.set_len(self.position).await?;
-        self.file.sync().await?;
+        if !(self.origin == Origin::Compacted && planted::is(Bug::CompactedNotFlushed)) {
+            self.file.sync().await?;
+        }
         let next_seq: CommitSeq = self.open.seq;
         let sealed = Sealed { generation: self.generation, first_seq: 1, next_seq, data_end: self.position };
         let (content, index) = index::build(inner.identity.shard, sealed, &self.groups);
@@ -314,6 +383,12 @@ impl<D: Disk> SortedWriter<D> {
 }
 
 impl<D: Disk> Inner<D> {
+    /// A task that works on sealed segments has ended.
+    pub(super) fn leave_keepers(&self) {
+        self.keepers.set(self.keepers.get() - 1);
+        self.roll.notify_waiters();
+    }
+
     pub(super) fn take_sorted_number(&self) -> Option<Generation> {
         let mut state = self.state.borrow_mut();
         let number = state.next_sorted;
@@ -323,27 +398,32 @@ impl<D: Disk> Inner<D> {
 }
 
 impl<F> State<F> {
-    fn start_of(&self, log: LogId) -> Option<u64> {
-        let slot = *self.by_log.get(&log)?;
-        self.partitions.get(slot as usize)?.as_ref().map(|p| p.start)
+    /// Log start offset of a partition that has a run in a segment.
+    fn start_in(&self, log: LogId, generation: Generation) -> Option<u64> {
+        let at = PartitionRef { slot: *self.by_log.get(&log)?, log };
+        let has_run = |p: &&Partition| p.runs.iter().any(|r| r.generation == generation);
+        self.get(at).filter(has_run).map(|p| p.start)
     }
 
     /// Lets the runs of a sorted segment take the place of those of the segment it was made from.
     fn exchange(&mut self, old: Generation, index: &Index) {
-        let mut live_runs = 0;
+        let (mut segment, mut gone) = (SealedSegment::new(index), Vec::new());
         for (log, run) in &index.runs {
-            let Some(&slot) = self.by_log.get(log) else { continue };
-            let Some(partition) = self.partitions[slot as usize].as_mut() else { continue };
-            // Deleted meanwhile: then the old run is gone already.
-            if let Some(place) = partition.runs.iter_mut().find(|r| r.generation == old) {
+            let slot = self.by_log.get(log).copied();
+            let partition = slot.and_then(|slot| self.partitions[slot as usize].as_mut());
+            let place = partition.and_then(|p| p.runs.iter_mut().find(|r| r.generation == old));
+            if let (Some(place), Some(slot)) = (place, slot) {
                 *place = *run;
-                live_runs += 1;
+                segment.add(run);
                 self.trimmed.push((slot, *log));
+            } else {
+                // Deleted or compacted since it was copied: the old run is gone already.
+                gone.push(*run);
             }
         }
         // What was deleted altogether before the copy was made has a run in the old segment only.
-        if let Some(segment) = self.segments.remove(&old)
-            && segment.live_runs > live_runs
+        if let Some(before) = self.segments.remove(&old)
+            && before.live_runs > segment.live_runs
         {
             for partition in self.partitions.iter_mut().flatten() {
                 partition.runs.retain(|r| r.generation != old);
@@ -351,10 +431,13 @@ impl<F> State<F> {
         }
         self.holes.remove(&old);
         self.dead.push(old);
-        if live_runs == 0 {
+        if segment.live_runs == 0 {
             self.dead.push(index.sealed.generation);
         } else {
-            self.segments.insert(index.sealed.generation, SealedSegment::new(index, live_runs));
+            self.segments.insert(index.sealed.generation, segment);
+            if !gone.is_empty() {
+                self.holes.entry(index.sealed.generation).or_default().extend(gone);
+            }
         }
     }
 }

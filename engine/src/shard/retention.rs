@@ -9,6 +9,8 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use crate::disk::Disk;
 use crate::ids::{LogId, Offset};
 use crate::log::index;
@@ -31,7 +33,8 @@ impl<D: Disk> Shard<D> {
     }
 
     /// Does what is due at this time (milliseconds since 1970): deletes what is too old or too much,
-    /// closes the active segment where records in it are older than `segment.ms`. To be called every few
+    /// closes the active segment where records in it are older than `segment.ms`, has compacted what is
+    /// due for it; in between, the last is looked at when a segment is sealed. To be called every few
     /// seconds; the engine has no clock of its own.
     pub fn tend(&self, now_ms: i64) {
         if self.inner.ends() {
@@ -39,7 +42,7 @@ impl<D: Disk> Shard<D> {
         }
         let due = {
             let mut state = self.inner.state.borrow_mut();
-            state.now_ms = now_ms;
+            state.now = Some((now_ms, Instant::now()));
             let due: Vec<_> = state
                 .partitions
                 .iter()
@@ -56,6 +59,7 @@ impl<D: Disk> Shard<D> {
         self.inner.delete(&due);
         self.inner.work.notify_one();
         self.inner.keeping.notify_one();
+        self.inner.cleaning.notify_one();
     }
 }
 
@@ -142,7 +146,10 @@ impl<F> State<F> {
             let from = partition.tail.partition_point(|b| b.seq < self.active.first_seq);
             let first = partition.tail.get(from)?;
             let age = u64::try_from(now_ms.saturating_sub(first.max_timestamp)).unwrap_or(0);
-            Some(first.max_timestamp >= 0 && age > partition.config.segment_ms)
+            let config = &partition.config;
+            // What is not sealed cannot be compacted.
+            let lag = if config.compact { config.max_compaction_lag_ms } else { u64::MAX };
+            Some(first.max_timestamp >= 0 && age > config.segment_ms.min(lag))
         };
         if self.active.touched.iter().any(|t| too_old(t) == Some(true)) {
             self.roll_wanted = true;
@@ -167,16 +174,17 @@ impl<F> State<F> {
     }
 
     /// A run is no longer needed: its space can be given back, and its segment freed if that was the last one.
-    /// That it was deleted is durable.
-    pub(super) fn release(&mut self, run: Run) {
-        let Some(segment) = self.segments.get_mut(&run.generation) else { return };
-        segment.live_runs -= 1;
+    /// That it was deleted is durable. `true`: its segment is no longer needed.
+    pub(super) fn release(&mut self, run: Run) -> bool {
+        let Some(segment) = self.segments.get_mut(&run.generation) else { return true };
+        segment.remove(&run);
         if segment.live_runs > 0 {
             self.holes.entry(run.generation).or_default().push(run);
-        } else {
-            self.segments.remove(&run.generation);
-            self.holes.remove(&run.generation);
-            self.dead.push(run.generation);
+            return false;
         }
+        self.segments.remove(&run.generation);
+        self.holes.remove(&run.generation);
+        self.dead.push(run.generation);
+        true
     }
 }

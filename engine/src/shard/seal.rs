@@ -72,21 +72,21 @@ impl<F> State<F> {
 
     /// Takes the runs of a sealed segment over and forgets what they replace.
     fn adopt(&mut self, index: &index::Index) {
-        let mut live_runs = 0;
+        let mut segment = SealedSegment::new(index);
         for (log, run) in &index.runs {
             let Some(&slot) = self.by_log.get(log) else { continue };
             let Some(partition) = self.partitions[slot as usize].as_mut() else { continue };
             partition.runs.push(*run);
-            live_runs += 1;
+            segment.add(run);
             self.lingering.push(slot);
             // The log start offset may have been raised meanwhile.
             self.trimmed.push((slot, *log));
         }
         let generation = index.sealed.generation;
-        if live_runs == 0 {
+        if segment.live_runs == 0 {
             self.dead.push(generation);
         } else {
-            self.segments.insert(generation, SealedSegment::new(index, live_runs));
+            self.segments.insert(generation, segment);
         }
         self.sealed_below = index.sealed.next_seq;
         self.prune(index.sealed.next_seq);
@@ -181,7 +181,7 @@ async fn seal<D: Disk>(inner: &Rc<Inner<D>>, job: &Job) -> io::Result<()> {
     {
         let _manifest = inner.manifest.lock().await;
         let named = (job.sealed.next_seq > job.sealed.first_seq).then_some(job.sealed);
-        inner.store_checkpoint(&job.base, named.as_slice(), &[]).await?;
+        inner.store_checkpoint(&job.base, named.as_slice(), &[], None).await?;
         let mut state = inner.state.borrow_mut();
         state.base = Rc::clone(&job.base);
         state.trims.retain(|_, (generation, _)| *generation > job.sealed.generation);
@@ -195,6 +195,7 @@ async fn seal<D: Disk>(inner: &Rc<Inner<D>>, job: &Job) -> io::Result<()> {
         Counters::add(&inner.counters.sealed, 1);
     }
     inner.keep_to_size(&index);
+    inner.cleaning.notify_one();
     Ok(())
 }
 
@@ -204,7 +205,7 @@ async fn free_dead<D: Disk>(inner: &Rc<Inner<D>>) -> io::Result<()> {
     {
         let _manifest = inner.manifest.lock().await;
         let base = Rc::clone(&inner.state.borrow().base);
-        inner.store_checkpoint(&base, &[], &[]).await?;
+        inner.store_checkpoint(&base, &[], &[], None).await?;
     }
     for generation in dead {
         inner.cold.borrow_mut().forget(generation);
@@ -290,6 +291,8 @@ pub(super) async fn close<D: Disk>(inner: &Rc<Inner<D>>) {
         // What is left is what a crash leaves.
         return;
     }
+    // Nothing may write into the directory when it is closed.
+    wait_until(inner, |_| inner.keepers.get() == 0).await;
     let mut rest: Vec<_> = prepared.into_iter().collect();
     rest.extend(std::mem::take(&mut inner.state.borrow_mut().spares));
     if empty {

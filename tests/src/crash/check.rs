@@ -14,6 +14,7 @@ use keylane_engine::{AppendError, LogId, record_batch};
 use tokio::runtime::Runtime;
 use tokio::task::LocalSet;
 
+use super::compacted;
 use super::engine::Engine;
 use super::model::{Model, Promise, Sent, Snapshot, Stage};
 
@@ -79,8 +80,10 @@ pub struct Tally {
     pub interrupted: u64,
     /// Images of which the recovery was begun twice before it was let finish.
     pub twice: u64,
-    /// Batches compared byte for byte.
+    /// Batches compared byte for byte, or record by record if their log is compacted.
     pub compared: u64,
+    /// Logs that compaction had taken something from.
+    pub cleaned: u64,
 }
 
 impl Tally {
@@ -93,6 +96,7 @@ impl Tally {
         self.interrupted += other.interrupted;
         self.twice += other.twice;
         self.compared += other.compared;
+        self.cleaned += other.cleaned;
     }
 }
 
@@ -251,6 +255,9 @@ impl Checker<'_> {
         if offsets.start < trimmed {
             return Err(invented(format!("{offsets:?}, but records before {trimmed} were deleted")));
         }
+        if self.model.borrow().logs.get(&log).is_some_and(|log| log.compacted) {
+            return self.compare_compacted(shard, at, snapshot, added).await;
+        }
         let kept = {
             let model = self.model.borrow();
             let log = model.logs.get(&log);
@@ -303,6 +310,49 @@ impl Checker<'_> {
             return Err(invented(format!("its batches end at {end}, its high watermark is {}", offsets.end)));
         }
         self.tally.borrow_mut().compared += stored.len() as u64;
+        Ok(have)
+    }
+
+    /// Of a log that is compacted: the latest record of every key must be there, nothing else than was sent,
+    /// and its end must be where it was.
+    async fn compare_compacted(
+        &self,
+        shard: &Shard<SimDisk>,
+        at: PartitionRef,
+        snapshot: &Snapshot,
+        added: Option<&Sent>,
+    ) -> Result<usize, Finding> {
+        let log = at.log();
+        let refused = |e: &dyn fmt::Display| Finding::Refused(format!("reading log {log}: {e}"));
+        let Promise { acked, sent, .. } = snapshot.of(log);
+        let offsets = shard.offsets(at).map_err(|e| refused(&e))?;
+        let stored = compacted::read_all(shard, at).await?;
+        let model = self.model.borrow();
+        let mut known = model.logs.get(&log).map_or(Vec::new(), |log| log.sent[..sent].to_vec());
+        let end_of = |batch: &Sent| batch.base_offset + u64::from(batch.count);
+        if let Some(added) = added {
+            // It follows whatever survived of what was sent.
+            known.retain(|batch| end_of(batch) <= added.base_offset);
+            known.push(added.clone());
+        }
+        let have = known.partition_point(|batch| end_of(batch) <= offsets.high_watermark);
+        let end = have.checked_sub(1).map_or(0, |last| end_of(&known[last]));
+        if end != offsets.high_watermark {
+            let what = format!("log {log}: {offsets:?}, which is no end of a batch that was sent");
+            return Err(Finding::Invented(what));
+        }
+        if have < acked {
+            return Err(Finding::Lost(format!(
+                "log {log}: {acked} batches were acknowledged, {have} are there"
+            )));
+        }
+        compacted::compare(&known[..have], &stored, offsets.start).map_err(|found| match found {
+            Finding::Lost(what) => Finding::Lost(format!("log {log}: {what}")),
+            Finding::Invented(what) => Finding::Invented(format!("log {log}: {what}")),
+            other => other,
+        })?;
+        self.tally.borrow_mut().compared += stored.len() as u64;
+        self.tally.borrow_mut().cleaned += u64::from(compacted::is_cleaned(&known[..have], &stored));
         Ok(have)
     }
 

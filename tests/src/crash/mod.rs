@@ -7,6 +7,7 @@
 //! every acknowledged batch, byte for byte, at its offset, and nothing that was never sent.
 
 pub mod check;
+pub mod compacted;
 pub mod engine;
 pub mod model;
 pub mod run;

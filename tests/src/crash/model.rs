@@ -5,8 +5,12 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use keylane_engine::disk::sim::Rng;
-use keylane_engine::record_batch::{self, RecordBatch};
+use keylane_engine::record_batch::{self, HEADER_BYTES, LENGTH_END, RecordBatch};
+use keylane_engine::records::Opened;
 use keylane_engine::{LogId, Offset};
+
+/// Time of the first batches, in milliseconds.
+pub const TIME_MS: i64 = 1_700_000_000_000;
 
 /// A batch that was appended.
 #[derive(Debug, Clone)]
@@ -38,6 +42,8 @@ pub struct Log {
     pub acked: usize,
     /// Whether its batches carry a producer id and sequences.
     pub idempotent: bool,
+    /// Whether it is compacted, its tombstones kept for ever: batches may lose records, or go.
+    pub compacted: bool,
     /// The highest log start offset that was asked for.
     pub trim_asked: Offset,
     /// The highest log start offset that was acknowledged, or shown to a reader.
@@ -78,7 +84,7 @@ impl Log {
             })
             .collect();
         let records: Vec<(&[u8], &[u8])> = records.iter().map(|(k, v)| (&k[..], &v[..])).collect();
-        let time = 1_700_000_000_000 + batches as i64;
+        let time = TIME_MS + batches as i64;
         let bytes = match self.idempotent {
             true => {
                 let sequence = self.end_of(batches) as i32;
@@ -86,9 +92,44 @@ impl Log {
             }
             false => record_batch::build(&records, time),
         };
+        let bytes = if self.compacted { with_tombstones(bytes) } else { bytes };
         debug_assert!(RecordBatch::check(&bytes).is_ok());
         Sent { base_offset: self.end_of(batches), count: count as u32, bytes: bytes.into() }
     }
+}
+
+/// The same batch, in which some records, by their last byte, have no value.
+fn with_tombstones(mut batch: Vec<u8>) -> Vec<u8> {
+    let mut plain = Vec::new();
+    let Ok(opened) = Opened::of(&batch, batch.len()) else { return batch };
+    for record in opened.records().flatten() {
+        let value = record.value.filter(|v| !v.ends_with(b" ") && v.last().is_some_and(|b| b % 8 != 0));
+        let mut body = vec![0, 0];
+        put_varint(&mut body, i64::from(record.offset_delta));
+        for field in [record.key, value] {
+            put_varint(&mut body, field.map_or(-1, |f| f.len() as i64));
+            body.extend_from_slice(field.unwrap_or_default());
+        }
+        put_varint(&mut body, 0);
+        put_varint(&mut plain, body.len() as i64);
+        plain.extend(body);
+    }
+    batch.truncate(HEADER_BYTES);
+    batch.extend(plain);
+    let len = (batch.len() - LENGTH_END) as i32;
+    batch[8..12].copy_from_slice(&len.to_be_bytes());
+    let crc = crc32c::crc32c(&batch[21..]);
+    batch[17..21].copy_from_slice(&crc.to_be_bytes());
+    batch
+}
+
+fn put_varint(out: &mut Vec<u8>, value: i64) {
+    let mut rest = ((value << 1) ^ (value >> 63)) as u64;
+    while rest >= 0x80 {
+        out.push(rest as u8 | 0x80);
+        rest >>= 7;
+    }
+    out.push(rest as u8);
 }
 
 /// How far a topic has come.

@@ -56,6 +56,8 @@ pub struct Plan {
     pub trim_1_in: u32,
     /// Close the engine at the end.
     pub close: bool,
+    /// Every other log is compacted, and time told to the shards.
+    pub compact: bool,
 }
 
 impl Plan {
@@ -74,6 +76,8 @@ impl Plan {
             // All, some or none of the segments are regrouped.
             regroup_extent_bytes: [0, 4 << 10, 16 << 10, 1 << 30][rng.below(4) as usize],
             cold_cache_bytes: (rng.between(1, 64) * 16384) as usize,
+            // For five keys of the ten: a pass ends early.
+            compaction_keys_bytes: if seed.is_multiple_of(3) { 25 << 3 } else { 1 << 20 },
         };
         let disk = SimOptions {
             latency_turns: (1, rng.between(2, 30) as u32),
@@ -94,6 +98,7 @@ impl Plan {
             acks_at_once: false,
             trim_1_in: [0, 20, 200][rng.below(3) as usize],
             close: rng.one_in(2),
+            compact: rng.one_in(2),
         }
     }
 }
@@ -149,6 +154,10 @@ pub fn run(plan: &Plan, machine: &Machine, all: bool) -> Outcome {
             }
         });
         let engine = workload::run(load_disk, &load_plan, load_model).await?;
+        if load_plan.compact {
+            // What is due is done before the end.
+            workload::tend(&engine, 100).await;
+        }
         if load_plan.close {
             for shard in &engine.shards {
                 shard.close().await.map_err(|e| format!("closing: {e}"))?;

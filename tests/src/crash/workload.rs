@@ -3,15 +3,16 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use keylane_engine::catalog::NewTopic;
 use keylane_engine::disk::sim::{Rng, SimDisk};
 use keylane_engine::shard::{CommitState, PartitionRef, Shard};
-use keylane_engine::{AppendError, CommitSeq, LogId, ReadError};
+use keylane_engine::{AppendError, CommitSeq, LogConfig, LogId, ReadError, record_batch};
 use tokio::task::{spawn_local, yield_now};
 
 use super::engine::Engine;
-use super::model::{Log, Model, Stage, Topic};
+use super::model::{Log, Model, Stage, TIME_MS, Topic};
 use super::run::Plan;
 
 type Targets = Rc<RefCell<BTreeMap<LogId, (Shard<SimDisk>, PartitionRef)>>>;
@@ -23,6 +24,7 @@ struct Load {
     targets: Targets,
     appends_left: Rc<Cell<usize>>,
     trim_1_in: u32,
+    compact: bool,
     /// A task has given up.
     over: Rc<Cell<bool>>,
 }
@@ -36,6 +38,7 @@ pub async fn run(disk: SimDisk, plan: &Plan, model: Rc<RefCell<Model>>) -> Resul
         targets: Targets::default(),
         appends_left: Rc::new(Cell::new(plan.appends)),
         trim_1_in: plan.trim_1_in,
+        compact: plan.compact,
         over: Rc::default(),
     };
     let mut rng = Rng::new(plan.seed);
@@ -51,15 +54,37 @@ pub async fn run(disk: SimDisk, plan: &Plan, model: Rc<RefCell<Model>>) -> Resul
     for number in 3..3 + plan.topic_changes {
         let due = plan.appends * (3 + plan.topic_changes - number) / (plan.topic_changes + 1);
         while load.appends_left.get() > due && !load.over.get() {
+            if plan.compact {
+                tend(&engine, 1).await;
+            }
             yield_now().await;
         }
         create(&mut engine, &load, number, &mut rng).await?;
         delete(&mut engine, &load, number - 3).await?;
     }
+    while plan.compact && load.appends_left.get() > 0 && !load.over.get() {
+        tend(&engine, 1).await;
+    }
     for task in writers.into_iter().chain([reader]) {
         task.await.map_err(|e| e.to_string())??;
     }
     Ok(engine)
+}
+
+/// Settings of a compacted log whose tombstones stay.
+fn compacting() -> LogConfig {
+    let delete_retention_ms = i64::MAX as u64;
+    LogConfig { compact: true, delete: false, delete_retention_ms, ..LogConfig::keep_all() }
+}
+
+/// Tells the shards the time, again and again.
+pub async fn tend(engine: &Engine, times: u32) {
+    for _ in 0..times {
+        engine.shards.iter().for_each(|shard| shard.tend(TIME_MS));
+        for _ in 0..20 {
+            yield_now().await;
+        }
+    }
 }
 
 fn name(number: usize) -> String {
@@ -78,8 +103,12 @@ async fn create(engine: &mut Engine, load: &Load, number: usize, rng: &mut Rng) 
     for placement in &placements {
         let shard = engine.shards[usize::from(placement.shard)].clone();
         let at = shard.attach(placement.log);
+        let compacted = load.compact && rng.one_in(2);
+        if compacted {
+            shard.configure(at, Arc::new(compacting()));
+        }
         load.targets.borrow_mut().insert(placement.log, (shard, at));
-        model.logs.insert(placement.log, Log { idempotent: rng.one_in(2), ..Log::default() });
+        model.logs.insert(placement.log, Log { idempotent: rng.one_in(2), compacted, ..Log::default() });
     }
     let topic = Topic { stage: Stage::Live, logs: placements.iter().map(|p| p.log).collect() };
     model.topics.insert(name, topic);
@@ -240,6 +269,15 @@ async fn read(load: Load, mut rng: Rng) -> Result<(), String> {
         let batches = super::check::split(&answer).map_err(|e| format!("log {log} at {offset}: {e}"))?;
         if batches.is_empty() {
             return Err(format!("log {log}: nothing at {offset}, below the high watermark"));
+        }
+        if entry.compacted {
+            // What is read in one go may end anywhere: the latest of keys is looked for elsewhere.
+            let end = batches.last().and_then(|b| record_batch::end_offset(b)).unwrap_or(0);
+            let sent = &entry.sent[..entry.batch_at(end.saturating_sub(1)).map_or(0, |last| last + 1)];
+            match super::compacted::compare(sent, &batches, end) {
+                Ok(()) => continue,
+                Err(found) => return Err(format!("log {log} at {offset}: {found}")),
+            }
         }
         for (sent, stored) in entry.sent[first..].iter().zip(&batches) {
             if !sent.is(stored) {

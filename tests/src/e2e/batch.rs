@@ -29,22 +29,37 @@ pub const NOBODY: Writer = Writer { producer_id: -1, epoch: -1, sequence: -1 };
 
 /// A batch with these values.
 pub fn batch(values: &[Bytes], writer: Writer) -> Bytes {
-    encoded(values, writer, Some(Bytes::from_static(b"key")), now_ms())
+    encoded(&under(Some("key"), values), writer, now_ms())
+}
+
+/// A batch of records with these keys and values; without a value a record is a tombstone.
+pub fn keyed(pairs: &[(&str, Option<Bytes>)]) -> Bytes {
+    let owned =
+        |(key, value): &(&str, Option<Bytes>)| (Some(Bytes::copy_from_slice(key.as_bytes())), value.clone());
+    let pairs: Vec<Pair> = pairs.iter().map(owned).collect();
+    encoded(&pairs, NOBODY, now_ms())
+}
+
+/// Key and value of a record.
+type Pair = (Option<Bytes>, Option<Bytes>);
+
+fn under(key: Option<&'static str>, values: &[Bytes]) -> Vec<Pair> {
+    values.iter().map(|value| (key.map(Bytes::from), Some(value.clone()))).collect()
 }
 
 /// A batch of one record without a key.
 pub fn keyless(value: impl Into<Bytes>) -> Bytes {
-    encoded(&[value.into()], NOBODY, None, now_ms())
+    encoded(&under(None, &[value.into()]), NOBODY, now_ms())
 }
 
 /// A batch of one record of this time.
 pub fn dated(value: impl Into<Bytes>, timestamp_ms: i64) -> Bytes {
-    encoded(&[value.into()], NOBODY, Some(Bytes::from_static(b"key")), timestamp_ms)
+    encoded(&under(Some("key"), &[value.into()]), NOBODY, timestamp_ms)
 }
 
-fn encoded(values: &[Bytes], writer: Writer, key: Option<Bytes>, timestamp: i64) -> Bytes {
+fn encoded(pairs: &[Pair], writer: Writer, timestamp: i64) -> Bytes {
     let idempotent = writer.producer_id >= 0;
-    let record = |(number, value): (i32, &Bytes)| Record {
+    let record = |(number, (key, value)): (i32, &Pair)| Record {
         transactional: false,
         control: false,
         delete_horizon: false,
@@ -57,10 +72,10 @@ fn encoded(values: &[Bytes], writer: Writer, key: Option<Bytes>, timestamp: i64)
         sequence: if idempotent { writer.sequence + number } else { number - 1 },
         timestamp,
         key: key.clone(),
-        value: Some(value.clone()),
+        value: value.clone(),
         headers: Default::default(),
     };
-    let records: Vec<Record> = (0i32..).zip(values).map(record).collect();
+    let records: Vec<Record> = (0i32..).zip(pairs).map(record).collect();
     let options = RecordEncodeOptions { version: 2, compression: Compression::None };
     let mut out = BytesMut::new();
     RecordBatchEncoder::encode(&mut out, &records, &options).expect("a batch of plain records");
@@ -81,6 +96,12 @@ pub fn numbered(number: u64, len: usize) -> Bytes {
 
 /// Offsets and values of whole batches; a batch that was cut off at the end is left out.
 pub fn values(records: &Bytes) -> Result<Vec<(i64, Bytes)>> {
+    let value = |record: Record| Ok((record.offset, record.value.context("a record without value")?));
+    stored(records)?.into_iter().map(value).collect()
+}
+
+/// The records of whole batches; a batch that was cut off at the end is left out.
+pub fn stored(records: &Bytes) -> Result<Vec<Record>> {
     let mut rest = records.clone();
     let mut out = Vec::new();
     while let Some(length) = rest.get(8..12) {
@@ -90,9 +111,7 @@ pub fn values(records: &Bytes) -> Result<Vec<(i64, Bytes)>> {
             break;
         }
         let set = RecordBatchDecoder::decode(&mut rest.split_to(whole))?;
-        for record in set.records {
-            out.push((record.offset, record.value.context("a record without value")?));
-        }
+        out.extend(set.records);
     }
     ensure!(records.is_empty() || !out.is_empty(), "{} bytes without a whole batch", records.len());
     Ok(out)
