@@ -228,7 +228,11 @@ async fn free_dead<D: Disk>(inner: &Rc<Inner<D>>) -> io::Result<()> {
         Counters::add(&inner.counters.freed, 1);
     }
     for hole in holes {
-        retention::punch(inner, &hole).await?;
+        if let Err(e) = retention::punch(inner, &hole).await {
+            // Nothing depends on it: the space comes back with the segment.
+            let generation = hole.run.generation;
+            tracing::warn!(%generation, %e, "could not give back the space of deleted records");
+        }
     }
     Ok(())
 }
