@@ -18,9 +18,10 @@ use serde::{Deserialize, Serialize};
 use tokio::runtime::Runtime;
 use tokio::task::LocalSet;
 
-use crate::crash::check::split;
+use crate::crash::check::{Finding, split};
+use crate::crash::compacted::{compare, read_all};
 use crate::crash::engine::Engine;
-use crate::crash::model::TIME_MS;
+use crate::crash::model::{Sent, TIME_MS};
 
 /// One stored batch: enough to know it again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -174,6 +175,34 @@ async fn look_at_log(
     Ok(have)
 }
 
+/// Opens the directory and looks at the logs that are compacted all the while: whether of every key the latest
+/// record is there, and nothing that was not sent. To be run [`inside`].
+pub async fn look_compacted(
+    disk: &SimDisk,
+    sent: &BTreeMap<u32, Vec<Sent>>,
+    acked: &BTreeMap<u32, usize>,
+) -> Result<(), Finding> {
+    let engine = Engine::open(disk, 1, &small()).await.map_err(|e| Finding::Refused(e.to_string()))?;
+    for (&log, sent) in sent {
+        let found = engine.find(LogId(log)).ok_or_else(|| Finding::Lost(format!("log {log}")))?;
+        let (shard, at) = found;
+        let offsets = shard.offsets(at).map_err(|e| Finding::Refused(e.to_string()))?;
+        let have = sent.partition_point(|batch| batch.end() <= offsets.high_watermark);
+        let ends = have.checked_sub(1).map_or(0, |last| sent[last].end()) == offsets.high_watermark;
+        if !ends || acked.get(&log).is_some_and(|acked| have < *acked) {
+            return Err(Finding::Lost(format!("log {log}: {offsets:?}, {acked:?} acknowledged")));
+        }
+        compare(&sent[..have], &read_all(&shard, at).await?, offsets.start)?;
+    }
+    Ok(())
+}
+
+/// Settings of a log of which everything sealed is compacted, and everything closed when the time is told.
+fn compacting(delete_retention_ms: u64) -> LogConfig {
+    let keep_all = LogConfig::keep_all();
+    LogConfig { compact: true, delete: false, max_compaction_lag_ms: 1, delete_retention_ms, ..keep_all }
+}
+
 /// Fills a directory.
 pub struct Author {
     /// The open directory.
@@ -182,6 +211,8 @@ pub struct Author {
     pub held: Held,
     /// Batches of each log that were acknowledged.
     pub acked: BTreeMap<u32, usize>,
+    /// Of logs that are compacted all the while, which `held` does not list: what was appended.
+    pub sent: BTreeMap<u32, Vec<Sent>>,
     rng: Rng,
 }
 
@@ -190,7 +221,7 @@ impl Author {
     pub async fn open(disk: &SimDisk, shards: u16, held: Held, seed: u64) -> Result<Self, String> {
         let engine = Engine::open(disk, shards, &small()).await.map_err(|e| e.to_string())?;
         let acked = held.logs.iter().map(|(log, stamps)| (*log, stamps.len())).collect();
-        Ok(Self { engine, held, acked, rng: Rng::new(seed) })
+        Ok(Self { engine, held, acked, sent: BTreeMap::new(), rng: Rng::new(seed) })
     }
 
     /// Creates a topic.
@@ -203,6 +234,24 @@ impl Author {
             self.held.topics.entry(topic.to_owned()).or_default().push(placement.log.0);
         }
         Ok(())
+    }
+
+    /// Creates a topic that is compacted whenever the time is told; its tombstones stay.
+    pub async fn create_compacted(&mut self, topic: &str, partitions: usize) -> Result<(), String> {
+        self.create(topic, partitions).await?;
+        for &log in &self.held.topics[topic] {
+            self.held.logs.remove(&log);
+            self.sent.insert(log, Vec::new());
+            let (shard, at) = self.engine.find(LogId(log)).ok_or("no such log")?;
+            shard.configure(at, Arc::new(compacting(i64::MAX as u64)));
+        }
+        Ok(())
+    }
+
+    /// Tells the time, which closes the segments of compacted logs and has them compacted, and waits a little.
+    pub async fn tend(&self) {
+        self.engine.shards.iter().for_each(|shard| shard.tend(TIME_MS + 3_600_000));
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 
     /// Appends a batch to each of these logs, then waits until all are durable. Logs of odd number have
@@ -219,8 +268,13 @@ impl Author {
                 }
             };
             let stamp = Stamp::of(&batch).ok_or("a batch has a header")?;
-            let stamps = self.held.logs.entry(log).or_default();
-            stamps.push(Stamp { offset: appended.base_offset, ..stamp });
+            if let Some(sent) = self.sent.get_mut(&log) {
+                let (base_offset, count) = (appended.base_offset, stamp.span as u32);
+                sent.push(Sent { base_offset, count, bytes: batch.into() });
+            } else {
+                let stamps = self.held.logs.entry(log).or_default();
+                stamps.push(Stamp { offset: appended.base_offset, ..stamp });
+            }
             waiting.push((shard, appended.seq));
         }
         for (shard, seq) in waiting {
@@ -229,7 +283,8 @@ impl Author {
             }
         }
         for log in logs {
-            self.acked.insert(*log, self.held.logs[log].len());
+            let appended = self.sent.get(log).map_or_else(|| self.held.logs[log].len(), Vec::len);
+            self.acked.insert(*log, appended);
         }
         Ok(())
     }
@@ -249,14 +304,7 @@ impl Author {
     /// Has these logs compacted, as far as they go: the active segment is closed, and tombstones would go at once.
     /// What is left of them then counts as held.
     pub async fn compact(&mut self, logs: &[u32]) -> Result<(), String> {
-        let config = LogConfig {
-            compact: true,
-            delete: false,
-            max_compaction_lag_ms: 1,
-            delete_retention_ms: 0,
-            ..LogConfig::keep_all()
-        };
-        let config = Arc::new(config);
+        let config = Arc::new(compacting(0));
         for &log in logs {
             let (shard, at) = self.engine.find(LogId(log)).ok_or("no such log")?;
             shard.configure(at, Arc::clone(&config));
@@ -310,7 +358,9 @@ impl Author {
     }
 
     fn make(&mut self, log: u32) -> Vec<u8> {
-        let end = self.held.logs.get(&log).and_then(|stamps| stamps.last()).map_or(0, Stamp::end);
+        let held = self.held.logs.get(&log).and_then(|stamps| stamps.last()).map(Stamp::end);
+        let sent = self.sent.get(&log).and_then(|sent| sent.last()).map(Sent::end);
+        let end = held.or(sent).unwrap_or(0);
         let records: Vec<(Vec<u8>, Vec<u8>)> = (0..self.rng.between(1, 4))
             .map(|record| {
                 let text = format!("log {log}, record {}. ", end + record);

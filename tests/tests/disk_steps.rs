@@ -6,10 +6,13 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use keylane_engine::disk::sim::{CrashStyle, Fault, Op, Phase, SimDisk, SimOptions, Step};
-use keylane_tests::held::{Author, Held, Verdict, inside, look};
+use keylane_tests::crash::check::Finding;
+use keylane_tests::crash::model::Sent;
+use keylane_tests::held::{Author, Held, Verdict, inside, look, look_compacted};
 use tokio::runtime::Runtime;
 use tokio::time::sleep;
 
@@ -30,15 +33,19 @@ struct Ran {
     held: Held,
     /// Batches of each log that were acknowledged.
     acked: BTreeMap<u32, usize>,
+    /// What was sent to the log that is compacted all the while.
+    sent: BTreeMap<u32, Vec<Sent>>,
+    /// Passes of compaction that took effect.
+    passes: u64,
     steps: Vec<Seen>,
 }
 
-/// Two topics in two shards, a few segments each, and a stop. What cannot be created is tried again, as
+/// Three topics in two shards, one of them compacted, a few segments each, and a stop. What cannot be created is tried again, as
 /// a client would. `faults` is told of the disk before the load begins.
 fn small_run(runtime: &Runtime, faults: impl FnOnce(&SimDisk)) -> Ran {
     let disk = SimDisk::new(3, SimOptions { latency_turns: (0, 3), ..SimOptions::default() });
     let seen = Rc::new(RefCell::new(Vec::new()));
-    let (result, held, acked) = inside(runtime, async {
+    let (result, author, passes) = inside(runtime, async {
         let mut author = Author::open(&disk, 2, Held::default(), 5).await.expect("an empty disk");
         let list = Rc::clone(&seen);
         disk.on_step(Some(Rc::new(move |step: &Step<'_>, _: &SimDisk| {
@@ -48,18 +55,24 @@ fn small_run(runtime: &Runtime, faults: impl FnOnce(&SimDisk)) -> Ran {
         })));
         faults(&disk);
         let result = load(&mut author).await;
-        (result, author.held, author.acked)
+        let counters = author.engine.shards.iter().map(|shard| shard.counters());
+        let passes = counters.map(|c| c.compacted.load(Relaxed)).sum();
+        (result, (author.held, author.acked, author.sent), passes)
     });
+    let (held, acked, sent) = author;
     disk.on_step(None);
     disk.set_capacity(None);
     disk.clear_faults();
-    Ran { disk, result, held, acked, steps: seen.take() }
+    Ran { disk, result, held, acked, sent, passes, steps: seen.take() }
 }
 
 async fn load(author: &mut Author) -> Result<(), String> {
-    for topic in ["orders", "events"] {
+    for topic in ["orders", "events", "latest"] {
         let mut tries = 0;
-        while let Err(what) = author.create(topic, 2).await {
+        while let Err(what) = match topic {
+            "latest" => author.create_compacted(topic, 1).await,
+            _ => author.create(topic, 2).await,
+        } {
             tries += 1;
             if tries > 100 {
                 return Err(what);
@@ -68,25 +81,32 @@ async fn load(author: &mut Author) -> Result<(), String> {
         }
     }
     for round in 0..30 {
-        author.append(&[round % 4, (round + 1) % 4, (round * 3) % 4]).await?;
+        author.append(&[round % 4, 4, (round + 1) % 4, 4, (round * 3) % 4]).await?;
+        if round % 10 == 9 {
+            author.tend().await;
+        }
     }
     author.stop().await
 }
 
 /// Steps of a run in which nothing is wrong.
 fn steps(runtime: &Runtime) -> Vec<Seen> {
-    let Ran { disk, result, held, steps, .. } = small_run(runtime, |_| {});
+    let Ran { disk, result, held, acked, sent, passes, steps } = small_run(runtime, |_| {});
     result.expect("nothing is wrong");
     assert_eq!(inside(runtime, look(&disk, &held)), Verdict::Same);
+    assert_eq!(inside(runtime, look_compacted(&disk, &sent, &acked)), Ok(()));
+    assert!(passes >= 2, "{passes} passes of compaction");
     let segments = disk.paths().iter().filter(|path| path.ends_with(".idx")).count();
     assert!(steps.len() > 150 && segments >= 4, "{} steps, {segments} segments", steps.len());
     steps
 }
 
-fn assert_same(runtime: &Runtime, disk: &SimDisk, held: &Held, what: &str) {
+fn assert_same(runtime: &Runtime, ran: &Ran, what: &str) {
     for style in [CrashStyle::AllDropped, CrashStyle::AllKept] {
-        let image = disk.crash_image(1, style);
-        assert_eq!(inside(runtime, look(&image, held)), Verdict::Same, "{what}, {style:?}");
+        let image = ran.disk.crash_image(1, style);
+        assert_eq!(inside(runtime, look(&image, &ran.held)), Verdict::Same, "{what}, {style:?}");
+        let compacted = inside(runtime, look_compacted(&image, &ran.sent, &ran.acked));
+        assert_eq!(compacted, Ok(()), "{what}, {style:?}");
     }
 }
 
@@ -99,7 +119,7 @@ fn a_disk_that_is_full_from_any_step_on_stops_nothing_for_good() {
     for (number, op, path) in &steps {
         let what = format!("full from step {number}, {op:?} of {path}");
         let full_at = *number;
-        let Ran { disk, result, held, .. } = small_run(&runtime, |disk| {
+        let ran = small_run(&runtime, |disk| {
             let full = Cell::new(false);
             disk.on_step(Some(Rc::new(move |step: &Step<'_>, disk: &SimDisk| {
                 if step.number >= full_at && !full.replace(true) {
@@ -110,9 +130,9 @@ fn a_disk_that_is_full_from_any_step_on_stops_nothing_for_good() {
                 }
             })));
         });
-        result.unwrap_or_else(|error| panic!("{what}: {error}"));
-        refusals += usize::from(disk.steps() as usize > steps.len());
-        assert_same(&runtime, &disk, &held, &what);
+        ran.result.as_ref().unwrap_or_else(|error| panic!("{what}: {error}"));
+        refusals += usize::from(ran.disk.steps() as usize > steps.len());
+        assert_same(&runtime, &ran, &what);
     }
     assert!(refusals > steps.len() / 4, "{refusals} of {} runs met a full disk", steps.len());
 }
@@ -128,14 +148,17 @@ fn no_space_at_any_step_loses_nothing() {
         let ran = small_run(&runtime, |disk| disk.fail_step(number, Fault::NoSpace));
         let Err(error) = &ran.result else {
             survived += 1;
-            assert_same(&runtime, &ran.disk, &ran.held, &what);
+            assert_same(&runtime, &ran, &what);
             continue;
         };
         failed += 1;
-        let reserved = matches!(op, Op::Write | Op::Sync) && path.ends_with(".log");
+        // To open a freed segment in order to use it again needs no space either.
+        let reserved = matches!(op, Op::Write | Op::Sync | Op::Open) && path.ends_with(".log");
         assert!(reserved, "{what}: {error}");
         for style in [CrashStyle::AllDropped, CrashStyle::AllKept] {
             let image = ran.disk.crash_image(1, style);
+            let compacted = inside(&runtime, look_compacted(&image, &ran.sent, &ran.acked));
+            assert_eq!(compacted, Ok(()), "{what}, {style:?}");
             match inside(&runtime, look(&image, &ran.held)) {
                 Verdict::Same => {}
                 Verdict::Shorter(logs) => {
@@ -156,10 +179,9 @@ fn any_step_may_take_long() {
     let runtime = runtime();
     for (number, op, path) in steps(&runtime) {
         let what = format!("step {number}, {op:?} of {path}, takes long");
-        let Ran { disk, result, held, .. } =
-            small_run(&runtime, |disk| disk.fail_step(number, Fault::Delay(3000)));
-        result.unwrap_or_else(|error| panic!("{what}: {error}"));
-        assert_same(&runtime, &disk, &held, &what);
+        let ran = small_run(&runtime, |disk| disk.fail_step(number, Fault::Delay(3000)));
+        ran.result.as_ref().unwrap_or_else(|error| panic!("{what}: {error}"));
+        assert_same(&runtime, &ran, &what);
     }
 }
 
@@ -180,9 +202,12 @@ fn a_write_that_lies_is_an_error_or_the_same_records() {
         let elsewhere = elsewhere.map(|(_, _, other)| Fault::Misdirected(other.clone(), 8192));
         for fault in [Fault::Lost, Fault::Zeroed, Fault::FlipBit].into_iter().chain(elsewhere) {
             let what = format!("step {number}, write to {path}: {fault:?}");
-            let Ran { disk, result, held, .. } = small_run(&runtime, |disk| disk.fail_step(*number, fault));
+            let Ran { disk, result, held, acked, sent, .. } =
+                small_run(&runtime, |disk| disk.fail_step(*number, fault));
             result.unwrap_or_else(|error| panic!("{what}: {error}"));
             let image = disk.crash_image(1, CrashStyle::AllKept);
+            let compacted = inside(&runtime, look_compacted(&image, &sent, &acked));
+            assert!(matches!(compacted, Ok(()) | Err(Finding::Refused(_))), "{what}: {compacted:?}");
             match inside(&runtime, look(&image, &held)) {
                 Verdict::Same => {}
                 Verdict::Refused(_) => refused += 1,

@@ -475,7 +475,7 @@ fn a_compacted_topic_keeps_the_latest_record_of_every_key() {
     ];
     assert_eq!(create(&mut client, "c", 2, &settings).unwrap().0, 0);
     let keys: Vec<String> = (0..KEYS).map(|k| format!("key {k}")).collect();
-    let mut latest = vec![Left::new(), Left::new()];
+    let mut latest = [Left::new(), Left::new()];
     let mut write = |client: &mut Client, partition: i32, pairs: &[(&str, Option<Bytes>)]| {
         let base = client.append("c", partition, keyed(pairs)).unwrap();
         for (offset, (key, value)) in (base..).zip(pairs) {

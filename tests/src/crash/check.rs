@@ -329,14 +329,13 @@ impl Checker<'_> {
         let stored = compacted::read_all(shard, at).await?;
         let model = self.model.borrow();
         let mut known = model.logs.get(&log).map_or(Vec::new(), |log| log.sent[..sent].to_vec());
-        let end_of = |batch: &Sent| batch.base_offset + u64::from(batch.count);
         if let Some(added) = added {
             // It follows whatever survived of what was sent.
-            known.retain(|batch| end_of(batch) <= added.base_offset);
+            known.retain(|batch| batch.end() <= added.base_offset);
             known.push(added.clone());
         }
-        let have = known.partition_point(|batch| end_of(batch) <= offsets.high_watermark);
-        let end = have.checked_sub(1).map_or(0, |last| end_of(&known[last]));
+        let have = known.partition_point(|batch| batch.end() <= offsets.high_watermark);
+        let end = have.checked_sub(1).map_or(0, |last| known[last].end());
         if end != offsets.high_watermark {
             let what = format!("log {log}: {offsets:?}, which is no end of a batch that was sent");
             return Err(Finding::Invented(what));

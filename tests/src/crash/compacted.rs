@@ -89,3 +89,34 @@ pub fn compare(sent: &[Sent], stored: &[Bytes], start: Offset) -> Result<(), Fin
         None => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use keylane_engine::record_batch::{build, patch};
+
+    fn sent(base_offset: Offset, key: &str, value: &str) -> Sent {
+        let mut bytes = build(&[(key.as_bytes(), value.as_bytes())], 1);
+        patch(&mut bytes, base_offset, 0);
+        Sent { base_offset, count: 1, bytes: bytes.into() }
+    }
+
+    /// Negative control: what must not be is found.
+    #[test]
+    fn missing_changed_moved_and_foreign_records_are_found() {
+        let all = [sent(0, "a", "1"), sent(1, "b", "2"), sent(2, "a", "3"), sent(3, "c", "4")];
+        let stored = |numbers: &[usize]| numbers.iter().map(|n| all[*n].bytes.clone()).collect::<Vec<_>>();
+        for sound in [&[0, 1, 2, 3][..], &[1, 2, 3]] {
+            assert_eq!(compare(&all, &stored(sound), 0), Ok(()));
+        }
+        assert_eq!(compare(&all, &stored(&[3]), 3), Ok(()), "the log starts there");
+        for lost in [&[0, 1, 3][..], &[2, 3], &[1, 2], &[]] {
+            assert!(matches!(compare(&all, &stored(lost), 0), Err(Finding::Lost(_))), "{lost:?}");
+        }
+        let invented = |stored: &[Bytes]| matches!(compare(&all, stored, 0), Err(Finding::Invented(_)));
+        assert!(invented(&stored(&[1, 3, 2])) && invented(&stored(&[1, 2, 2, 3])));
+        let with = |other: Sent| [stored(&[1, 2]), vec![other.bytes]].concat();
+        assert!(invented(&with(sent(3, "c", "5"))) && invented(&with(sent(3, "d", "4"))));
+        assert!(invented(&with(sent(4, "c", "4"))), "at another offset");
+    }
+}

@@ -24,6 +24,11 @@ pub struct Sent {
 }
 
 impl Sent {
+    /// Offset after its last record.
+    pub fn end(&self) -> Offset {
+        self.base_offset + u64::from(self.count)
+    }
+
     /// Whether these stored bytes are this batch at its offset.
     pub fn is(&self, stored: &[u8]) -> bool {
         stored.len() == self.bytes.len()
