@@ -77,6 +77,8 @@ impl Lab {
             consumers: 2,
             settle: true,
             no_verify_payload: false,
+            fanout: 1,
+            evidence: None,
             json: false,
         })
     }
