@@ -34,6 +34,7 @@ pub struct Watch<'a> {
 /// Points of the timeline.
 const POINTS_MAX: u64 = 200;
 const POINT_NS_MIN: u64 = 100_000_000;
+const POINT_LATE_NS: u64 = 10_000_000;
 
 /// Processor time so far.
 #[derive(Clone, Copy)]
@@ -125,12 +126,13 @@ impl<'a> Watch<'a> {
     fn take_point(&mut self, now_ns: u64, shared: &Shared) {
         let (from_ns, to_ns) = self.times.measure_ns;
         let each_ns = ((to_ns - from_ns) / POINTS_MAX).max(POINT_NS_MIN);
-        if now_ns < from_ns || now_ns > to_ns + each_ns {
+        // The last point is taken at the end: what is answered later is not of the measurement.
+        if now_ns < from_ns || now_ns > to_ns + POINT_LATE_NS {
             return;
         }
         let now = (now_ns, shared.acked.load(Ordering::Relaxed), shared.acked_bytes.load(Ordering::Relaxed));
         let Some(before) = self.last_point else { return self.last_point = Some(now) };
-        if now_ns - before.0 >= each_ns {
+        if now_ns - before.0 >= each_ns - POINT_LATE_NS {
             let seconds = (now_ns - before.0) as f64 / 1e9;
             self.timeline.push(TimePoint {
                 at_s: (now_ns - from_ns) as f64 / 1e9,

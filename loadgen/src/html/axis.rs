@@ -50,6 +50,17 @@ impl Axis {
         axis
     }
 
+    /// From zero to exactly the largest value.
+    pub fn up_to(label: &'static str, values: impl Iterator<Item = f64>) -> Self {
+        let high = values.fold(0.0, f64::max);
+        let mut axis = Self::of(label, Scale::Linear, std::iter::once(high));
+        if high > 0.0 {
+            axis.to = high;
+            axis.ticks.retain(|tick| *tick <= high * 1.001);
+        }
+        axis
+    }
+
     fn linear(label: &'static str, high: f64) -> Self {
         let rough = (high / 5.0).max(1e-9);
         let power = 10f64.powf(rough.log10().floor());

@@ -3,6 +3,8 @@
 pub mod axis;
 pub mod chart;
 pub mod page;
+mod plots;
+mod tables;
 
 /// Text as HTML.
 pub fn escaped(text: &str) -> String {

@@ -68,6 +68,12 @@ pub struct SweepArgs {
     /// Rest between measurements, after all dirty pages were written out.
     #[arg(long, default_value = "500ms", value_parser = parse_duration, value_name = "TIME")]
     pub pause: Duration,
+    /// How long to wait until the processes of all brokers (pid=) are at rest before a measurement.
+    #[arg(long, default_value = "120s", value_parser = parse_duration, value_name = "TIME")]
+    pub quiet_timeout: Duration,
+    /// Before all, load each broker until its rate has settled, at most for so long.
+    #[arg(long, value_parser = parse_duration, value_name = "TIME")]
+    pub settle: Option<Duration>,
     /// A report with plots, in one file that needs no network.
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,

@@ -48,6 +48,8 @@ impl std::str::FromStr for BrokerSpec {
 pub struct Broker {
     pub spec: BrokerSpec,
     pub durability: Option<String>,
+    /// MB/s of each measurement before the sweep.
+    pub warm_up: Vec<f64>,
 }
 
 /// The brokers that were asked for; those with an address must answer.
@@ -69,7 +71,7 @@ pub fn all(args: &SweepArgs) -> Result<Vec<Broker>> {
 
 impl Broker {
     fn reach(spec: BrokerSpec) -> Result<Self> {
-        let mut broker = Self { spec, durability: None };
+        let mut broker = Self { spec, durability: None, warm_up: Vec::new() };
         if let Some(address) = &broker.spec.address {
             let address = client::resolve(address)?;
             Admin::connect(address).with_context(|| format!("broker {}", broker.spec.name))?;
@@ -91,7 +93,7 @@ impl Broker {
     }
 
     pub fn into_named(self) -> NamedBroker {
-        let Self { spec, durability } = self;
+        let Self { spec, durability, warm_up } = self;
         let told = durability.is_some();
         NamedBroker {
             name: spec.name,
@@ -99,6 +101,7 @@ impl Broker {
             durability: durability.or_else(|| spec.note.clone()).unwrap_or_else(|| "not told".to_owned()),
             durability_told_by: if told { "DescribeConfigs" } else { "the command line" }.to_owned(),
             note: spec.note.unwrap_or_default(),
+            warm_up,
         }
     }
 }

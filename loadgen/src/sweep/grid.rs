@@ -126,7 +126,7 @@ mod tests {
     fn brokers(names: &[&str]) -> Vec<Broker> {
         let spec =
             |name: &&str| BrokerSpec { name: (*name).to_owned(), address: None, pid: None, note: None };
-        names.iter().map(|name| Broker { spec: spec(name), durability: None }).collect()
+        names.iter().map(|name| Broker { spec: spec(name), durability: None, warm_up: Vec::new() }).collect()
     }
 
     #[test]

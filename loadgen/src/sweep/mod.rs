@@ -13,9 +13,10 @@ pub mod grid;
 pub mod hgrm;
 pub mod machine;
 pub mod result;
+pub mod settle;
 pub mod table;
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use anyhow::{Context, Result, ensure};
 
@@ -61,13 +62,25 @@ pub fn sweep(args: &SweepArgs) -> Result<(SweepResult, Vec<PointLatencies>)> {
     let mut latencies = vec![PointLatencies::new(); points.len()];
     let total = points.len() * args.repeat as usize;
     let mut progress = Progress { done: 0, total, began: Instant::now(), quiet: args.no_progress };
+    if let Some(limit) = args.settle {
+        for (index, broker) in brokers.iter_mut().enumerate() {
+            let Some(point) = points.iter().find(|point| point.broker == index) else { continue };
+            broker.warm_up = settle::warm_up(broker, point, limit, |rate| {
+                if !args.no_progress {
+                    eprintln!("warming up {}: {rate:.1} MB/s", point.name);
+                }
+            });
+        }
+    }
+    progress.began = Instant::now();
     for round in 0..args.repeat as usize {
         for index in grid::order(args, &brokers, round) {
             let point = &mut points[index];
             progress.begin(round, point);
-            settle(args.pause);
+            let busy = settle::wait_until_quiet(&brokers, args.pause, args.quiet_timeout);
             let broker = &mut brokers[point.broker];
-            let (figures, latency) = measure(broker, point);
+            let (mut figures, latency) = measure(broker, point);
+            figures.warnings.extend(busy);
             progress.end(&figures);
             point.runs.push(figures);
             latencies[index].push(latency);
@@ -88,12 +101,6 @@ pub fn sweep(args: &SweepArgs) -> Result<(SweepResult, Vec<PointLatencies>)> {
         points,
     };
     Ok((result, latencies))
-}
-
-/// What one broker left in the page cache is not for the next one to pay.
-fn settle(pause: Duration) {
-    rustix::fs::sync();
-    std::thread::sleep(pause);
 }
 
 fn measure(broker: &mut Broker, point: &Point) -> (Figures, Latencies) {

@@ -17,6 +17,9 @@ pub struct NamedBroker {
     pub durability: String,
     pub durability_told_by: String,
     pub note: String,
+    /// MB/s of each measurement before the sweep, until the rate had settled.
+    #[serde(default)]
+    pub warm_up: Vec<f64>,
 }
 
 /// One load on one broker, measured several times.

@@ -25,7 +25,8 @@ pub fn broker_that_stalls(partitions: i32, keep: Keep, stall: Option<Stall>) -> 
 }
 
 pub fn load(text: &str) -> Report {
-    run::run(&RunArgs::from_text(&format!("--no-progress {text}")).unwrap()).unwrap()
+    let args = RunArgs::from_text(&format!("--no-progress {text}")).expect("options of a run");
+    run::run(&args).expect("a run")
 }
 
 /// Names of the verdict's lines that failed.
