@@ -11,6 +11,21 @@ use crate::sweep::figures::Figures;
 use crate::sweep::result::Point;
 use crate::sweep::table::{at_percentile, groups, number};
 
+/// A column of what records cost.
+struct Cost {
+    name: &'static str,
+    digits: usize,
+    of: fn(&Figures) -> Option<f64>,
+}
+
+const COSTS: [Cost; 5] = [
+    Cost { name: "CPU s<br>/10<sup>6</sup> rec.", digits: 3, of: |run| run.server_cpu_s_per_million_records },
+    Cost { name: "CPU s<br>/GB", digits: 3, of: |run| run.server_cpu_s_per_gb },
+    Cost { name: "RSS<br>MiB", digits: 0, of: |run| run.rss_bytes.map(|bytes| bytes as f64 / 1_048_576.0) },
+    Cost { name: "disk B<br>/B", digits: 2, of: |run| run.disk_bytes_per_byte },
+    Cost { name: "flushes<br>/s", digits: 0, of: |run| run.flushes_per_s },
+];
+
 impl Page<'_> {
     pub(super) fn write_tables(&mut self) -> std::fmt::Result {
         writeln!(
@@ -36,10 +51,12 @@ impl Page<'_> {
             let reference = escaped(&self.result.brokers[0].name);
             write!(self.out, "<th>{reference}<br>to it")?;
         }
-        writeln!(
-            self.out,
-            "<th>records/s<th>p50 ms<th>p99 ms<th>p99.9 ms<th>max ms<th>CPU s<br>/10<sup>6</sup> rec.<th>CPU s<br>/GB<th>RSS<br>MiB<th>disk B<br>/B<th>flushes<br>/s<th class=\"l\">checked</tr>"
-        )?;
+        write!(self.out, "<th>records/s<th>p50 ms<th>p99 ms<th>p99.9<br>ms<th>max<br>ms")?;
+        // Columns that nobody has a figure for are left out.
+        let told = |cost: &&Cost| group.iter().any(|point| point.spread(cost.of).is_some());
+        let costs: Vec<&Cost> = COSTS.iter().filter(told).collect();
+        costs.iter().try_for_each(|cost| write!(self.out, "<th>{}", cost.name))?;
+        writeln!(self.out, "<th class=\"l\">checked</tr>")?;
         let mut partitions = 0;
         for point in group {
             let new = point.partitions != partitions;
@@ -75,12 +92,12 @@ impl Page<'_> {
                     ratio.map_or(String::new(), |ratio| format!("{ratio:.1}&times;"))
                 )?;
             }
-            self.write_cells(point)?;
+            self.write_cells(point, &costs)?;
         }
         writeln!(self.out, "</table></div>")
     }
 
-    fn write_cells(&mut self, point: &Point) -> std::fmt::Result {
+    fn write_cells(&mut self, point: &Point, costs: &[&Cost]) -> std::fmt::Result {
         let ms = |of: fn(&Figures) -> f64| point.spread(|run| Some(of(run) / 1e3));
         let plain =
             |spread: Option<Spread>, digits| spread.map_or(String::new(), |s| number(s.median, digits));
@@ -92,15 +109,9 @@ impl Page<'_> {
             "<td>{}",
             ms(|run| run.max_us).map_or(String::new(), |spread| number(spread.highest, 1))
         )?;
-        write!(self.out, "<td>{}", plain(point.spread(|run| run.server_cpu_s_per_million_records), 3))?;
-        write!(self.out, "<td>{}", plain(point.spread(|run| run.server_cpu_s_per_gb), 3))?;
-        write!(
-            self.out,
-            "<td>{}",
-            plain(point.spread(|run| run.rss_bytes.map(|bytes| bytes as f64 / 1_048_576.0)), 0)
-        )?;
-        write!(self.out, "<td>{}", plain(point.spread(|run| run.disk_bytes_per_byte), 2))?;
-        write!(self.out, "<td>{}", plain(point.spread(|run| run.flushes_per_s), 0))?;
+        for cost in costs {
+            write!(self.out, "<td>{}", plain(point.spread(cost.of), cost.digits))?;
+        }
         let failed = point.runs.iter().any(|run| run.error.is_some() || !run.failed_checks.is_empty());
         let checked = point.runs.iter().any(|run| run.checked);
         let verdict = match (failed, checked) {
