@@ -15,12 +15,14 @@ pub fn allow_connections(connections: usize, embedded: bool) -> Result<()> {
         return Ok(());
     }
     let highest = limit.maximum.unwrap_or(u64::MAX);
+    // Root may raise the upper limit as well.
+    let raised =
+        setrlimit(Resource::Nofile, Rlimit { current: Some(needed), maximum: Some(highest.max(needed)) });
     ensure!(
-        highest >= needed,
+        raised.is_ok() || highest >= needed,
         "{connections} connections need {needed} open files, the limit is {highest}: raise it with `ulimit -Hn {needed}` \
          (root) or LimitNOFILE= of the service, and the broker's as well"
     );
-    let raised = setrlimit(Resource::Nofile, Rlimit { current: Some(needed), maximum: limit.maximum });
     ensure!(
         raised.is_ok(),
         "{connections} connections need {needed} open files: `ulimit -n {needed}` before this command"

@@ -327,6 +327,11 @@ fn settings(args: &RunArgs, target: &Target, shape: BatchShape, cores: &CorePlan
         window: args.window,
         acks: args.acks.code(),
         rate: args.rate,
+        pace: match args.pace() {
+            Rate::Bursts { .. } => "in bursts",
+            Rate::Ramp { .. } => "a changing rate",
+            Rate::Unlimited | Rate::Fixed(_) => "as fast as it takes them",
+        },
         keys: target.ledger.keys(),
         consumers: args.consumers,
         threads: cores.threads,

@@ -21,6 +21,8 @@ pub struct Settings {
     pub window: usize,
     pub acks: i16,
     pub rate: Option<f64>,
+    /// Where there is no rate.
+    pub pace: &'static str,
     pub keys: u32,
     pub consumers: usize,
     pub threads: usize,
@@ -253,8 +255,7 @@ impl Report {
         write_row(f, "records", batches)?;
         let acks = if s.acks < 0 { "all".to_owned() } else { s.acks.to_string() };
         let (connections, window) = (s.connections, s.window);
-        let rate =
-            s.rate.map_or("as fast as it takes them".to_owned(), |rate| format!("{rate:.0} records/s"));
+        let rate = s.rate.map_or(s.pace.to_owned(), |rate| format!("{rate:.0} records/s"));
         let load = format_args!("{connections} connections x {window} in flight, acks={acks}, {rate}");
         write_row(f, "load", load)?;
         let cores = if s.load_cores.is_empty() { "any".to_owned() } else { format!("{:?}", s.load_cores) };
