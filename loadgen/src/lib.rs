@@ -23,6 +23,7 @@ pub mod load_args;
 pub mod outcome;
 pub mod pacing;
 pub mod packed;
+pub mod prime;
 pub mod prints;
 pub mod producer;
 pub mod protocol;

@@ -124,6 +124,10 @@ pub struct CheckArgs {
     /// Spoil what is sent, so that the checkers must find it.
     #[arg(long, value_enum, conflicts_with = "static_payload")]
     pub sabotage: Option<Sabotage>,
+    /// Before the load, write one record to every partition and wait until the broker's process (--server-pid) is at
+    /// rest: what a partition costs at its first write is not measured then.
+    #[arg(long, conflicts_with_all = ["state", "static_payload"])]
+    pub prime: bool,
     /// Delete the topic afterwards.
     #[arg(long)]
     pub delete_topic: bool,

@@ -13,6 +13,7 @@ use crate::cpu;
 use crate::ledger::State;
 use crate::outcome::Outcome;
 use crate::pacing::Clock;
+use crate::prime;
 use crate::protocol;
 use crate::readers;
 use crate::report::Report;
@@ -53,7 +54,10 @@ fn run_on(
     cores: &CorePlan,
     embedded: Option<&ServerHandle>,
 ) -> Result<Report> {
-    let (target, mut admin) = Target::prepare(args, address)?;
+    let (mut target, mut admin) = Target::prepare(args, address)?;
+    if args.check.prime {
+        prime::prime(args, &mut target, &mut admin)?;
+    }
     let shape = BatchShape::of(args, target.names.key_bytes())?;
     let clock = Clock::new();
     // Connections and templates take their time; the load begins after them.

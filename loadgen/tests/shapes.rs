@@ -101,3 +101,10 @@ fn find_max_ends_where_the_latency_is_missed() {
     assert_eq!((found.records_per_s, found.exit_code), (None, 1));
     assert!(found.steps.iter().all(|step| step.missed.as_deref().unwrap().starts_with("p99")));
 }
+
+#[test]
+fn what_is_written_before_the_load_is_no_stray() {
+    let report = load(&format!("{SHORT} --rate 5000 --batch-records 5 --prime --consumers 1 --reread"));
+    assert_eq!((failed(&report), report.exit_code), (vec![], 0), "{report}");
+    assert_eq!(report.consumed.unwrap().records_total, report.produced.records_acked_total);
+}

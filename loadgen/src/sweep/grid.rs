@@ -99,7 +99,7 @@ fn options(args: &SweepArgs, broker: &Broker, partitions: i32, batch: &BatchSize
     if broker.spec.address.is_some() {
         words.push("--delete-topic".to_owned());
     }
-    words.push("--no-progress".to_owned());
+    words.extend(["--prime", "--no-progress"].map(str::to_owned));
     words.extend(args.run_options.split_ascii_whitespace().map(str::to_owned));
     words
 }
