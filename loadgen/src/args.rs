@@ -6,6 +6,12 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::cpu;
+use crate::find_max::FindMaxArgs;
+use crate::load_args::{CheckArgs, Codec, Dist, ShapeArgs};
+use crate::pacing::Rate;
+use crate::sink::Stall;
+use crate::sweep::args::SweepArgs;
+use crate::sweep::compare::CompareArgs;
 
 /// Load generator and checker for Keylane and other Kafka brokers.
 #[derive(Debug, Parser)]
@@ -21,6 +27,12 @@ pub enum Command {
     Run(Box<RunArgs>),
     /// Read a topic from its beginning and check it against a state file.
     Verify(VerifyArgs),
+    /// The same load at many points on one or more brokers, interleaved: a table, and a report with plots.
+    Sweep(Box<SweepArgs>),
+    /// Two results of `sweep` side by side, as ratios with their spread.
+    Compare(CompareArgs),
+    /// The highest rate at which a latency is kept.
+    FindMax(Box<FindMaxArgs>),
     /// Answer Produce requests without keeping anything: measures the load generator itself.
     #[command(hide = true)]
     Sink(SinkArgs),
@@ -49,22 +61,11 @@ impl Acks {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Dist {
-    Uniform,
-    Zipf,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Consume {
     /// Consumers run beside the producers.
     Tail,
     /// All is read back after the load.
     After,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Codec {
-    None,
 }
 
 /// A list of cores, as `taskset` has it.
@@ -119,7 +120,8 @@ pub struct RunArgs {
     /// Different keys.
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=50_000_000))]
     pub keys: u32,
-    #[arg(long, value_enum, default_value = "uniform")]
+    /// How often each is used: uniform, zipf, hot:SHARE (one key has that share of all records) or one.
+    #[arg(long, default_value = "uniform", value_name = "DIST")]
     pub key_dist: Dist,
     /// The k-th key has weight 1 / k^EXPONENT.
     #[arg(long, default_value_t = 1.0, value_name = "EXPONENT")]
@@ -147,6 +149,7 @@ pub struct RunArgs {
     /// Seed of keys and filler.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+    /// Codec of batches; they are compressed as they are sent, by the threads of the load.
     #[arg(long, value_enum, default_value = "none")]
     pub codec: Codec,
     /// Send the same bytes again and again: cheapest, and nothing can be checked.
@@ -179,17 +182,50 @@ pub struct RunArgs {
     /// No line on stderr each second.
     #[arg(long)]
     pub no_progress: bool,
+    #[command(flatten)]
+    pub shape: ShapeArgs,
+    #[command(flatten)]
+    pub check: CheckArgs,
 }
 
 impl RunArgs {
     /// The options that `text` (separated by blanks) gives, defaults for the rest.
     pub fn from_text(text: &str) -> Result<Self, clap::Error> {
+        Self::from_words(text.split_ascii_whitespace())
+    }
+
+    pub fn from_words<'a>(words: impl Iterator<Item = &'a str>) -> Result<Self, clap::Error> {
         #[derive(Parser)]
         struct Only {
             #[command(flatten)]
             args: RunArgs,
         }
-        Ok(Only::try_parse_from(std::iter::once("run").chain(text.split_ascii_whitespace()))?.args)
+        Ok(Only::try_parse_from(std::iter::once("run").chain(words))?.args)
+    }
+
+    /// With the consequences that options have for others.
+    pub fn normalised(&self) -> Self {
+        let mut args = self.clone();
+        if args.key_dist == Dist::One {
+            // The order of a key is that of its one connection.
+            args.window = args.window.saturating_mul(args.connections);
+            (args.keys, args.connections) = (1, 1);
+        }
+        if !args.resume {
+            args.keys = args.keys.max(u32::try_from(args.connections).unwrap_or(u32::MAX));
+        }
+        args
+    }
+
+    /// How fast all connections together are to send.
+    pub fn pace(&self) -> Rate {
+        let (steady_ns, over_ns) = (self.warmup.as_nanos() as u64, self.duration.as_nanos() as u64);
+        match (self.rate, self.shape.burst, self.shape.ramp) {
+            (Some(rate), _, _) => Rate::Fixed(rate),
+            (_, Some(burst), _) => Rate::Bursts { records: burst.records, every: burst.every },
+            (_, _, Some(ramp)) => Rate::Ramp { from: ramp.from, to: ramp.to, steady_ns, over_ns },
+            (None, None, None) => Rate::Unlimited,
+        }
     }
 }
 
@@ -210,6 +246,12 @@ pub struct VerifyArgs {
     pub settle: bool,
     #[arg(long)]
     pub no_verify_payload: bool,
+    /// Readers that each read everything; what they see at each offset must be the same.
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub fanout: u32,
+    /// File for what is wrong, as JSON lines.
+    #[arg(long, value_name = "FILE")]
+    pub evidence: Option<PathBuf>,
     #[arg(long)]
     pub json: bool,
 }
@@ -225,6 +267,9 @@ pub struct SinkArgs {
     /// Ends after this time.
     #[arg(long, default_value = "60s", value_parser = parse_duration, value_name = "TIME")]
     pub duration: Duration,
+    /// Stand still for so long, so often: `200ms@2s`.
+    #[arg(long, value_name = "TIME@TIME")]
+    pub stall: Option<Stall>,
 }
 
 /// `1024`, `64k`, `1MiB`: units are powers of 1024.

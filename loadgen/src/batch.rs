@@ -7,6 +7,8 @@
 //! is not read again. Promises of the reader: bounds-checked, no copies, and a batch that is cut off
 //! at the end of an answer is left out.
 
+use keylane_engine::records;
+
 use crate::keys::{KeyNames, Rng};
 use crate::protocol;
 use crate::wire::{DecodeError, Decoded, Put, Reader};
@@ -15,7 +17,9 @@ use crate::wire::{DecodeError, Decoded, Put, Reader};
 pub const HEADER_BYTES: usize = 61;
 /// Bytes at the start of a value that tell which record it is.
 pub const STAMP_BYTES: usize = 40;
-const MAGIC: [u8; 8] = *b"KEYLOAD1";
+pub const STAMP_MAGIC: [u8; 8] = *b"KEYLOAD1";
+/// Where a stamp has its sequence.
+pub const STAMP_SEQ_AT: usize = 24;
 
 /// What the start of every value says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +44,7 @@ impl Stamp {
         let (connection, rest) = rest.split_first_chunk()?;
         let (seq, rest) = rest.split_first_chunk()?;
         let (time, _) = rest.split_first_chunk()?;
-        (*magic == MAGIC).then_some(Self {
+        (*magic == STAMP_MAGIC).then_some(Self {
             run: u64::from_le_bytes(*run),
             key: u32::from_le_bytes(*key),
             connection: u32::from_le_bytes(*connection),
@@ -51,7 +55,7 @@ impl Stamp {
 
     fn bytes(&self) -> [u8; STAMP_BYTES] {
         let mut out = [0; STAMP_BYTES];
-        out[..8].copy_from_slice(&MAGIC);
+        out[..8].copy_from_slice(&STAMP_MAGIC);
         out[8..16].copy_from_slice(&self.run.to_le_bytes());
         out[16..20].copy_from_slice(&self.key.to_le_bytes());
         out[20..24].copy_from_slice(&self.connection.to_le_bytes());
@@ -73,6 +77,8 @@ pub struct TemplateSpec<'a> {
     pub run: u64,
     pub connection: u32,
     pub seed: u64,
+    /// Part of the filler that compresses to nearly nothing, 0 to 1.
+    pub compressibility: f64,
 }
 
 /// Appending `len` bytes to a message changes the CRC of what precedes them linearly; this applies it.
@@ -123,11 +129,12 @@ pub struct Template {
     key_bytes: usize,
     places: Vec<RecordPlace>,
     shifts: Vec<CrcShift>,
+    compact: bool,
 }
 
 const CORRELATION_AT: usize = 8;
-const CRC_AT: usize = 17;
-const ATTRIBUTES_AT: usize = 21;
+pub const CRC_AT: usize = 17;
+pub const ATTRIBUTES_AT: usize = 21;
 const BASE_TIMESTAMP_AT: usize = 27;
 
 /// Bytes of a batch of `records` records.
@@ -186,8 +193,16 @@ impl Template {
         }
         protocol::end_frame(&mut frame, start);
         let key_bytes = spec.key_bytes;
-        let mut template =
-            Self { frame, partition_at, batch_at, batch_bytes, key_bytes, places, shifts: Vec::new() };
+        let mut template = Self {
+            frame,
+            partition_at,
+            batch_at,
+            batch_bytes,
+            key_bytes,
+            places,
+            shifts: Vec::new(),
+            compact,
+        };
         template.sum_constants();
         template
     }
@@ -258,11 +273,46 @@ impl Template {
         frame[at..at + 4].copy_from_slice(&crc.to_be_bytes());
     }
 
+    /// Makes `out` the same request with its records compressed; returns the bytes of the batch. `scratch` is
+    /// memory that is used again. Records that a codec cannot compress stay as they are.
+    pub fn pack(&self, frame: &[u8], codec: i16, scratch: &mut Vec<u8>, out: &mut Vec<u8>) -> usize {
+        let (head, records) = frame[self.batch_at..][..self.batch_bytes].split_at(HEADER_BYTES);
+        scratch.clear();
+        let codec = match records::compress(codec, records, scratch) {
+            Ok(()) => codec,
+            Err(_) => {
+                scratch.clear();
+                scratch.extend_from_slice(records);
+                0
+            }
+        };
+        let batch_bytes = HEADER_BYTES + scratch.len();
+        out.clear();
+        out.extend_from_slice(&frame[..self.partition_at + 4]);
+        out.count(batch_bytes, self.compact);
+        let at = out.len();
+        out.extend_from_slice(head);
+        out.extend_from_slice(scratch);
+        out[at + 8..at + 12].copy_from_slice(&(batch_bytes as i32 - 12).to_be_bytes());
+        out[at + ATTRIBUTES_AT..at + ATTRIBUTES_AT + 2].copy_from_slice(&codec.to_be_bytes());
+        let crc = crc32c::crc32c(&out[at + ATTRIBUTES_AT..]);
+        out[at + CRC_AT..at + ATTRIBUTES_AT].copy_from_slice(&crc.to_be_bytes());
+        out.extend_from_slice(&frame[self.batch_at + self.batch_bytes..]);
+        protocol::end_frame(out, 0);
+        batch_bytes
+    }
+
     /// Key and sequence of each record in a filled frame.
     pub fn stamps<'a>(&'a self, frame: &'a [u8]) -> impl Iterator<Item = Stamp> + 'a {
         self.places.iter().filter_map(|place| Stamp::read(&frame[place.value..]))
     }
 }
+
+/// What compresses well.
+const FILLER: &[u8] = b"the same few words again, ";
+
+/// Most bytes that the records of a batch may have uncompressed.
+const RECORDS_BYTES_MAX: usize = 256 << 20;
 
 /// Appends the batch and says where its records are.
 fn encode_batch(frame: &mut Vec<u8>, spec: &TemplateSpec<'_>, batch_bytes: usize) -> Vec<RecordPlace> {
@@ -285,8 +335,11 @@ fn encode_batch(frame: &mut Vec<u8>, spec: &TemplateSpec<'_>, batch_bytes: usize
     let mut value = vec![0; spec.value_bytes];
     let stamp = Stamp { run: spec.run, key: 0, connection: spec.connection, seq: 0, time_ns: 0 };
     let mut places = Vec::with_capacity(spec.records);
+    let noise = ((1.0 - spec.compressibility) * spec.value_bytes as f64).round() as usize;
     for index in 0..spec.records {
-        rng.fill(&mut value);
+        let (noise, text) = value.split_at_mut(noise.min(spec.value_bytes));
+        rng.fill(noise);
+        text.iter_mut().zip(FILLER.iter().cycle()).for_each(|(byte, filler)| *byte = *filler);
         value[..STAMP_BYTES].copy_from_slice(&stamp.bytes());
         frame.varint(record_body_bytes(index, spec.key_bytes, spec.value_bytes) as i64);
         frame.i8(0);
@@ -322,8 +375,6 @@ pub enum BatchError {
     Malformed,
     /// The CRC-32C does not match.
     Crc,
-    /// Compressed: not written by this program.
-    Compressed,
 }
 
 impl<'a> BatchView<'a> {
@@ -370,11 +421,19 @@ impl<'a> BatchView<'a> {
 
     /// Hands offset, key and value of each record to `each`.
     #[inline]
-    pub fn for_each(&self, mut each: impl FnMut(i64, &'a [u8], &'a [u8])) -> Result<(), BatchError> {
-        if self.attributes & 7 != 0 {
-            return Err(BatchError::Compressed);
+    pub fn for_each(&self, each: impl FnMut(i64, &[u8], &[u8])) -> Result<(), BatchError> {
+        let bytes = self.bytes.get(HEADER_BYTES..).unwrap_or_default();
+        match self.attributes & records::CODEC_BITS {
+            0 => self.each_of(bytes, each),
+            codec => {
+                let plain = records::decompress(codec, bytes, RECORDS_BYTES_MAX);
+                self.each_of(&plain.map_err(|_| BatchError::Malformed)?, each)
+            }
         }
-        let mut r = Reader::new(self.bytes.get(HEADER_BYTES..).unwrap_or_default());
+    }
+
+    fn each_of(&self, bytes: &[u8], mut each: impl FnMut(i64, &[u8], &[u8])) -> Result<(), BatchError> {
+        let mut r = Reader::new(bytes);
         for _ in 0..self.records_count {
             let (delta, key, value) = read_record(&mut r).map_err(|_| BatchError::Malformed)?;
             each(self.base_offset + delta, key, value);
@@ -415,6 +474,7 @@ mod tests {
             run: 77,
             connection: 3,
             seed: 1,
+            compressibility: 0.5,
         }
     }
 
@@ -451,6 +511,26 @@ mod tests {
                 .unwrap();
             assert_eq!(seq as usize, records);
             assert_eq!(template.stamps(&frame).map(|s| s.seq).last(), Some(seq));
+        }
+    }
+
+    #[test]
+    fn packed_batches_hold_the_same_records() {
+        let names = KeyNames::new(10);
+        for (version, codec) in [(8, 1), (9, 2), (11, 3), (9, 4), (9, 0)] {
+            let template = Template::new(&spec(50, version));
+            let frame = filled(&template, &names);
+            let (mut scratch, mut out) = (Vec::new(), Vec::new());
+            let bytes = template.pack(&frame, codec, &mut scratch, &mut out);
+            assert!(codec == 0 || bytes < template.batch_bytes(), "codec {codec}");
+            assert_eq!(out.len() - 4, i32::from_be_bytes(*out.first_chunk().unwrap()) as usize);
+            let trailer = frame.len() - template.batch_at - template.batch_bytes;
+            let mut rest = &out[out.len() - trailer - bytes..out.len() - trailer];
+            let batch = BatchView::split_first(&mut rest).unwrap().unwrap();
+            assert!(rest.is_empty() && batch.crc_matches(), "codec {codec}");
+            let mut seen = Vec::new();
+            batch.for_each(|_, _, value| seen.push(Stamp::read(value).unwrap())).unwrap();
+            assert_eq!(seen, template.stamps(&frame).collect::<Vec<_>>());
         }
     }
 

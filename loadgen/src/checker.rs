@@ -10,8 +10,10 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::evidence::{Evidence, Found};
 use crate::keys::{KeyNames, partition_of};
 use crate::ledger::Ledger;
+use crate::prints::Prints;
 use crate::ranges::Ranges;
 
 /// What can be wrong with what was read.
@@ -32,6 +34,14 @@ pub enum FaultKind {
     OffsetGap,
     /// An offset that had been passed.
     OffsetBack,
+    /// A poll began behind the offset that it asked for.
+    PollSkipped,
+    /// A poll gave what lies before the offset that it asked for.
+    PollBack,
+    /// One offset with two values: two readers saw different records there.
+    TwoValues,
+    /// Was read once, and was gone later: it was shown before it was durable.
+    ReadNotDurable,
     /// Not readable as a batch or as one of our records.
     Corrupt,
 }
@@ -41,15 +51,22 @@ pub enum FaultKind {
 pub struct Faults {
     pub counts: BTreeMap<FaultKind, u64>,
     pub examples: Vec<String>,
+    /// Fact by fact, up to [`EVIDENCE_MAX`].
+    #[serde(skip)]
+    pub found: Vec<Found>,
 }
 
 const EXAMPLES_MAX: usize = 12;
 /// Examples of one kind, so that one fault does not hide another.
 const EXAMPLES_PER_KIND: u64 = 3;
+const EVIDENCE_MAX: usize = 10_000;
 
 impl Faults {
     #[cold]
-    fn add(&mut self, kind: FaultKind, times: u64, example: fmt::Arguments<'_>) {
+    fn add(&mut self, kind: FaultKind, times: u64, evidence: Evidence, example: fmt::Arguments<'_>) {
+        if self.found.len() < EVIDENCE_MAX {
+            self.found.push(Found { what: kind, times, evidence, reader: String::new() });
+        }
         let count = self.counts.entry(kind).or_default();
         if *count < EXAMPLES_PER_KIND && self.examples.len() < EXAMPLES_MAX {
             self.examples.push(format!("{kind:?}: {example}"));
@@ -65,10 +82,18 @@ impl Faults {
         self.counts.is_empty()
     }
 
-    fn merge(&mut self, other: Self) {
+    /// Says whose they are.
+    pub fn of_reader(&mut self, reader: &str) {
+        self.found.iter_mut().for_each(|found| found.reader = reader.to_owned());
+        self.examples.iter_mut().for_each(|example| *example = format!("{reader}: {example}"));
+    }
+
+    pub fn merge(&mut self, other: Self) {
         for (kind, count) in other.counts {
             *self.counts.entry(kind).or_default() += count;
         }
+        let room = EVIDENCE_MAX.saturating_sub(self.found.len());
+        self.found.extend(other.found.into_iter().take(room));
         let room = EXAMPLES_MAX.saturating_sub(self.examples.len());
         self.examples.extend(other.examples.into_iter().take(room));
     }
@@ -99,6 +124,8 @@ pub struct Checker {
     partitions: Vec<PartitionSeen>,
     records: u64,
     faults: Faults,
+    /// Where several readers are compared.
+    prints: Option<Prints>,
 }
 
 impl Checker {
@@ -110,7 +137,14 @@ impl Checker {
             partitions: vec![PartitionSeen { next: -1 }; partitions.max(0) as usize],
             records: 0,
             faults: Faults::default(),
+            prints: None,
         }
+    }
+
+    /// Remembers what lies at each offset, to be compared with another reader.
+    pub fn with_prints(mut self) -> Self {
+        self.prints = Some(Prints::new(self.partitions.len() as i32));
+        self
     }
 
     pub fn records(&self) -> u64 {
@@ -122,6 +156,29 @@ impl Checker {
         if let Some(seen) = usize::try_from(partition).ok().and_then(|p| self.partitions.get_mut(p)) {
             seen.next = offset;
         }
+        if let Some(prints) = &mut self.prints {
+            prints.begin(partition, offset);
+        }
+    }
+
+    /// The first batch of an answer to a fetch from `asked`.
+    pub fn poll(&mut self, partition: i32, asked: i64, base: i64, end: i64, count: i32) {
+        let evidence = || Evidence::at(partition, base).expected(format_args!("offset {asked}"));
+        if base > asked {
+            let example = format_args!("partition {partition}: offset {asked} was asked for, {base} came");
+            self.faults.add(FaultKind::PollSkipped, base.abs_diff(asked), evidence(), example);
+        } else if end <= asked {
+            let example =
+                format_args!("partition {partition}: offset {asked} was asked for, {base} came again");
+            self.faults.add(FaultKind::PollBack, 1, evidence(), example);
+        }
+        // Named already.
+        if let Some(seen) = usize::try_from(partition).ok().and_then(|p| self.partitions.get_mut(p))
+            && (base > asked || end <= asked)
+        {
+            seen.next = base;
+        }
+        self.batch(partition, base, end, count);
     }
 
     /// A batch of a partition that is being read: `count` records from `base` up to before `end`.
@@ -133,14 +190,17 @@ impl Checker {
         if base > expected {
             let gap = base.abs_diff(expected);
             let example = format_args!("partition {partition}: offset {base} follows {}", expected - 1);
-            self.faults.add(FaultKind::OffsetGap, gap, example);
+            let evidence = Evidence::at(partition, base).expected(format_args!("offset {expected}"));
+            self.faults.add(FaultKind::OffsetGap, gap, evidence, example);
         } else if base < expected {
             let example = format_args!("partition {partition}: offset {base} where {expected} was due");
-            self.faults.add(FaultKind::OffsetBack, 1, example);
+            let evidence = Evidence::at(partition, base).expected(format_args!("offset {expected}"));
+            self.faults.add(FaultKind::OffsetBack, 1, evidence, example);
         }
         if end - base != i64::from(count) {
             let example = format_args!("partition {partition}: {count} records from {base} to {}", end - 1);
-            self.faults.add(FaultKind::OffsetGap, 1, example);
+            let evidence = Evidence::at(partition, base).expected(format_args!("{} records", end - base));
+            self.faults.add(FaultKind::OffsetGap, 1, evidence, example);
         }
     }
 
@@ -150,8 +210,12 @@ impl Checker {
         self.records += 1;
         let Some(seen) = self.keys.get_mut(key as usize).filter(|_| run == self.run && seq > 0) else {
             let example = format_args!("{}", At { partition, offset, key, seq });
-            return self.faults.add(FaultKind::NeverSent, 1, example);
+            let evidence = Evidence::at(partition, offset).record(key, seq).expected("nothing");
+            return self.faults.add(FaultKind::NeverSent, 1, evidence, example);
         };
+        if let Some(prints) = &mut self.prints {
+            prints.add(partition, offset, key, seq);
+        }
         if seen.next == seq && seen.partition == partition {
             seen.next += 1;
             return;
@@ -162,13 +226,15 @@ impl Checker {
     /// A key's first record, or one that is not the next of its key.
     #[cold]
     fn unusual_record(&mut self, at: At) {
+        let evidence = Evidence::at(at.partition, at.offset).record(at.key, at.seq);
         let seen = &mut self.keys[at.key as usize];
         if seen.partition < 0 {
             seen.partition = at.partition;
         } else if seen.partition != at.partition {
             let home = seen.partition;
             let example = format_args!("{at}: its key was in partition {home}");
-            self.faults.add(FaultKind::MovedPartition, 1, example);
+            let evidence = evidence.clone().expected(format_args!("partition {home}"));
+            self.faults.add(FaultKind::MovedPartition, 1, evidence, example);
         }
         if at.seq >= seen.next {
             if at.seq > seen.next {
@@ -177,21 +243,26 @@ impl Checker {
             seen.next = at.seq + 1;
         } else if self.missing.get_mut(&at.key).is_some_and(|missing| missing.remove(at.seq)) {
             let later = seen.next - 1;
-            self.faults.add(FaultKind::Reordered, 1, format_args!("{at}: after sequence {later}"));
+            let evidence = evidence.expected(format_args!("before sequence {later}"));
+            self.faults.add(FaultKind::Reordered, 1, evidence, format_args!("{at}: after sequence {later}"));
         } else {
-            self.faults.add(FaultKind::Duplicate, 1, format_args!("{at}"));
+            let evidence = evidence.expected("once");
+            self.faults.add(FaultKind::Duplicate, 1, evidence, format_args!("{at}"));
         }
     }
 
     /// Bytes that are no record of ours.
     pub fn corrupt(&mut self, partition: i32, offset: i64, why: &str) {
         let example = format_args!("partition {partition}, offset {offset}: {why}");
-        self.faults.add(FaultKind::Corrupt, 1, example);
+        self.faults.add(FaultKind::Corrupt, 1, Evidence::at(partition, offset).expected(why), example);
     }
 
     /// Adds what another thread read: other partitions, so no key may be in both.
     pub fn merge(&mut self, other: Self) {
         self.records += other.records;
+        if let (Some(ours), Some(theirs)) = (&mut self.prints, other.prints) {
+            ours.merge(theirs);
+        }
         for (into, from) in self.partitions.iter_mut().zip(&other.partitions) {
             into.next = into.next.max(from.next);
         }
@@ -210,7 +281,13 @@ impl Checker {
     fn merge_moved(&mut self, key: u32, ours: KeySeen, theirs: KeySeen, their_missing: Option<&Ranges>) {
         let (home, other) = (ours.partition, theirs.partition);
         let example = format_args!("key {key} is in partitions {home} and {other}");
-        self.faults.add(FaultKind::MovedPartition, 1, example);
+        let evidence = Evidence { partition: Some(other), ..Evidence::of_key(key) };
+        self.faults.add(
+            FaultKind::MovedPartition,
+            1,
+            evidence.expected(format_args!("partition {home}")),
+            example,
+        );
         let next = ours.next.max(theirs.next);
         let unseen = |seen: KeySeen, missing: Option<&Ranges>| {
             let mut unseen = missing.cloned().unwrap_or_default();
@@ -224,7 +301,8 @@ impl Checker {
         let twice = (next - 1 + unseen.len()) - our_unseen.len() - their_unseen.len();
         if twice > 0 {
             let example = format_args!("key {key}: {twice} records in partitions {home} and {other}");
-            self.faults.add(FaultKind::Duplicate, twice, example);
+            let evidence = Evidence { partition: Some(other), ..Evidence::of_key(key) };
+            self.faults.add(FaultKind::Duplicate, twice, evidence.expected("once"), example);
         }
         self.keys[key as usize].next = next;
         self.missing.insert(key, unseen);
@@ -243,6 +321,44 @@ impl Checker {
         ledger.maybe.retain(|_, maybe| !maybe.is_empty());
     }
 
+    /// What this reader saw and a later one, which read everything, did not.
+    pub fn compare_with_later(&mut self, later: &Self) {
+        let nothing = Ranges::default();
+        for (key, (seen, again)) in (0..).zip(self.keys.iter().zip(&later.keys)) {
+            let mut gone = Ranges::default();
+            gone.insert(1, seen.next.saturating_sub(1));
+            let mut there = Ranges::default();
+            there.insert(1, again.next.saturating_sub(1));
+            let there = there.minus(later.missing.get(&key).unwrap_or(&nothing));
+            let gone = gone.minus(self.missing.get(&key).unwrap_or(&nothing)).minus(&there);
+            if let Some((from, to)) = gone.iter().next() {
+                let example =
+                    format_args!("key {key}: sequences {from} to {to} were read, and later they were gone");
+                let evidence =
+                    Evidence { partition: Some(seen.partition), ..Evidence::of_key(key).record(key, from) };
+                self.faults.add(
+                    FaultKind::ReadNotDurable,
+                    gone.len(),
+                    evidence.expected("still there"),
+                    example,
+                );
+            }
+        }
+        self.compare_values(later);
+    }
+
+    /// Where this reader and another saw different records at one offset.
+    pub fn compare_values(&mut self, other: &Self) {
+        let (Some(ours), Some(theirs)) = (&self.prints, &other.prints) else { return };
+        for difference in ours.differences(theirs) {
+            let crate::prints::Difference { partition, from, to } = difference;
+            let example =
+                format_args!("partition {partition}, offsets {from} to {to}: readers saw different records");
+            let evidence = Evidence::at(partition, from).expected("the same for every reader");
+            self.faults.add(FaultKind::TwoValues, 1, evidence, example);
+        }
+    }
+
     /// Compares with what was sent and acked. `complete`: reading reached the end of every partition;
     /// if not, missing records are no fault.
     pub fn finish(mut self, ledger: &Ledger, names: &KeyNames, complete: bool) -> Checked {
@@ -255,7 +371,9 @@ impl Checker {
             if seen.partition >= 0 && seen.partition != home {
                 let partition = seen.partition;
                 let example = format_args!("key {key} is in partition {partition}, not in {home}");
-                self.faults.add(FaultKind::MovedPartition, 1, example);
+                let evidence = Evidence { partition: Some(partition), ..Evidence::of_key(key) };
+                let evidence = evidence.expected(format_args!("partition {home}"));
+                self.faults.add(FaultKind::MovedPartition, 1, evidence, example);
             }
             let mut seen_beyond = Ranges::default();
             seen_beyond.insert(sent + 1, seen.next - 1);
@@ -263,10 +381,12 @@ impl Checker {
             if stray > 0 {
                 let last = seen.next - 1;
                 let example = format_args!("key {key}: sequence {last} was read, {sent} was the last sent");
-                self.faults.add(FaultKind::NeverSent, stray, example);
+                let evidence =
+                    Evidence::of_key(key).record(key, last).expected(format_args!("at most sequence {sent}"));
+                self.faults.add(FaultKind::NeverSent, stray, evidence, example);
             }
             if complete {
-                self.find_lost(key, sent, seen, missing, maybe);
+                self.find_lost(key, home, sent, seen, missing, maybe);
             }
         }
         let dense = self.partitions.iter().filter(|seen| seen.next >= 0).count();
@@ -281,14 +401,23 @@ impl Checker {
         }
     }
 
-    fn find_lost(&mut self, key: u32, sent: u64, seen: KeySeen, mut missing: Ranges, maybe: &Ranges) {
+    fn find_lost(
+        &mut self,
+        key: u32,
+        home: i32,
+        sent: u64,
+        seen: KeySeen,
+        mut missing: Ranges,
+        maybe: &Ranges,
+    ) {
         missing.insert(seen.next, sent);
         let mut was_sent = Ranges::default();
         was_sent.insert(1, sent);
         let lost = missing.intersect(&was_sent).minus(maybe);
         if let Some((from, to)) = lost.iter().next() {
             let example = format_args!("key {key}: sequences {from} to {to} were acked and not read");
-            self.faults.add(FaultKind::Lost, lost.len(), example);
+            let evidence = |seq| Evidence { partition: Some(home), ..Evidence::of_key(key).record(key, seq) };
+            self.faults.add(FaultKind::Lost, lost.len(), evidence(from).expected("acked"), example);
         }
     }
 }

@@ -11,11 +11,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::protocol::{self, TopicMetadata, Versions};
+use crate::topic_admin::PARTITIONS_AT_ONCE;
 use crate::wire::Reader;
 
 /// The longest answer that is read.
 pub const FRAME_BYTES_MAX: usize = 128 << 20;
-const ADMIN_TIMEOUT: Duration = Duration::from_secs(30);
+const ADMIN_TIMEOUT: Duration = Duration::from_secs(60);
+/// What Kafka answers to a creation that is too large.
+const POLICY_VIOLATION: i16 = 44;
 
 pub fn resolve(address: &str) -> Result<SocketAddr> {
     let mut found = address.to_socket_addrs().with_context(|| format!("broker address {address}"))?;
@@ -49,7 +52,12 @@ impl Admin {
     }
 
     /// Sends a request and returns the answer after its correlation id.
-    fn ask(&mut self, api: i16, version: i16, encode: impl FnOnce(&mut Vec<u8>)) -> Result<Vec<u8>> {
+    pub(crate) fn ask(
+        &mut self,
+        api: i16,
+        version: i16,
+        encode: impl FnOnce(&mut Vec<u8>),
+    ) -> Result<Vec<u8>> {
         self.correlation += 1;
         let mut frame = Vec::new();
         let start = protocol::begin_frame(&mut frame, api, version, self.correlation);
@@ -75,17 +83,32 @@ impl Admin {
         Ok(protocol::decode_metadata(&body, version)?)
     }
 
-    /// Creates the topic; false if it was there.
+    /// Creates the topic; false if it was there. Where a broker refuses so many partitions at once, in steps.
     pub fn create_topic(&mut self, topic: &str, partitions: i32, configs: &[(&str, String)]) -> Result<bool> {
+        match self.try_create_topic(topic, partitions, configs)? {
+            (0, _) => Ok(true),
+            (36, _) => Ok(false),
+            (POLICY_VIOLATION, why) if partitions > PARTITIONS_AT_ONCE => {
+                let (code, _) = self.try_create_topic(topic, PARTITIONS_AT_ONCE, configs)?;
+                ensure!(code == 0, "creating topic {topic}: {why}");
+                self.raise_partitions(topic, PARTITIONS_AT_ONCE, partitions)?;
+                Ok(true)
+            }
+            (code, why) => bail!("creating topic {topic}: {} {why}", protocol::error_name(code)),
+        }
+    }
+
+    fn try_create_topic(
+        &mut self,
+        topic: &str,
+        partitions: i32,
+        configs: &[(&str, String)],
+    ) -> Result<(i16, String)> {
         let version = self.versions.create_topics;
         let body = self.ask(protocol::CREATE_TOPICS, version, |out| {
             protocol::encode_create_topic(out, topic, partitions, configs);
         })?;
-        match protocol::decode_create_topic(&body)? {
-            (0, _) => Ok(true),
-            (36, _) => Ok(false),
-            (code, why) => bail!("creating topic {topic}: {} {why}", protocol::error_name(code)),
-        }
+        Ok(protocol::decode_create_topic(&body)?)
     }
 
     /// Waits until every partition of the topic has a leader, and returns how many there are.

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::io::{ErrorKind, Write};
 use std::net::TcpStream;
 
-use crate::batch::{BatchError, BatchView, Stamp};
+use crate::batch::{BatchView, Stamp};
 use crate::checker::Checker;
 use crate::client::{Flow, Inbox};
 use crate::histogram::Latencies;
@@ -25,6 +25,8 @@ pub struct ConsumerBooks<'a> {
     pub clock: Clock,
     pub names: &'a KeyNames,
     pub checker: Checker,
+    /// Nothing is read before, unless the load is over.
+    pub begin_ns: u64,
     pub verify_crc: bool,
     /// End-to-end latencies count for records sent between these times; `None`: none do.
     pub measure_ns: Option<(u64, u64)>,
@@ -71,6 +73,8 @@ pub struct Consumer {
     correlation: i32,
     not_before_ns: u64,
     alive: bool,
+    /// Which of the thread's books are its own.
+    pub group: usize,
 }
 
 impl Consumer {
@@ -102,6 +106,7 @@ impl Consumer {
             correlation: 0,
             not_before_ns: 0,
             alive: true,
+            group: 0,
         }
     }
 
@@ -209,6 +214,16 @@ impl Consumer {
         }
     }
 
+    /// Goes on where it was, over a new connection.
+    pub fn resume(&mut self, stream: TcpStream) {
+        self.stream = stream;
+        self.inbox = Inbox::new(1 << 20);
+        self.request.clear();
+        self.request_sent = 0;
+        self.waiting = false;
+        self.alive = true;
+    }
+
     /// Tells whether it ended before all was read.
     pub fn close(&mut self, books: &mut ConsumerBooks<'_>) {
         if self.alive && !self.is_done() {
@@ -228,6 +243,7 @@ fn take_partition(
 ) {
     let partition = position.partition;
     let mut rest = fetched.records;
+    let mut first = true;
     while let Some(batch) = BatchView::split_first(&mut rest) {
         let batch = match batch {
             Ok(batch) => batch,
@@ -236,9 +252,14 @@ fn take_partition(
         if fetched.high_watermark < batch.next_offset() {
             books.batches_above_watermark += 1;
         }
-        position.next = batch.next_offset();
+        let (base, end, count) = (batch.base_offset, batch.next_offset(), batch.records_count);
+        if std::mem::take(&mut first) {
+            books.checker.poll(partition, position.next, base, end, count);
+        } else {
+            books.checker.batch(partition, base, end, count);
+        }
+        position.next = end;
         books.progress_ns = now_ns;
-        books.checker.batch(partition, batch.base_offset, batch.next_offset(), batch.records_count);
         if books.verify_crc && !batch.crc_matches() {
             books.checker.corrupt(partition, batch.base_offset, "the batch's CRC-32C does not match");
         }
@@ -283,7 +304,6 @@ fn take_records(partition: i32, batch: &BatchView<'_>, books: &mut ConsumerBooks
     count(together);
     match read {
         Ok(()) => {}
-        Err(BatchError::Compressed) => books.checker.corrupt(partition, next, "a compressed batch"),
         Err(_) => books.checker.corrupt(partition, next, "records that cannot be read"),
     }
 }

@@ -93,6 +93,10 @@ pub struct ProcessUse {
     pub cpu_s: f64,
     pub rss_bytes: u64,
     pub rss_bytes_max: u64,
+    /// Bytes that the process caused to be written to disks; `None` if it is not ours to know.
+    pub write_bytes: Option<u64>,
+    /// Cores that it may use.
+    pub cores: usize,
 }
 
 pub fn process_use(pid: u32) -> Result<ProcessUse> {
@@ -106,7 +110,19 @@ pub fn process_use(pid: u32) -> Result<ProcessUse> {
         let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap_or_default();
         line.split_ascii_whitespace().next().and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0) * 1024
     };
-    Ok(ProcessUse { cpu_s: cpu.as_secs_f64(), rss_bytes: bytes("VmRSS:"), rss_bytes_max: bytes("VmHWM:") })
+    let allowed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap_or_default();
+    Ok(ProcessUse {
+        cpu_s: cpu.as_secs_f64(),
+        rss_bytes: bytes("VmRSS:"),
+        rss_bytes_max: bytes("VmHWM:"),
+        write_bytes: read("io").ok().and_then(|io| write_bytes(&io)),
+        cores: parse_cores(allowed.trim()).map_or(0, |cores| cores.len()),
+    })
+}
+
+/// From `/proc/PID/io`.
+fn write_bytes(io: &str) -> Option<u64> {
+    io.lines().find_map(|line| line.strip_prefix("write_bytes:"))?.trim().parse().ok()
 }
 
 #[cfg(test)]
@@ -125,6 +141,8 @@ mod tests {
     fn a_stat_line_with_an_odd_name_is_read() {
         let line = "7 (a b) c) S 1 2 3 4 5 6 7 8 9 10 150 50 0 0";
         assert_eq!(stat_cpu(line), Some(Duration::from_secs(2)));
-        assert!(process_use(std::process::id()).unwrap().rss_bytes_max > 0);
+        let own = process_use(std::process::id()).unwrap();
+        assert!(own.rss_bytes_max > 0 && own.cores > 0);
+        assert_eq!(write_bytes("rchar: 7\nwrite_bytes: 4096\ncancelled_write_bytes: 1\n"), Some(4096));
     }
 }

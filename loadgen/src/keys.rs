@@ -101,11 +101,15 @@ pub enum KeyDist {
     Uniform,
     /// Weight of the k-th key is `1 / k^exponent`.
     Zipf(f64),
+    /// The first key has this weight, every other one 1.
+    Hot(f64),
 }
 
 impl KeyDist {
-    fn weight(self, key: u32) -> f64 {
+    pub fn weight(self, key: u32) -> f64 {
         match self {
+            Self::Hot(weight) if key == 0 => weight,
+            Self::Hot(_) => 1.0,
             Self::Uniform => 1.0,
             Self::Zipf(exponent) => 1.0 / f64::from(key + 1).powf(exponent),
         }
@@ -171,6 +175,8 @@ pub struct Group {
     pub partition: i32,
     pub keys: Vec<u32>,
     draw: Alias,
+    /// Its place among the groups.
+    pub index: usize,
 }
 
 impl Group {
@@ -198,9 +204,14 @@ impl KeyPicker {
         for (partition, keys) in by_partition {
             let own: Vec<f64> = keys.iter().map(|&key| dist.weight(key)).collect();
             weights.push(own.iter().sum());
-            groups.push(Group { partition, keys, draw: Alias::new(&own) });
+            groups.push(Group { partition, keys, draw: Alias::new(&own), index: groups.len() });
         }
         Self { groups, draw: Alias::new(&weights) }
+    }
+
+    /// How many partitions the keys are in.
+    pub fn groups(&self) -> usize {
+        self.groups.len()
     }
 
     /// The partition, with its keys, of the next batch.

@@ -7,12 +7,16 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use keylane_loadgen::args::{Cli, Command, SinkArgs};
 use keylane_loadgen::sink::Keep;
-use keylane_loadgen::{cpu, run, sink, verify};
+use keylane_loadgen::sweep::{self, compare};
+use keylane_loadgen::{cpu, find_max, run, sink, verify};
 
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Run(args) => run::run_and_print(&args),
         Command::Verify(args) => verify::verify_and_print(&args),
+        Command::Sweep(args) => sweep::sweep_and_print(&args),
+        Command::Compare(args) => compare::compare_and_print(&args),
+        Command::FindMax(args) => find_max::find_max_and_print(&args),
         Command::Sink(args) => serve_sink(&args),
         Command::Lab(args) => keylane_loadgen::lab::run_and_print(&args),
     };
@@ -32,6 +36,6 @@ fn serve_sink(args: &SinkArgs) -> Result<u8> {
     let listener =
         TcpListener::bind(&args.listen).with_context(|| format!("listening on {}", args.listen))?;
     println!("{}", listener.local_addr()?);
-    sink::serve(&listener, args.partitions, Keep::Nothing, args.duration)?;
+    sink::serve_stalling(&listener, args.partitions, Keep::Nothing, args.duration, args.stall)?;
     Ok(0)
 }

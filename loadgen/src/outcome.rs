@@ -2,167 +2,275 @@
 
 use std::collections::BTreeMap;
 
+use anyhow::Result;
+
 use crate::args::{Acks, Consume, RunArgs};
-use crate::checker::{Checked, Checker};
+use crate::checker::{Checked, Checker, Faults};
 use crate::cpu::ProcessUse;
+use crate::evidence;
 use crate::histogram::Latencies;
 use crate::ledger::Ledger;
+use crate::load_args::{Codec, Dist};
+use crate::pacing::Rate;
 use crate::producer::ProduceCounts;
 use crate::protocol;
-use crate::report::{Consumed, CpuUse, Produced, Report, Settings};
+use crate::readers::{self, Kind, Reader};
+use crate::report::{Consumed, Cost, CpuUse, Produced, ReaderReport, Report, Settings};
 use crate::setup::{BatchShape, CorePlan, Target};
-use crate::verdict::{Circumstances, Verdict};
+use crate::verdict::{Circumstances, Status, Verdict};
 use crate::watch::Watch;
 use crate::worker::{ThreadUse, Worker};
+
+/// What one group of consumers found.
+struct Reading {
+    checker: Checker,
+    end_to_end: Latencies,
+    records_measured: u64,
+    batch_bytes: u64,
+    batches_above_watermark: u64,
+    complete: bool,
+}
 
 /// What is known after all threads have ended.
 pub struct Outcome {
     measured: ProduceCounts,
     total: ProduceCounts,
     produce_latencies: Latencies,
-    end_to_end: Latencies,
     errors: BTreeMap<i16, u64>,
     disconnects: u64,
     consumer_disconnects: u64,
+    reconnects: u64,
     out_of_order: u64,
     writes: u64,
     backlog: u64,
     in_flight_share: (f64, u64),
-    records_measured: u64,
-    batch_bytes_read: u64,
-    batches_above_watermark: u64,
     read_until_ns: u64,
     read_during_load: u64,
     stalled: bool,
-    complete: bool,
     used: Vec<ThreadUse>,
-    checker: Checker,
+    readings: Vec<Reading>,
     /// What was sent and acked, this run included.
     pub ledger: Ledger,
 }
 
 impl Outcome {
     /// Adds up what the threads found.
-    pub fn gather(args: &RunArgs, target: &Target, workers: Vec<Worker<'_>>) -> Self {
+    pub fn gather(args: &RunArgs, target: &Target, readers: &[Reader], workers: Vec<Worker<'_>>) -> Self {
         let ledger = &target.ledger;
+        let reading = |reader: &Reader| {
+            let checker = Checker::new(ledger.run, ledger.keys(), target.partitions);
+            Reading {
+                checker: if reader.compared { checker.with_prints() } else { checker },
+                end_to_end: Latencies::new(),
+                records_measured: 0,
+                batch_bytes: 0,
+                batches_above_watermark: 0,
+                complete: true,
+            }
+        };
         let mut all = Self {
             measured: ProduceCounts::default(),
             total: ProduceCounts::default(),
             produce_latencies: Latencies::new(),
-            end_to_end: Latencies::new(),
             errors: BTreeMap::new(),
             disconnects: 0,
             consumer_disconnects: 0,
+            reconnects: 0,
             out_of_order: 0,
             writes: 0,
             backlog: 0,
             in_flight_share: (0.0, 0),
-            records_measured: 0,
-            batch_bytes_read: 0,
-            batches_above_watermark: 0,
             read_until_ns: 0,
             read_during_load: 0,
             stalled: false,
-            complete: args.consumers > 0,
             used: Vec::new(),
-            checker: Checker::new(ledger.run, ledger.keys(), target.partitions),
+            readings: readers.iter().map(reading).collect(),
             ledger: ledger.clone(),
         };
-        for worker in workers {
-            all.complete &= worker.consumers.iter().all(|consumer| consumer.is_done());
-            all.stalled |= worker.stalled;
-            all.backlog += worker.backlog;
-            all.read_during_load += worker.read_during_load;
-            all.used.push(worker.used);
-            let books = worker.producer_books;
-            all.measured.add(&books.measured);
-            all.total.add(&books.total);
-            all.produce_latencies.merge(&books.latencies);
-            all.disconnects += books.disconnects;
-            all.out_of_order += books.out_of_order;
-            all.writes += books.writes;
-            all.in_flight_share.0 += books.in_flight_share.0;
-            all.in_flight_share.1 += books.in_flight_share.1;
-            all.ledger.merge(&books.ledger);
-            let consumed = worker.consumer_books;
-            for (code, count) in books.errors.into_iter().chain(consumed.errors) {
-                *all.errors.entry(code).or_default() += count;
-            }
-            all.end_to_end.merge(&consumed.latencies);
-            all.records_measured += consumed.measured_records;
-            all.batch_bytes_read += consumed.batch_bytes;
-            all.batches_above_watermark += consumed.batches_above_watermark;
-            all.read_until_ns = all.read_until_ns.max(consumed.progress_ns);
-            all.consumer_disconnects += consumed.disconnects;
-            all.checker.merge(consumed.checker);
-        }
+        workers.into_iter().for_each(|worker| all.add(worker));
         if args.acks == Acks::Zero {
             all.ledger.nothing_was_acked_since(ledger);
         }
         all
     }
 
-    /// Figures and verdict.
+    fn add(&mut self, worker: Worker<'_>) {
+        for consumer in &worker.consumers {
+            self.readings[consumer.group].complete &= consumer.is_done();
+        }
+        self.stalled |= worker.stalled;
+        self.backlog += worker.backlog;
+        self.reconnects += worker.reconnects;
+        self.read_during_load += worker.read_during_load;
+        self.used.push(worker.used);
+        let books = worker.producer_books;
+        self.measured.add(&books.measured);
+        self.total.add(&books.total);
+        self.produce_latencies.merge(&books.latencies);
+        self.disconnects += books.disconnects;
+        self.out_of_order += books.out_of_order;
+        self.writes += books.writes;
+        self.in_flight_share.0 += books.in_flight_share.0;
+        self.in_flight_share.1 += books.in_flight_share.1;
+        self.ledger.merge(&books.ledger);
+        self.count_errors(books.errors);
+        for (reading, consumed) in self.readings.iter_mut().zip(worker.consumer_books) {
+            reading.end_to_end.merge(&consumed.latencies);
+            reading.records_measured += consumed.measured_records;
+            reading.batch_bytes += consumed.batch_bytes;
+            reading.batches_above_watermark += consumed.batches_above_watermark;
+            reading.checker.merge(consumed.checker);
+            self.read_until_ns = self.read_until_ns.max(consumed.progress_ns);
+            self.consumer_disconnects += consumed.disconnects;
+            for (code, count) in consumed.errors {
+                *self.errors.entry(code).or_default() += count;
+            }
+        }
+    }
+
+    fn count_errors(&mut self, errors: BTreeMap<i16, u64>) {
+        for (code, count) in errors {
+            *self.errors.entry(code).or_default() += count;
+        }
+    }
+
+    /// Figures and verdict; the evidence goes to its file. An error: it could not be written.
     pub fn report(
         self,
         args: &RunArgs,
         target: &Target,
+        readers: &[Reader],
         shape: BatchShape,
         cores: &CorePlan,
         watch: &Watch<'_>,
-    ) -> Report {
+    ) -> Result<Report> {
         let seconds = watch.seconds();
         let mut report = Report {
             settings: settings(args, target, shape, cores),
-            produced: produced(args, &self, seconds),
+            produced: produced(args, &self, shape, seconds),
             cpu: cpu_use(watch, &self, seconds),
             errors: self.errors.iter().map(|(&code, &count)| (protocol::error_name(code), count)).collect(),
             disconnects: self.disconnects + self.consumer_disconnects,
+            reconnects: self.reconnects,
+            timeline: watch.timeline.clone(),
             ..Report::default()
         };
+        report.cost = cost(watch, &self, &report, cores);
         warn(args, &self, &mut report);
         report.incomplete = incomplete(args, &self);
-        if args.consumers > 0 {
-            let after = args.consume == Consume::After;
-            let read_ns = self.read_until_ns.saturating_sub(watch.ends_known_at_ns);
-            let after_seconds = after.then_some(read_ns as f64 / 1e9);
-            report.consumed = Some(Consumed {
-                after_seconds,
-                records_during_load: self.read_during_load,
-                after_batch_bytes_per_s: after_seconds.map(|s| per(self.batch_bytes_read as f64, s)),
-                records_total: self.checker.records(),
-                batch_bytes_total: self.batch_bytes_read,
-                records_measured: self.records_measured,
-                batches_above_watermark: self.batches_above_watermark,
-                end_to_end: self.end_to_end.summary(),
-            });
+        report.consumed = self.consumed(args, readers, watch);
+        report.histograms.ack = self.produce_latencies.clone();
+        self.readings.iter().for_each(|reading| report.histograms.end_to_end.merge(&reading.end_to_end));
+        let (verdict, faults) = verdict(args, target, readers, self);
+        report.verdict = verdict;
+        if let Some(path) = &args.check.evidence {
+            evidence::write(path, &faults.found, &target.names)?;
         }
-        report.verdict = verdict(args, target, self);
+        if let Some(sabotage) = args.check.sabotage {
+            let found = sabotage.found_as();
+            let failed = report.verdict.lines.iter().any(|l| l.name == found && l.status == Status::Failed);
+            if failed {
+                report.warnings.push(format!("--sabotage {} was found as: {found}", sabotage.name()));
+            } else {
+                report.incomplete = Some(format!("--sabotage {} was not found as: {found}", sabotage.name()));
+            }
+        }
         report.decide();
-        report
+        Ok(report)
+    }
+
+    fn consumed(&self, args: &RunArgs, readers: &[Reader], watch: &Watch<'_>) -> Option<Consumed> {
+        let judge = self.readings.get(readers::judge(readers))?;
+        let after = args.consume == Consume::After;
+        let read_ns = self.read_until_ns.saturating_sub(watch.ends_known_at_ns);
+        let after_seconds = after.then_some(read_ns as f64 / 1e9);
+        let mut end_to_end = Latencies::new();
+        self.readings.iter().for_each(|reading| end_to_end.merge(&reading.end_to_end));
+        let each = readers.iter().zip(&self.readings).map(|(reader, reading)| ReaderReport {
+            name: reader.name.clone(),
+            records: reading.checker.records(),
+            batch_bytes: reading.batch_bytes,
+            complete: reading.complete,
+            end_to_end: reading.end_to_end.summary(),
+        });
+        Some(Consumed {
+            after_seconds,
+            records_during_load: self.read_during_load,
+            after_batch_bytes_per_s: after_seconds
+                .map(|s| per(self.readings.iter().map(|reading| reading.batch_bytes).sum::<u64>() as f64, s)),
+            records_total: judge.checker.records(),
+            batch_bytes_total: judge.batch_bytes,
+            records_measured: self.readings.iter().map(|reading| reading.records_measured).sum(),
+            batches_above_watermark: self.readings.iter().map(|r| r.batches_above_watermark).sum(),
+            end_to_end: end_to_end.summary(),
+            readers: each.collect(),
+        })
     }
 }
 
-fn verdict(args: &RunArgs, target: &Target, outcome: Outcome) -> Verdict {
+fn verdict(args: &RunArgs, target: &Target, readers: &[Reader], outcome: Outcome) -> (Verdict, Faults) {
+    let again = readers.iter().rposition(|reader| reader.kind == Kind::Again);
     let circumstances = Circumstances {
         acks_promise: args.acks != Acks::Zero,
         crc_verified: !args.no_verify_payload,
         refused: outcome.errors.values().sum(),
-        refused_is_fine: args.allow_errors,
+        // A broker that comes back says for a while that it is not ready.
+        refused_is_fine: args.allow_errors || args.check.expect_restart,
         answers_out_of_order: outcome.out_of_order,
+        read_again: again.is_some_and(|again| outcome.readings[again].complete),
     };
-    if args.consumers == 0 {
+    if outcome.readings.is_empty() {
         let why =
             if args.static_payload { "the same bytes again and again" } else { "nothing was read back" };
-        return Verdict::nothing_read(why, circumstances);
+        return (Verdict::nothing_read(why, circumstances), Faults::default());
     }
-    // Consumers that stand still below the end have lost something; a broker that is gone has not.
-    let complete = outcome.complete || outcome.stalled;
-    let checked: Checked = outcome.checker.finish(&outcome.ledger, &target.names, complete);
-    Verdict::of(&checked, circumstances)
+    let judge = readers::judge(readers);
+    let mut readings = outcome.readings;
+    compare_readers(&mut readings, readers);
+    let mut checked: Option<Checked> = None;
+    let mut faults = Faults::default();
+    for (index, (reading, reader)) in readings.into_iter().zip(readers).enumerate() {
+        // Consumers that stand still below the end have lost something; a broker that is gone has not. Where a
+        // broker went away, only what is there at the end decides.
+        let judges = !args.check.expect_restart || index == judge;
+        let complete = judges && (reading.complete || outcome.stalled);
+        let mut found = reading.checker.finish(&outcome.ledger, &target.names, complete);
+        if readers.len() > 1 {
+            found.faults.of_reader(&reader.name);
+        }
+        faults.merge(std::mem::take(&mut found.faults));
+        if index == judge {
+            checked = Some(found);
+        }
+    }
+    let Some(mut checked) = checked else { return (Verdict::default(), faults) };
+    checked.faults = faults.clone();
+    (Verdict::of(&checked, circumstances), faults)
+}
+
+/// What each reader saw against the one that read last.
+fn compare_readers(readings: &mut [Reading], readers: &[Reader]) {
+    let Some((last, others)) = readings.split_last_mut() else { return };
+    let again = readers.last().is_some_and(|reader| reader.kind == Kind::Again) && last.complete;
+    for other in others {
+        if again {
+            other.checker.compare_with_later(&last.checker);
+        } else {
+            other.checker.compare_values(&last.checker);
+        }
+    }
 }
 
 fn incomplete(args: &RunArgs, outcome: &Outcome) -> Option<String> {
+    if args.check.expect_restart {
+        let away = outcome.disconnects > 0 && outcome.reconnects > 0;
+        let complete = outcome.readings.iter().all(|reading| reading.complete);
+        return match (away, complete) {
+            (false, _) => Some("the broker never went away and came back: nothing is shown".to_owned()),
+            (true, false) => Some("not everything could be read again".to_owned()),
+            (true, true) => None,
+        };
+    }
     if outcome.disconnects + outcome.consumer_disconnects > 0 && !args.allow_disconnect {
         return Some("the broker closed connections or did not answer".to_owned());
     }
@@ -181,6 +289,15 @@ fn warn(args: &RunArgs, outcome: &Outcome, report: &mut Report) {
              of the window in flight; give it more cores (--cores, --threads)",
             cpu.load_awake_share * 100.0,
             window * 100.0
+        ));
+    }
+    let idle = report.cost.server_busy_share.is_some_and(|busy| busy < 0.9);
+    if report.warnings.is_empty() && cpu.load_busy_share > 0.9 && idle {
+        report.warnings.push(format!(
+            "the load generator was the bottleneck: its threads were {:.0} % busy and the server {:.0} %; give it \
+             more cores (--cores, --threads)",
+            cpu.load_busy_share * 100.0,
+            report.cost.server_busy_share.unwrap_or(0.0) * 100.0
         ));
     }
     if outcome.backlog > 0 {
@@ -210,6 +327,11 @@ fn settings(args: &RunArgs, target: &Target, shape: BatchShape, cores: &CorePlan
         window: args.window,
         acks: args.acks.code(),
         rate: args.rate,
+        pace: match args.pace() {
+            Rate::Bursts { .. } => "in bursts",
+            Rate::Ramp { .. } => "a changing rate",
+            Rate::Unlimited | Rate::Fixed(_) => "as fast as it takes them",
+        },
         keys: target.ledger.keys(),
         consumers: args.consumers,
         threads: cores.threads,
@@ -219,14 +341,44 @@ fn settings(args: &RunArgs, target: &Target, shape: BatchShape, cores: &CorePlan
         fetch_version: target.versions.fetch,
         static_payload: args.static_payload,
         seed: args.seed,
+        shape: shape_in_words(args),
     }
+}
+
+fn shape_in_words(args: &RunArgs) -> Vec<String> {
+    let mut words = Vec::new();
+    if let Some(burst) = args.shape.burst {
+        words.push(format!("{} records at once every {:?}", burst.records, burst.every));
+    }
+    if let Some(ramp) = args.shape.ramp {
+        words.push(format!("from {} to {} records/s", ramp.from, ramp.to));
+    }
+    match args.key_dist {
+        Dist::Uniform => {}
+        Dist::Zipf => words.push(format!("keys zipf, exponent {}", args.zipf_exponent)),
+        Dist::Hot(share) => words.push(format!("one key has {:.0} % of the records", share * 100.0)),
+        Dist::One => words.push("one key, so one connection".to_owned()),
+    }
+    if args.codec != Codec::None {
+        words.push(
+            format!("{:?}, compressed as it is sent (in the load's processor time)", args.codec)
+                .to_lowercase(),
+        );
+    }
+    if args.shape.compressibility > 0.0 {
+        words.push(format!("{:.0} % of each value compressible", args.shape.compressibility * 100.0));
+    }
+    if args.shape.fanout > 1 || args.shape.catch_up > 0 {
+        words.push(format!("{} groups of readers, {} that catch up", args.shape.fanout, args.shape.catch_up));
+    }
+    words
 }
 
 fn per(total: f64, count: f64) -> f64 {
     if count > 0.0 { total / count } else { 0.0 }
 }
 
-fn produced(args: &RunArgs, outcome: &Outcome, seconds: f64) -> Produced {
+fn produced(args: &RunArgs, outcome: &Outcome, shape: BatchShape, seconds: f64) -> Produced {
     let measured = &outcome.measured;
     let records_per_s = per(measured.records as f64, seconds);
     Produced {
@@ -235,16 +387,17 @@ fn produced(args: &RunArgs, outcome: &Outcome, seconds: f64) -> Produced {
         records: measured.records,
         requests_per_s: per(measured.requests as f64, seconds),
         records_per_s,
-        payload_bytes_per_s: records_per_s * args.record_bytes as f64,
+        payload_bytes_per_s: records_per_s * (shape.key_bytes + shape.value_bytes) as f64,
         batch_bytes_per_s: per(measured.batch_bytes as f64, seconds),
         records_acked_total: outcome.total.records,
         requests_per_write: per(outcome.total.requests as f64, outcome.writes as f64),
-        latency_kind: match (args.rate, args.acks) {
+        latency_kind: match (args.pace(), args.acks) {
             (_, Acks::Zero) => "until written",
-            (Some(_), _) => "open loop",
-            (None, _) => "closed loop",
+            (Rate::Unlimited, _) => "closed loop",
+            _ => "open loop",
         },
         latency: outcome.produce_latencies.summary(),
+        latency_curve: outcome.produce_latencies.curve(),
         backlog_requests: outcome.backlog,
     }
 }
@@ -268,13 +421,43 @@ fn cpu_use(watch: &Watch<'_>, outcome: &Outcome, seconds: f64) -> CpuUse {
     if let (Some(from), Some(to)) = (from.server, to.server) {
         cpu.server_cpu_s = Some(to.cpu_s - from.cpu_s);
         cpu.server_process = Some(ProcessUse { cpu_s: to.cpu_s - from.cpu_s, ..to });
-    } else if to.server_threads.1 > 0 {
-        let used = to.server_threads.0.saturating_sub(from.server_threads.0);
-        cpu.server_cpu_s = Some(used.as_secs_f64());
+    } else if watch.is_embedded() {
+        // All of this process but the load: the server's flushes run on threads of the kernel's own naming.
+        let main = to.main_thread.saturating_sub(from.main_thread).as_secs_f64();
+        cpu.server_cpu_s = Some((cpu.process_cpu_s - load_cpu_s - main).max(0.0));
     }
     // The samples are taken a moment late: figures per request are for equal times.
     let sampled_s = (to.at_ns - from.at_ns) as f64 / 1e9;
     let scale = per(seconds, sampled_s);
     cpu.server_cpu_us_per_request = cpu.server_cpu_s.map(|used| per(used * 1e6 * scale, requests));
     cpu
+}
+
+/// What a record cost the server.
+fn cost(watch: &Watch<'_>, outcome: &Outcome, report: &Report, cores: &CorePlan) -> Cost {
+    let [Some(from), Some(to)] = watch.samples else { return Cost::default() };
+    let seconds = report.produced.seconds;
+    let sampled_s = (to.at_ns - from.at_ns) as f64 / 1e9;
+    let (records, bytes) = (outcome.measured.records as f64, outcome.measured.batch_bytes as f64);
+    // As if sampled for exactly the time of the measurement.
+    let scaled = |total: f64| total * per(seconds, sampled_s);
+    let some = |total: f64, count: f64| (count > 0.0).then(|| scaled(total) / count);
+    let (before, after) = if watch.is_embedded() { (from.own, to.own) } else { (from.server, to.server) };
+    let may_use = match (watch.is_embedded(), after) {
+        (true, _) => cores.server.len(),
+        (false, Some(after)) => after.cores,
+        (false, None) => 0,
+    };
+    let written = before.zip(after).and_then(|(a, b)| Some(b.write_bytes?.saturating_sub(a.write_bytes?)));
+    let flushes = from.flushes.zip(to.flushes).map(|(a, b)| b.saturating_sub(a) as f64);
+    let cpu = report.cpu.server_cpu_s;
+    Cost {
+        server_cpu_s_per_million_records: cpu.and_then(|cpu| some(cpu, records / 1e6)),
+        server_cpu_s_per_gb: cpu.and_then(|cpu| some(cpu, bytes / 1e9)),
+        server_busy_share: cpu.filter(|_| may_use > 0).map(|cpu| per(cpu, sampled_s * may_use as f64)),
+        rss_bytes: after.map(|after| after.rss_bytes),
+        rss_with_load: watch.is_embedded(),
+        disk_bytes_per_byte: written.and_then(|written| some(written as f64, bytes)),
+        flushes_per_s: flushes.map(|flushes| per(flushes, sampled_s)),
+    }
 }

@@ -14,7 +14,15 @@ use crate::histogram::Latencies;
 use crate::keys::{KeyNames, KeyPicker, Rng};
 use crate::ledger::Ledger;
 use crate::pacing::{Clock, Pace};
+use crate::packed::Packed;
 use crate::protocol;
+use crate::sabotage::{Sabotage, Saboteur};
+
+/// A request that has been due for less when the load ends does not count as unsent.
+const LATE_NS: u64 = 1_000_000;
+
+/// At first; more when answers need it.
+const INBOX_BYTES: usize = 16 << 10;
 
 /// Counts of one thread's producers.
 #[derive(Debug, Clone, Copy, Default)]
@@ -76,6 +84,10 @@ impl<'a> ProducerBooks<'a> {
 struct Slot {
     due_ns: u64,
     partition: i32,
+    /// Which of the picker's groups; `None`: sent astray on purpose.
+    group: Option<u32>,
+    /// Of the batch, as it is sent.
+    batch_bytes: u64,
 }
 
 /// How a connection is to send.
@@ -88,6 +100,11 @@ pub struct ProducerSpec {
     pub flexible: bool,
     pub acks: i16,
     pub static_payload: bool,
+    /// 0: none.
+    pub codec: i16,
+    pub sabotage: Option<Sabotage>,
+    /// The broker may go away and come back.
+    pub comes_back: bool,
 }
 
 pub struct Producer {
@@ -107,6 +124,11 @@ pub struct Producer {
     answered: u64,
     written_bytes: u64,
     alive: bool,
+    /// Without a connection, for a while.
+    down: bool,
+    /// Compressed requests, where they are.
+    packed: Option<Packed>,
+    saboteur: Option<Saboteur>,
 }
 
 impl Producer {
@@ -115,21 +137,28 @@ impl Producer {
         let mut ring = spec.template.frame().repeat(spec.window);
         let mut rng = Rng::new(spec.seed);
         let mut slots = vec![Slot::default(); spec.window];
+        let mut packed = (spec.codec != 0).then(|| Packed::new(spec.codec, spec.window));
+        slots.iter_mut().for_each(|slot| slot.batch_bytes = spec.template.batch_bytes() as u64);
         if spec.static_payload {
-            for (frame, slot) in ring.chunks_exact_mut(frame_bytes).zip(&mut slots) {
+            for (at, (frame, slot)) in ring.chunks_exact_mut(frame_bytes).zip(&mut slots).enumerate() {
                 let group = spec.picker.next_group(&mut rng);
                 slot.partition = group.partition;
+                slot.group = u32::try_from(group.index).ok();
                 spec.template.fill(frame, group.partition, 0, 0, names, || (group.draw(&mut rng), 1));
+                if let Some(packed) = &mut packed {
+                    slot.batch_bytes = packed.pack(at, &spec.template, frame) as u64;
+                }
             }
         }
-        let inbox = Inbox::new(64 << 10);
-        let last_offsets = vec![-1; spec.partitions.max(0) as usize];
+        let inbox = Inbox::new(INBOX_BYTES);
+        let last_offsets = vec![-1; spec.picker.groups()];
+        let saboteur = spec.sabotage.map(|kind| Saboteur::new(kind, spec.seed));
         Self {
             spec,
             stream,
             inbox,
             rng,
-            pace: Pace::Unlimited,
+            pace: Pace::default(),
             ring,
             frame_bytes,
             slots,
@@ -138,6 +167,9 @@ impl Producer {
             answered: 0,
             written_bytes: 0,
             alive: true,
+            down: false,
+            packed,
+            saboteur,
         }
     }
 
@@ -147,6 +179,22 @@ impl Producer {
 
     pub fn is_alive(&self) -> bool {
         self.alive
+    }
+
+    /// Whether a new connection is to be tried.
+    pub fn is_down(&self) -> bool {
+        self.down
+    }
+
+    /// Goes on over a new connection; what had been in flight is unknown already.
+    pub fn resume(&mut self, stream: TcpStream) {
+        self.stream = stream;
+        self.inbox = Inbox::new(INBOX_BYTES);
+        self.written_bytes = self.filled * self.frame_bytes as u64;
+        if let Some(packed) = &mut self.packed {
+            packed.begin_at(self.filled);
+        }
+        (self.alive, self.down) = (true, false);
     }
 
     pub fn in_flight(&self) -> usize {
@@ -181,9 +229,12 @@ impl Producer {
                     match read_answer(frame, self.answered as i32, slot.partition, self.spec.flexible) {
                         Answer::Acked(offset) => {
                             // -1: the broker does not say.
-                            let last = &mut self.last_offsets[slot.partition as usize];
-                            books.out_of_order += u64::from(offset >= 0 && offset <= *last);
-                            *last = offset.max(*last);
+                            let group =
+                                slot.group.and_then(|group| self.last_offsets.get_mut(group as usize));
+                            if let Some(last) = group {
+                                books.out_of_order += u64::from(offset >= 0 && offset <= *last);
+                                *last = offset.max(*last);
+                            }
                             self.acked(books, slot, now_ns);
                         }
                         Answer::Refused(code) => {
@@ -212,7 +263,7 @@ impl Producer {
         let counts = ProduceCounts {
             requests: 1,
             records: self.spec.template.records() as u64,
-            batch_bytes: self.spec.template.batch_bytes() as u64,
+            batch_bytes: slot.batch_bytes,
         };
         let (from_ns, to_ns) = books.measure_ns;
         books.total.add(&counts);
@@ -248,23 +299,52 @@ impl Producer {
         let frame = &mut self.ring[at * self.frame_bytes..(at + 1) * self.frame_bytes];
         let template = &self.spec.template;
         template.set_correlation(frame, self.filled as i32);
+        let slot = &mut self.slots[at];
         if !self.spec.static_payload {
             let group = self.spec.picker.next_group(&mut self.rng);
             let (rng, ledger) = (&mut self.rng, &mut books.ledger);
             let wall_ms = books.clock.wall_ms(due_ns);
-            template.fill(frame, group.partition, due_ns, wall_ms, books.names, || {
-                let key = group.draw(rng);
-                (key, ledger.next_seq(key))
-            });
-            self.slots[at].partition = group.partition;
+            slot.partition = group.partition;
+            slot.group = u32::try_from(group.index).ok();
+            match &mut self.saboteur {
+                None => template.fill(frame, group.partition, due_ns, wall_ms, books.names, || {
+                    let key = group.draw(rng);
+                    (key, ledger.next_seq(key))
+                }),
+                Some(saboteur) => {
+                    let records = template.records() as u64;
+                    let to = saboteur.partition(group.partition, self.spec.partitions, records);
+                    if to != group.partition {
+                        (slot.partition, slot.group) = (to, None);
+                    }
+                    template.fill(frame, to, due_ns, wall_ms, books.names, || {
+                        saboteur.next(group.partition, group.draw(rng), ledger)
+                    });
+                }
+            }
+            if let Some(packed) = &mut self.packed {
+                slot.batch_bytes = packed.pack(at, template, frame) as u64;
+            }
         }
-        self.slots[at].due_ns = due_ns;
+        if let Some(packed) = &mut self.packed {
+            template.set_correlation(packed.frame_mut(at), self.filled as i32);
+        }
+        slot.due_ns = due_ns;
         self.filled += 1;
         self.pace.sent_one();
     }
 
     /// Writes the filled part of the ring, at most two pieces, in one system call.
     fn flush(&mut self, books: &mut ProducerBooks<'_>) {
+        if let Some(packed) = &mut self.packed {
+            if !packed.write(&self.stream, self.filled, &mut books.writes) {
+                self.close(books);
+            }
+            if self.spec.acks == 0 {
+                self.count_written(books);
+            }
+            return;
+        }
         let filled_bytes = self.filled * self.frame_bytes as u64;
         while self.alive && self.written_bytes < filled_bytes {
             let ring_bytes = self.ring.len();
@@ -291,7 +371,9 @@ impl Producer {
     /// [`Ledger::nothing_was_acked_since`].
     fn count_written(&mut self, books: &mut ProducerBooks<'_>) {
         let now_ns = books.clock.now_ns();
-        while self.answered < self.written_bytes / self.frame_bytes as u64 {
+        let written = self.written_bytes / self.frame_bytes as u64;
+        let written = self.packed.as_ref().map_or(written, Packed::written);
+        while self.answered < written {
             let slot = self.slots[(self.answered % self.spec.window as u64) as usize];
             self.acked(books, slot, now_ns);
             self.answered += 1;
@@ -314,7 +396,8 @@ impl Producer {
         let (from_ns, to_ns) = books.measure_ns;
         let mut unsent = 0;
         if self.alive {
-            for due_ns in self.pace.unsent_ns(to_ns) {
+            // What was due just now is not late.
+            for due_ns in self.pace.unsent_ns(to_ns.saturating_sub(LATE_NS)) {
                 unsent += 1;
                 if due_ns >= from_ns {
                     books.latencies.record(to_ns - due_ns, 1);
@@ -324,12 +407,21 @@ impl Producer {
         unsent
     }
 
+    /// The load is over: what a saboteur still holds was never sent.
+    pub fn end(&mut self, books: &mut ProducerBooks<'_>) {
+        self.down = false;
+        if let Some(saboteur) = &mut self.saboteur {
+            saboteur.give_up(&mut books.ledger);
+        }
+    }
+
     /// The broker went away, or is not waited for any longer: nobody knows what became of the rest.
     pub fn close(&mut self, books: &mut ProducerBooks<'_>) {
         if !self.alive {
             return;
         }
         self.alive = false;
+        self.down = self.spec.comes_back;
         books.disconnects += 1;
         let now_ns = books.clock.now_ns();
         for request in self.answered..self.filled {

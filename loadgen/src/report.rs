@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::cpu::ProcessUse;
-use crate::histogram::LatencySummary;
+use crate::histogram::{Latencies, LatencySummary};
 use crate::verdict::{Status, Verdict};
 
 #[derive(Debug, Clone, Default, Serialize)]
@@ -21,6 +21,8 @@ pub struct Settings {
     pub window: usize,
     pub acks: i16,
     pub rate: Option<f64>,
+    /// Where there is no rate.
+    pub pace: &'static str,
     pub keys: u32,
     pub consumers: usize,
     pub threads: usize,
@@ -30,6 +32,8 @@ pub struct Settings {
     pub fetch_version: i16,
     pub static_payload: bool,
     pub seed: u64,
+    /// What else was asked of the load, in words.
+    pub shape: Vec<String>,
 }
 
 /// What was acked during the measurement.
@@ -50,6 +54,8 @@ pub struct Produced {
     /// "until written": nothing is acked.
     pub latency_kind: &'static str,
     pub latency: Option<LatencySummary>,
+    /// Percentile and microseconds.
+    pub latency_curve: Vec<(f64, f64)>,
     /// Requests that were due and never left.
     pub backlog_requests: u64,
 }
@@ -68,6 +74,50 @@ pub struct Consumed {
     /// Batches that end above the high watermark told in the same answer.
     pub batches_above_watermark: u64,
     pub end_to_end: Option<LatencySummary>,
+    /// Each group of consumers; the figures above are of the one that judges.
+    pub readers: Vec<ReaderReport>,
+}
+
+/// One group of consumers.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct ReaderReport {
+    pub name: String,
+    pub records: u64,
+    pub batch_bytes: u64,
+    /// Whether it reached the end of every partition.
+    pub complete: bool,
+    pub end_to_end: Option<LatencySummary>,
+}
+
+/// Throughput at a time of the measurement.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct TimePoint {
+    pub at_s: f64,
+    pub records_per_s: f64,
+    /// Record batches, 10^6 bytes.
+    pub mb_per_s: f64,
+}
+
+/// What a record costs the server; absent: not known.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Cost {
+    pub server_cpu_s_per_million_records: Option<f64>,
+    /// For 10^9 bytes of record batches.
+    pub server_cpu_s_per_gb: Option<f64>,
+    /// Of the cores that it may use.
+    pub server_busy_share: Option<f64>,
+    pub rss_bytes: Option<u64>,
+    /// The server is a part of this process, and the memory is that of both.
+    pub rss_with_load: bool,
+    pub disk_bytes_per_byte: Option<f64>,
+    pub flushes_per_s: Option<f64>,
+}
+
+/// All latencies, for those who want more than percentiles.
+#[derive(Debug, Clone, Default)]
+pub struct Histograms {
+    pub ack: Latencies,
+    pub end_to_end: Latencies,
 }
 
 /// Processor time during the measurement.
@@ -94,11 +144,19 @@ pub struct Report {
     pub produced: Produced,
     pub consumed: Option<Consumed>,
     pub cpu: CpuUse,
+    pub cost: Cost,
+    /// What the broker says of its flushes.
+    pub durability: Option<String>,
+    pub timeline: Vec<TimePoint>,
+    #[serde(skip)]
+    pub histograms: Histograms,
     /// Counters of the embedded server.
     pub server_stats: Option<serde_json::Value>,
     /// Refused requests by the protocol's name of the error.
     pub errors: BTreeMap<String, u64>,
     pub disconnects: u64,
+    /// Connections that were made anew.
+    pub reconnects: u64,
     /// Why the run is not what was asked for, if so.
     pub incomplete: Option<String>,
     pub warnings: Vec<String>,
@@ -130,12 +188,12 @@ pub fn thousands(number: u64) -> String {
     out
 }
 
-fn mega(bytes_per_s: f64) -> String {
+pub fn mega(bytes_per_s: f64) -> String {
     format!("{:.1} MB/s", bytes_per_s / 1e6)
 }
 
 /// A time in the unit that fits.
-fn time(us: f64) -> String {
+pub fn time(us: f64) -> String {
     match us {
         us if us < 1e3 => format!("{us:.0} us"),
         us if us < 1e6 => format!("{:.2} ms", us / 1e3),
@@ -173,10 +231,11 @@ impl fmt::Display for Report {
             write_row(f, "error", format_args!("{name}: {} times, not acked, unknown", thousands(*count)))?;
         }
         if self.disconnects > 0 {
-            write_row(f, "disconnects", self.disconnects)?;
+            let again = format_args!("{}, {} made anew", self.disconnects, self.reconnects);
+            write_row(f, "disconnects", again)?;
         }
         for warning in &self.warnings {
-            writeln!(f, "warning: {warning}")?;
+            writeln!(f, "WARNING: {warning}")?;
         }
         write_verdict(f, &self.verdict)?;
         if let Some(why) = &self.incomplete {
@@ -196,8 +255,7 @@ impl Report {
         write_row(f, "records", batches)?;
         let acks = if s.acks < 0 { "all".to_owned() } else { s.acks.to_string() };
         let (connections, window) = (s.connections, s.window);
-        let rate =
-            s.rate.map_or("as fast as it takes them".to_owned(), |rate| format!("{rate:.0} records/s"));
+        let rate = s.rate.map_or(s.pace.to_owned(), |rate| format!("{rate:.0} records/s"));
         let load = format_args!("{connections} connections x {window} in flight, acks={acks}, {rate}");
         write_row(f, "load", load)?;
         let cores = if s.load_cores.is_empty() { "any".to_owned() } else { format!("{:?}", s.load_cores) };
@@ -206,7 +264,14 @@ impl Report {
         } else {
             format!("; server on {:?}", s.server_cores)
         };
-        write_row(f, "cores", format_args!("{} load threads on {cores}{server}", s.threads))
+        write_row(f, "cores", format_args!("{} load threads on {cores}{server}", s.threads))?;
+        if !s.shape.is_empty() {
+            write_row(f, "shape", s.shape.join("; "))?;
+        }
+        if let Some(durability) = &self.durability {
+            write_row(f, "durability", durability)?;
+        }
+        Ok(())
     }
 
     fn write_figures(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -229,6 +294,18 @@ impl Report {
             write_row(f, "read", format_args!("{} records{rate}", thousands(consumed.records_total)))?;
             if consumed.end_to_end.is_some() {
                 write_latency(f, "end to end", &consumed.end_to_end)?;
+            }
+            for reader in consumed.readers.iter().filter(|_| consumed.readers.len() > 1) {
+                let (records, bytes) = (thousands(reader.records), thousands(reader.batch_bytes));
+                let end = if reader.complete { "to the end" } else { "NOT to the end" };
+                write_row(
+                    f,
+                    &format!("  {}", reader.name),
+                    format_args!("{records} records, {bytes} bytes, {end}"),
+                )?;
+                if reader.end_to_end.is_some() && consumed.readers.len() > 1 {
+                    write_latency(f, "", &reader.end_to_end)?;
+                }
             }
         }
         Ok(())
@@ -253,7 +330,32 @@ impl Report {
             let (now, max) = (memory.rss_bytes >> 20, memory.rss_bytes_max >> 20);
             write_row(f, "server memory", format_args!("{now} MiB, at most {max} MiB"))?;
         }
-        Ok(())
+        self.write_cost(f)
+    }
+
+    fn write_cost(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let c = &self.cost;
+        let mut parts = Vec::new();
+        if let (Some(records), Some(gb)) = (c.server_cpu_s_per_million_records, c.server_cpu_s_per_gb) {
+            parts.push(format!("{records:.3} CPU s per million records, {gb:.3} per GB"));
+        }
+        if let Some(busy) = c.server_busy_share {
+            parts.push(format!("{:.0} % of its cores", busy * 100.0));
+        }
+        if let Some(bytes) = c.disk_bytes_per_byte {
+            parts.push(format!("{bytes:.2} bytes to disk per byte"));
+        }
+        if let Some(flushes) = c.flushes_per_s {
+            parts.push(format!("{} flushes/s", thousands(flushes.round() as u64)));
+        }
+        if let Some(rss) = c.rss_bytes {
+            let whose = if c.rss_with_load { " with the load" } else { "" };
+            parts.push(format!("{} MiB{whose}", rss >> 20));
+        }
+        if parts.is_empty() {
+            return Ok(());
+        }
+        write_row(f, "cost (server)", parts.join("; "))
     }
 }
 

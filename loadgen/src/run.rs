@@ -2,9 +2,10 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
+use keylane::ServerHandle;
 
 use crate::args::{Acks, RunArgs};
 use crate::client::{self, Admin};
@@ -12,9 +13,12 @@ use crate::cpu;
 use crate::ledger::State;
 use crate::outcome::Outcome;
 use crate::pacing::Clock;
+use crate::prime;
 use crate::protocol;
+use crate::readers;
 use crate::report::Report;
 use crate::setup::{BatchShape, CorePlan, Embedded, Target, Workers, plan_cores};
+use crate::topic_admin::durability_in_words;
 use crate::watch::Watch;
 use crate::worker::{Shared, Times, Worker};
 
@@ -23,12 +27,13 @@ const START_DELAY: Duration = Duration::from_millis(20);
 
 /// Runs a load and returns its figures. An error: it could not run at all.
 pub fn run(args: &RunArgs) -> Result<Report> {
+    let args = &args.normalised();
     ensure!(args.window >= 1 && args.connections >= 1, "at least one connection and one request in flight");
     ensure!(args.rate.is_none_or(|rate| rate > 0.0), "the rate is a positive number");
     let cores = plan_cores(args);
     let Some(bootstrap) = &args.bootstrap else {
         let embedded = Embedded::start(args, &cores.server)?;
-        let ran = run_on(args, embedded.server.kafka_addr(), &cores);
+        let ran = run_on(args, embedded.server.kafka_addr(), &cores, Some(&embedded.server));
         let stats = serde_json::to_value(embedded.server.stats()).ok();
         // Also after an error the server must not outlive its data.
         let stopped = embedded.stop();
@@ -38,13 +43,21 @@ pub fn run(args: &RunArgs) -> Result<Report> {
         report.server_stats = stats;
         return Ok(report);
     };
-    let mut report = run_on(args, client::resolve(bootstrap)?, &cores)?;
+    let mut report = run_on(args, client::resolve(bootstrap)?, &cores, None)?;
     report.settings.broker.clone_from(bootstrap);
     Ok(report)
 }
 
-fn run_on(args: &RunArgs, address: SocketAddr, cores: &CorePlan) -> Result<Report> {
-    let (target, mut admin) = Target::prepare(args, address)?;
+fn run_on(
+    args: &RunArgs,
+    address: SocketAddr,
+    cores: &CorePlan,
+    embedded: Option<&ServerHandle>,
+) -> Result<Report> {
+    let (mut target, mut admin) = Target::prepare(args, address)?;
+    if args.check.prime {
+        prime::prime(args, &mut target, &mut admin)?;
+    }
     let shape = BatchShape::of(args, target.names.key_bytes())?;
     let clock = Clock::new();
     // Connections and templates take their time; the load begins after them.
@@ -52,9 +65,12 @@ fn run_on(args: &RunArgs, address: SocketAddr, cores: &CorePlan) -> Result<Repor
     let start_ns = clock.now_ns() + setup.as_nanos() as u64;
     let from_ns = start_ns + args.warmup.as_nanos() as u64;
     let times = Times { start_ns, measure_ns: (from_ns, from_ns + args.duration.as_nanos() as u64) };
-    let workers = Workers { args, target: &target, shape, clock, times }.build(cores.threads)?;
+    let durability = durability(address, &target.topic);
+    let readers = readers::plan(args, times);
+    let workers = Workers { args, target: &target, shape, clock, times, readers: &readers };
+    let workers = workers.build(cores.threads)?;
     let shared = Shared::default();
-    let mut watch = Watch::new(args, clock, times);
+    let mut watch = Watch::new(args, clock, times, embedded);
     let workers = std::thread::scope(|scope| {
         let mut threads = Vec::new();
         for (index, worker) in workers.into_iter().enumerate() {
@@ -66,6 +82,9 @@ fn run_on(args: &RunArgs, address: SocketAddr, cores: &CorePlan) -> Result<Repor
         }
         watch.until_produced(&shared, cores.threads);
         let ends = if args.consumers > 0 { end_offsets(args, &mut admin, &target) } else { Ok(Vec::new()) };
+        let ends = ends.or_else(|error| {
+            if args.check.expect_restart { end_offsets_later(args, &target) } else { Err(error) }
+        });
         // Without end offsets, the threads find out by themselves that the broker is gone.
         watch.ends_known_at_ns = clock.now_ns();
         let _ = shared.ends.set(ends.unwrap_or_default());
@@ -74,12 +93,39 @@ fn run_on(args: &RunArgs, address: SocketAddr, cores: &CorePlan) -> Result<Repor
             threads.into_iter().map(|thread| thread.join().map_err(|_| anyhow!("a thread panicked"))?);
         joined.collect::<Result<Vec<_>>>()
     })?;
-    let outcome = Outcome::gather(args, &target, workers);
+    let outcome = Outcome::gather(args, &target, &readers, workers);
     if let Some(path) = &args.state {
         let ledger = outcome.ledger.clone();
         State { topic: target.topic.clone(), rounds: target.rounds + 1, ledger }.save(path)?;
     }
-    Ok(outcome.report(args, &target, shape, cores, &watch))
+    let mut report = outcome.report(args, &target, &readers, shape, cores, &watch)?;
+    report.durability = durability;
+    if args.check.delete_topic
+        && let Err(error) = Admin::connect(address).and_then(|mut admin| admin.delete_topic(&target.topic))
+    {
+        report.warnings.push(format!("{error:#}"));
+    }
+    Ok(report)
+}
+
+/// What the broker says of its flushes, over a connection of its own: not every broker knows the question.
+fn durability(address: SocketAddr, topic: &str) -> Option<String> {
+    let settings = Admin::connect(address).and_then(|mut admin| admin.flush_settings(topic)).ok()?;
+    (!settings.is_empty()).then(|| durability_in_words(&settings))
+}
+
+/// The same, from a broker that may be away for a while.
+fn end_offsets_later(args: &RunArgs, target: &Target) -> Result<Vec<i64>> {
+    let deadline = Instant::now() + args.check.restart_timeout;
+    loop {
+        let mut ends = Admin::connect(target.address);
+        let found = ends.as_mut().map(|admin| end_offsets(args, admin, target));
+        match found {
+            Ok(Ok(ends)) => return Ok(ends),
+            _ if Instant::now() > deadline => anyhow::bail!("the broker did not come back"),
+            _ => std::thread::sleep(Duration::from_millis(100)),
+        }
+    }
 }
 
 fn run_worker<'a>(

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use keylane::{ServerConfig, ServerHandle};
 
-use crate::args::{Dist, RunArgs};
+use crate::args::RunArgs;
 use crate::batch::{self, Template, TemplateSpec};
 use crate::checker::Checker;
 use crate::client::{self, Admin};
@@ -16,9 +16,11 @@ use crate::consumer::{Consumer, ConsumerBooks};
 use crate::cpu;
 use crate::keys::{KeyDist, KeyNames, KeyPicker, assign_keys};
 use crate::ledger::{Ledger, State};
-use crate::pacing::{Clock, Pace};
+use crate::limits;
+use crate::pacing::{Clock, Pace, Share};
 use crate::producer::{Producer, ProducerBooks, ProducerSpec};
 use crate::protocol::{self, Versions};
+use crate::readers::Reader;
 use crate::worker::{Times, Worker};
 
 /// A number that no other run has.
@@ -73,6 +75,7 @@ impl Embedded {
             cores: (!cores.is_empty()).then(|| cores.to_vec()),
             ..ServerConfig::default()
         };
+        config.max_connections = config.max_connections.max(args.connections + 1_000);
         config.max_message_bytes = config.max_message_bytes.max(args.batch_bytes + 4096);
         let server = keylane::start(config).context("starting the embedded server")?;
         Ok(Self { server, data })
@@ -122,7 +125,7 @@ impl Target {
             Some(_) => false,
             None => create_topic(args, &mut admin, &topic)?,
         };
-        let partitions = admin.wait_for_topic(&topic, Duration::from_secs(60))?;
+        let partitions = admin.wait_for_topic(&topic, TOPIC_TIMEOUT)?;
         let from_the_beginning = created || resumed.is_some();
         let when = if from_the_beginning { protocol::EARLIEST } else { protocol::LATEST };
         let begin = admin.offsets(&topic, partitions, when)?;
@@ -143,6 +146,9 @@ impl Target {
         ))
     }
 }
+
+/// Brokers with a file for each partition take their time to create thousands.
+const TOPIC_TIMEOUT: Duration = Duration::from_secs(180);
 
 /// The largest batch that brokers take without being told to.
 const BATCH_BYTES_DEFAULT_MAX: usize = 1_000_000;
@@ -186,38 +192,52 @@ pub struct Workers<'a> {
     pub shape: BatchShape,
     pub clock: Clock,
     pub times: Times,
+    pub readers: &'a [Reader],
 }
 
 impl<'a> Workers<'a> {
     pub fn build(&self, threads: usize) -> Result<Vec<Worker<'a>>> {
         let args = self.args;
-        let tail = args.consume == crate::args::Consume::Tail;
-        let measured = (tail && !args.resume).then_some(self.times.measure_ns);
+        ensure!((0.0..=1.0).contains(&args.shape.compressibility), "--compressibility lies between 0 and 1");
+        let mixed = args.check.sabotage == Some(crate::sabotage::Sabotage::RandomKey);
+        ensure!(!mixed || self.target.partitions > 1, "--sabotage random-key needs more than one partition");
+        let consumers = args.consumers * self.readers.len();
+        limits::allow_connections(args.connections + consumers, args.bootstrap.is_none())?;
+        limits::check_memory(args.connections, args.window, self.shape.batch_bytes)?;
         let mut workers: Vec<Worker<'a>> = (0..threads)
             .map(|_| {
-                let books = consumer_books(self.target, self.clock, !args.no_verify_payload, measured);
+                let books = self.readers.iter().map(|reader| {
+                    let measured = reader.timed.then_some(self.times.measure_ns);
+                    consumer_books(self.target, self.clock, !args.no_verify_payload, measured, reader)
+                });
+                let books = books.collect();
                 let ledger = self.target.ledger.clone();
                 let names = &self.target.names;
                 let producers = ProducerBooks::new(self.clock, names, ledger, self.times.measure_ns);
-                Worker::new(producers, books, tail)
+                let mut worker = Worker::new(producers, books);
+                let comes_back = (self.target.address, args.check.restart_timeout);
+                worker.comes_back = args.check.expect_restart.then_some(comes_back);
+                worker
             })
             .collect();
-        let dist = match args.key_dist {
-            Dist::Uniform => KeyDist::Uniform,
-            Dist::Zipf => KeyDist::Zipf(args.zipf_exponent),
-        };
         let keys = self.target.ledger.keys();
-        ensure!(keys as usize >= args.connections, "fewer keys than connections: each owns its own");
-        for (index, owned) in (0u32..).zip(assign_keys(keys, args.connections, dist)) {
-            let producer = self.producer(index, &owned, dist)?;
+        let dist = args.key_dist.weights(keys, args.zipf_exponent);
+        ensure!(keys as usize >= args.connections, "fewer keys than connections: each owns its own (--keys)");
+        let owned = assign_keys(keys, args.connections, dist);
+        for (index, (owned, share)) in (0u32..).zip(owned.iter().zip(shares(&owned, dist))) {
+            let producer = self.producer(index, owned, dist, share)?;
             workers[index as usize % threads].producers.push(producer);
         }
-        add_consumers(&mut workers, self.target, args.consumers)?;
+        for group in 0..self.readers.len() {
+            add_consumers(&mut workers, self.target, args.consumers, group)?;
+        }
         Ok(workers)
     }
 
-    fn producer(&self, index: u32, owned: &[u32], dist: KeyDist) -> Result<Producer> {
+    fn producer(&self, index: u32, owned: &[u32], dist: KeyDist, share: Share) -> Result<Producer> {
         let (args, target) = (self.args, self.target);
+        // A connection that owns more of the load has more of the requests in flight.
+        let window = args.window as f64 * share.own * args.connections as f64;
         let template = Template::new(&TemplateSpec {
             produce_version: target.versions.produce,
             topic: &target.topic,
@@ -228,35 +248,61 @@ impl<'a> Workers<'a> {
             run: target.ledger.run,
             connection: index,
             seed: args.seed,
+            compressibility: args.shape.compressibility,
         });
         let spec = ProducerSpec {
             partitions: target.partitions,
-            window: args.window,
+            window: (window.round() as usize).max(1),
             template,
             picker: KeyPicker::new(owned, &target.names, target.partitions, dist),
             seed: args.seed ^ (u64::from(index) + 1) << 32 ^ target.ledger.sent_records(),
             flexible: protocol::is_flexible(protocol::PRODUCE, target.versions.produce),
             acks: args.acks.code(),
             static_payload: args.static_payload,
+            codec: args.codec.code(),
+            sabotage: args.check.sabotage,
+            comes_back: args.check.expect_restart,
         };
         let stream = client::connect(target.address).context("connecting a producer")?;
         let mut producer = Producer::new(spec, stream, &target.names);
         let (records, start_ns) = (self.shape.records, self.times.start_ns);
-        producer.pace = Pace::new(args.rate, records, index as usize, args.connections, start_ns);
+        producer.pace = Pace::new(args.pace(), records, share, start_ns);
         Ok(producer)
     }
 }
 
-pub fn consumer_books(
-    target: &Target,
+/// The part of each connection in the load: that of its keys. Parts that are nearly equal are taken as equal.
+fn shares(owned: &[Vec<u32>], dist: KeyDist) -> Vec<Share> {
+    let connections = owned.len();
+    let weight = |keys: &Vec<u32>| keys.iter().map(|key| dist.weight(*key)).sum::<f64>();
+    let weights: Vec<f64> = owned.iter().map(weight).collect();
+    let all: f64 = weights.iter().sum();
+    let even = 1.0 / connections as f64;
+    if weights.iter().all(|weight| (weight / all / even - 1.0).abs() < 0.2) {
+        return (0..connections).map(|index| Share::even(index, connections)).collect();
+    }
+    let mut before = 0.0;
+    let mut share = |(index, weight): (usize, &f64)| {
+        let share = Share { index, connections, before, own: weight / all };
+        before += share.own;
+        share
+    };
+    weights.iter().enumerate().map(&mut share).collect()
+}
+
+pub fn consumer_books<'a>(
+    target: &'a Target,
     clock: Clock,
     verify_crc: bool,
     measure_ns: Option<(u64, u64)>,
-) -> ConsumerBooks<'_> {
+    reader: &Reader,
+) -> ConsumerBooks<'a> {
+    let checker = Checker::new(target.ledger.run, target.ledger.keys(), target.partitions);
     ConsumerBooks {
         clock,
         names: &target.names,
-        checker: Checker::new(target.ledger.run, target.ledger.keys(), target.partitions),
+        checker: if reader.compared { checker.with_prints() } else { checker },
+        begin_ns: reader.begin_ns,
         verify_crc,
         measure_ns,
         latencies: Default::default(),
@@ -269,16 +315,22 @@ pub fn consumer_books(
     }
 }
 
-/// Deals the partitions to `consumers` connections and those to the threads.
-pub fn add_consumers(workers: &mut [Worker<'_>], target: &Target, consumers: usize) -> Result<()> {
+/// Deals the partitions to `consumers` connections of a group and those to the threads.
+pub fn add_consumers(
+    workers: &mut [Worker<'_>],
+    target: &Target,
+    consumers: usize,
+    group: usize,
+) -> Result<()> {
     let threads = workers.len();
     for index in 0..consumers.min(target.begin.len()) {
         let mine = (0i32..).zip(&target.begin).skip(index).step_by(consumers);
         let from: Vec<(i32, i64)> = mine.map(|(partition, offset)| (partition, *offset)).collect();
         let stream = client::connect(target.address).context("connecting a consumer")?;
-        let worker = &mut workers[index % threads];
-        let books = &mut worker.consumer_books;
-        let consumer = Consumer::new(stream, target.versions.fetch, &target.topic, &from, books);
+        let worker = &mut workers[(index + group) % threads];
+        let books = &mut worker.consumer_books[group];
+        let mut consumer = Consumer::new(stream, target.versions.fetch, &target.topic, &from, books);
+        consumer.group = group;
         worker.consumers.push(consumer);
     }
     Ok(())

@@ -15,11 +15,42 @@ use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::time::Timespec;
 
+use crate::args::parse_duration;
+use crate::batch::{ATTRIBUTES_AT, CRC_AT, STAMP_MAGIC, STAMP_SEQ_AT};
 use crate::client::{Flow, Inbox};
 use crate::protocol;
 use crate::wire::{DecodeError, Decoded, Put, Reader};
 
 const LISTENER: u64 = u64::MAX;
+
+/// Standing still for a while, again and again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stall {
+    pub lasts: Duration,
+    pub every: Duration,
+}
+
+impl std::str::FromStr for Stall {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (lasts, every) = text.split_once('@').ok_or_else(|| format!("{text}: such as 200ms@2s"))?;
+        Ok(Self { lasts: parse_duration(lasts)?, every: parse_duration(every)? })
+    }
+}
+
+impl Stall {
+    /// Sleeps through the stall if there is one now.
+    fn stand_still(self, since: Instant) {
+        let every = self.every.as_nanos().max(1);
+        let into = since.elapsed().as_nanos() % every;
+        // It comes at the end of each stretch, so that none is cut by the start.
+        let begins = every.saturating_sub(self.lasts.as_nanos());
+        if into >= begins {
+            std::thread::sleep(Duration::from_nanos((every - into) as u64));
+        }
+    }
+}
 
 /// What becomes of what is produced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,13 +73,28 @@ pub enum Lie {
     SkipOffset,
     /// A bit of it is flipped.
     Garble,
+    /// Served with another sequence the second time.
+    TwoFaces,
+    /// The answer to the so-many-th fetch that gets something begins behind what was asked for.
+    SkipPoll,
+    /// That answer begins before it.
+    RepeatPoll,
+    /// With it, the last batches of each partition are gone, and all connections are closed: what a crash does
+    /// that comes before the flush.
+    Forget,
 }
+
+/// Batches of each partition that [`Lie::Forget`] takes.
+const FORGOTTEN: usize = 5;
 
 #[derive(Debug, Default)]
 struct Partition {
     next_offset: i64,
     /// Next offset after each batch, and its bytes.
     batches: Vec<(i64, Vec<u8>)>,
+    /// A batch, and what is served in its place the second time.
+    two_faced: Option<(usize, Vec<u8>)>,
+    served: bool,
     /// Batch that waits to be stored behind the next one.
     held: Option<Vec<u8>>,
 }
@@ -66,6 +112,10 @@ struct Log {
     keep: Keep,
     partitions: Vec<Partition>,
     produced: u64,
+    /// Fetches that got something.
+    fetched: u64,
+    /// All connections are to be closed.
+    hang_up: bool,
 }
 
 impl Log {
@@ -98,7 +148,12 @@ impl Log {
             Some(Lie::Repeat) => partition.append(batch.clone(), count),
             Some(Lie::SkipOffset) => partition.next_offset += 1,
             Some(Lie::Garble) => batch.iter_mut().nth_back(1).into_iter().for_each(|byte| *byte ^= 1),
-            None => {}
+            Some(Lie::TwoFaces) => {
+                partition.two_faced = with_another_sequence(&batch, partition.next_offset)
+                    .map(|other| (partition.batches.len(), other));
+            }
+            Some(Lie::Forget) => return self.forget(),
+            Some(Lie::SkipPoll | Lie::RepeatPoll) | None => {}
         }
         partition.append(batch, count);
         if let Some(held) = partition.held.take() {
@@ -106,18 +161,60 @@ impl Log {
         }
     }
 
+    fn forget(&mut self) {
+        self.hang_up = true;
+        for partition in &mut self.partitions {
+            let left = partition.batches.len().saturating_sub(FORGOTTEN);
+            partition.batches.truncate(left);
+            partition.next_offset = partition.batches.last().map_or(0, |(next, _)| *next);
+        }
+    }
+
     /// Batches of a partition from an offset on, up to about `limit` bytes.
-    fn read(&self, partition: &Partition, offset: i64, limit: usize) -> Vec<u8> {
-        let first = partition.batches.partition_point(|(next, _)| *next <= offset);
+    fn read(&mut self, index: usize, offset: i64, limit: usize) -> Vec<u8> {
+        let partition = &mut self.partitions[index];
+        let mut first = partition.batches.partition_point(|(next, _)| *next <= offset);
+        if first < partition.batches.len() {
+            self.fetched += 1;
+            match self.keep {
+                Keep::Batches(Some((lie, nth))) if nth == self.fetched => match lie {
+                    Lie::SkipPoll if first + 1 < partition.batches.len() => first += 1,
+                    // Not yet possible: with the next one.
+                    Lie::SkipPoll => self.fetched -= 1,
+                    Lie::RepeatPoll if first > 0 => first -= 1,
+                    Lie::RepeatPoll => self.fetched -= 1,
+                    _ => {}
+                },
+                _ => {}
+            }
+        }
         let mut out = Vec::new();
-        for (_, batch) in &partition.batches[first..] {
+        for (at, (_, batch)) in (first..).zip(&partition.batches[first..]) {
             if out.len() + batch.len() > limit && !out.is_empty() {
                 break;
             }
-            out.extend_from_slice(batch);
+            match &partition.two_faced {
+                Some((two_faced, other)) if *two_faced == at => {
+                    let again = std::mem::replace(&mut partition.served, true);
+                    out.extend_from_slice(if again { other } else { batch });
+                }
+                _ => out.extend_from_slice(batch),
+            }
         }
         out
     }
+}
+
+/// The same batch at `base`, the first of its records with a later sequence, and the CRC right.
+fn with_another_sequence(batch: &[u8], base: i64) -> Option<Vec<u8>> {
+    let at = batch.windows(STAMP_MAGIC.len()).position(|window| window == STAMP_MAGIC)? + STAMP_SEQ_AT;
+    let mut other = batch.to_vec();
+    let seq = u64::from_le_bytes(*other.get(at..)?.first_chunk()?);
+    other[at..at + 8].copy_from_slice(&(seq + 1_000).to_le_bytes());
+    let crc = crc32c::crc32c(&other[ATTRIBUTES_AT..]);
+    other[CRC_AT..ATTRIBUTES_AT].copy_from_slice(&crc.to_be_bytes());
+    other[..8].copy_from_slice(&base.to_be_bytes());
+    Some(other)
 }
 
 struct Peer {
@@ -132,16 +229,31 @@ const OFFERED: [(i16, i16, i16); 6] = [(0, 3, 11), (1, 4, 12), (2, 1, 5), (3, 1,
 
 /// Serves `listener` until `duration` has passed.
 pub fn serve(listener: &TcpListener, partitions: i32, keep: Keep, duration: Duration) -> Result<()> {
+    serve_stalling(listener, partitions, keep, duration, None)
+}
+
+/// Serves, and stands still now and then.
+pub fn serve_stalling(
+    listener: &TcpListener,
+    partitions: i32,
+    keep: Keep,
+    duration: Duration,
+    stall: Option<Stall>,
+) -> Result<()> {
     listener.set_nonblocking(true)?;
     let epoll = epoll::create(CreateFlags::CLOEXEC).context("epoll")?;
     epoll::add(&epoll, listener, EventData::new_u64(LISTENER), EventFlags::IN).context("epoll")?;
     let mut peers: Vec<Option<Peer>> = Vec::new();
     let partitions = (0..partitions).map(|_| Partition::default()).collect();
-    let mut log = Log { keep, partitions, produced: 0 };
+    let mut log = Log { keep, partitions, produced: 0, fetched: 0, hang_up: false };
     let mut events = Vec::with_capacity(256);
-    let deadline = Instant::now() + duration;
+    let start = Instant::now();
+    let deadline = start + duration;
     while Instant::now() < deadline {
-        let timeout = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+        if let Some(stall) = stall {
+            stall.stand_still(start);
+        }
+        let timeout = Timespec { tv_sec: 0, tv_nsec: if stall.is_some() { 1_000_000 } else { 100_000_000 } };
         match epoll::wait(&epoll, spare_capacity(&mut events), Some(&timeout)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error).context("epoll"),
@@ -154,6 +266,9 @@ pub fn serve(listener: &TcpListener, partitions: i32, keep: Keep, duration: Dura
             {
                 *slot = None;
             }
+        }
+        if std::mem::take(&mut log.hang_up) {
+            peers.iter_mut().for_each(|peer| *peer = None);
         }
     }
     Ok(())
@@ -365,7 +480,7 @@ fn answer_offsets(r: &mut Reader<'_>, out: &mut Vec<u8>, version: i16, log: &Log
 }
 
 /// Fetch version 12 only: the one that this client picks.
-fn answer_fetch(r: &mut Reader<'_>, out: &mut Vec<u8>, version: i16, log: &Log) -> Decoded<()> {
+fn answer_fetch(r: &mut Reader<'_>, out: &mut Vec<u8>, version: i16, log: &mut Log) -> Decoded<()> {
     if version != 12 {
         return Err(DecodeError::BadLength);
     }
@@ -386,16 +501,16 @@ fn answer_fetch(r: &mut Reader<'_>, out: &mut Vec<u8>, version: i16, log: &Log) 
         r.take(4 + 8)?;
         let limit = usize::try_from(r.i32()?).map_err(|_| DecodeError::BadLength)?;
         r.skip_tags()?;
-        let known = usize::try_from(index).ok().and_then(|index| log.partitions.get(index));
-        let partition = known.ok_or(DecodeError::BadLength)?;
+        let place = usize::try_from(index).map_err(|_| DecodeError::BadLength)?;
+        let end = log.partitions.get(place).ok_or(DecodeError::BadLength)?.next_offset;
         out.i32(index);
         out.i16(0);
-        out.i64(partition.next_offset);
-        out.i64(partition.next_offset);
+        out.i64(end);
+        out.i64(end);
         out.i64(0);
         out.count(0, true);
         out.i32(-1);
-        let records = log.read(partition, offset, limit);
+        let records = log.read(place, offset, limit);
         out.count(records.len(), true);
         out.extend_from_slice(&records);
         out.uvarint(0);

@@ -37,6 +37,8 @@ pub struct Circumstances {
     pub refused: u64,
     pub refused_is_fine: bool,
     pub answers_out_of_order: u64,
+    /// Everything was read once more, and compared.
+    pub read_again: bool,
 }
 
 impl Verdict {
@@ -84,6 +86,11 @@ impl Verdict {
             format!("{keys} keys, {read} records: one partition per key, sequences rise by one"),
         );
         verdict.add_loss(checked, circumstances);
+        if circumstances.read_again {
+            let gone = faults(FaultKind::ReadNotDurable);
+            let ok = "all that was read before is still there".to_owned();
+            verdict.add_checked("durability", &[(gone, "records were read and then gone")], ok);
+        }
         let again = faults(FaultKind::Duplicate);
         verdict.add_checked("duplicates", &[(again, "records more than once")], "0".to_owned());
         let strays = faults(FaultKind::NeverSent);
@@ -93,6 +100,9 @@ impl Verdict {
             &[
                 (faults(FaultKind::OffsetGap), "offsets without a record"),
                 (faults(FaultKind::OffsetBack), "batches at an offset that had been passed"),
+                (faults(FaultKind::PollSkipped), "offsets that a poll skipped"),
+                (faults(FaultKind::PollBack), "polls that went back"),
+                (faults(FaultKind::TwoValues), "offsets with two values"),
             ],
             format!("dense in {} partitions", thousands(checked.partitions_read)),
         );
@@ -167,7 +177,12 @@ mod tests {
 
     #[test]
     fn each_fault_fails_its_own_line() {
-        let fine = Circumstances { acks_promise: true, crc_verified: true, ..Circumstances::default() };
+        let fine = Circumstances {
+            acks_promise: true,
+            crc_verified: true,
+            read_again: true,
+            ..Circumstances::default()
+        };
         assert!(failed_lines(&checked(None), fine).is_empty());
         for (kind, line) in [
             (FaultKind::Lost, "loss"),
@@ -177,6 +192,10 @@ mod tests {
             (FaultKind::NeverSent, "strays"),
             (FaultKind::OffsetGap, "offsets"),
             (FaultKind::OffsetBack, "offsets"),
+            (FaultKind::PollSkipped, "offsets"),
+            (FaultKind::PollBack, "offsets"),
+            (FaultKind::TwoValues, "offsets"),
+            (FaultKind::ReadNotDurable, "durability"),
             (FaultKind::Corrupt, "content"),
         ] {
             assert_eq!(failed_lines(&checked(Some(kind)), fine), [line]);

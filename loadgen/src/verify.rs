@@ -10,11 +10,13 @@ use serde::Serialize;
 use crate::args::VerifyArgs;
 use crate::checker::Checked;
 use crate::client::{self, Admin};
+use crate::evidence;
 use crate::keys::KeyNames;
 use crate::ledger::State;
 use crate::pacing::Clock;
 use crate::producer::ProducerBooks;
 use crate::protocol;
+use crate::readers::{Kind, Reader};
 use crate::report::write_verdict;
 use crate::setup::{Target, add_consumers, consumer_books};
 use crate::verdict::{Circumstances, Verdict};
@@ -54,9 +56,13 @@ pub fn verify(args: &VerifyArgs) -> Result<Verification> {
     let (versions, rounds) = (admin.versions, state.rounds);
     let target = Target { address, versions, topic, partitions, begin, ledger: state.ledger, rounds, names };
     let clock = Clock::new();
-    let books = consumer_books(&target, clock, !args.no_verify_payload, None);
-    let mut worker = Worker::new(no_producers(&target, clock), books, false);
-    add_consumers(std::slice::from_mut(&mut worker), &target, args.consumers.max(1))?;
+    let readers = readers(args.fanout.max(1));
+    let books =
+        readers.iter().map(|reader| consumer_books(&target, clock, !args.no_verify_payload, None, reader));
+    let mut worker = Worker::new(no_producers(&target, clock), books.collect());
+    for group in 0..readers.len() {
+        add_consumers(std::slice::from_mut(&mut worker), &target, args.consumers.max(1), group)?;
+    }
     let shared = Shared::default();
     let _ = shared.ends.set(ends);
     let times = Times { start_ns: 0, measure_ns: (0, 0) };
@@ -66,11 +72,22 @@ pub fn verify(args: &VerifyArgs) -> Result<Verification> {
     if !complete && !worker.stalled {
         bail!("the broker closed the connection before all was read");
     }
-    let refused: u64 = worker.consumer_books.errors.values().sum();
-    let checker = worker.consumer_books.checker;
+    let refused = worker.consumer_books.iter().flat_map(|books| books.errors.values()).sum();
+    let mut checkers = worker.consumer_books.into_iter().map(|books| books.checker);
+    let mut checker = checkers.next().context("no reader")?;
     let mut settled = target.ledger.clone();
     checker.settle(&mut settled);
-    let checked = checker.finish(&target.ledger, &target.names, true);
+    let others: Vec<_> = checkers.collect();
+    others.iter().for_each(|other| checker.compare_values(other));
+    let mut checked = checker.finish(&target.ledger, &target.names, true);
+    for (other, reader) in others.into_iter().zip(&readers[1..]) {
+        let mut faults = other.finish(&target.ledger, &target.names, true).faults;
+        faults.of_reader(&reader.name);
+        checked.faults.merge(faults);
+    }
+    if let Some(path) = &args.evidence {
+        evidence::write(path, &checked.faults.found, &target.names)?;
+    }
     let circumstances = Circumstances {
         acks_promise: true,
         crc_verified: !args.no_verify_payload,
@@ -84,6 +101,18 @@ pub fn verify(args: &VerifyArgs) -> Result<Verification> {
     }
     let seconds = clock.now_ns() as f64 / 1e9;
     Ok(Verification { topic: target.topic, rounds, seconds, checked, verdict, exit_code })
+}
+
+/// So many readers of everything.
+fn readers(count: u32) -> Vec<Reader> {
+    let reader = |number| Reader {
+        kind: Kind::After,
+        name: format!("reader {number}"),
+        begin_ns: u64::MAX,
+        timed: false,
+        compared: count > 1,
+    };
+    (1..=count).map(reader).collect()
 }
 
 fn no_producers(target: &Target, clock: Clock) -> ProducerBooks<'_> {

@@ -3,9 +3,12 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use keylane::ServerHandle;
+
 use crate::args::RunArgs;
 use crate::cpu::{self, ProcessUse};
 use crate::pacing::Clock;
+use crate::report::TimePoint;
 use crate::worker::{Shared, Times};
 
 /// What the main thread measures while the others work.
@@ -13,6 +16,7 @@ pub struct Watch<'a> {
     args: &'a RunArgs,
     clock: Clock,
     times: Times,
+    embedded: Option<&'a ServerHandle>,
     /// At the start and at the end of the measurement.
     pub samples: [Option<Sample>; 2],
     produced_at_ns: u64,
@@ -21,7 +25,16 @@ pub struct Watch<'a> {
     last_line: Instant,
     last: (u64, u64, u64),
     line: u32,
+    /// Throughput over the measurement.
+    pub timeline: Vec<TimePoint>,
+    /// When its last point was taken, and what had been acked by then.
+    last_point: Option<(u64, u64, u64)>,
 }
+
+/// Points of the timeline.
+const POINTS_MAX: u64 = 200;
+const POINT_NS_MIN: u64 = 100_000_000;
+const POINT_LATE_NS: u64 = 10_000_000;
 
 /// Processor time so far.
 #[derive(Clone, Copy)]
@@ -30,22 +43,34 @@ pub struct Sample {
     pub process: Duration,
     pub server_threads: (Duration, usize),
     pub server: Option<ProcessUse>,
+    pub main_thread: Duration,
+    /// This process, when the server is in it.
+    pub own: Option<ProcessUse>,
+    /// Flushes of an embedded server.
+    pub flushes: Option<u64>,
 }
 
 impl<'a> Watch<'a> {
-    pub fn new(args: &'a RunArgs, clock: Clock, times: Times) -> Self {
+    pub fn new(args: &'a RunArgs, clock: Clock, times: Times, embedded: Option<&'a ServerHandle>) -> Self {
         let last_line = Instant::now();
         Self {
             args,
             clock,
             times,
+            embedded,
             samples: [None; 2],
             produced_at_ns: 0,
             ends_known_at_ns: 0,
             last_line,
             last: (0, 0, 0),
             line: 0,
+            timeline: Vec::new(),
+            last_point: None,
         }
+    }
+
+    pub fn is_embedded(&self) -> bool {
+        self.embedded.is_some()
     }
 
     fn sample(&self) -> Sample {
@@ -54,6 +79,9 @@ impl<'a> Watch<'a> {
             process: cpu::process_cpu(),
             server_threads: cpu::server_threads_cpu(),
             server: self.args.server_pid.and_then(|pid| cpu::process_use(pid).ok()),
+            main_thread: cpu::thread_cpu(),
+            own: self.embedded.and_then(|_| cpu::process_use(std::process::id()).ok()),
+            flushes: self.embedded.map(|server| server.stats().commits),
         }
     }
 
@@ -87,10 +115,32 @@ impl<'a> Watch<'a> {
                 wait_ns = wait_ns.min(boundary_ns - now_ns);
             }
         }
+        self.take_point(now_ns, shared);
         if self.last_line.elapsed() >= Duration::from_secs(1) {
             self.print_line(shared);
         }
         std::thread::sleep(Duration::from_nanos(wait_ns));
+    }
+
+    /// Adds a point to the timeline when one is due.
+    fn take_point(&mut self, now_ns: u64, shared: &Shared) {
+        let (from_ns, to_ns) = self.times.measure_ns;
+        let each_ns = ((to_ns - from_ns) / POINTS_MAX).max(POINT_NS_MIN);
+        // The last point is taken at the end: what is answered later is not of the measurement.
+        if now_ns < from_ns || now_ns > to_ns + POINT_LATE_NS {
+            return;
+        }
+        let now = (now_ns, shared.acked.load(Ordering::Relaxed), shared.acked_bytes.load(Ordering::Relaxed));
+        let Some(before) = self.last_point else { return self.last_point = Some(now) };
+        if now_ns - before.0 >= each_ns - POINT_LATE_NS {
+            let seconds = (now_ns - before.0) as f64 / 1e9;
+            self.timeline.push(TimePoint {
+                at_s: (now_ns - from_ns) as f64 / 1e9,
+                records_per_s: (now.1 - before.1) as f64 / seconds,
+                mb_per_s: (now.2 - before.2) as f64 / seconds / 1e6,
+            });
+            self.last_point = Some(now);
+        }
     }
 
     fn print_line(&mut self, shared: &Shared) {

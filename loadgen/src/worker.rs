@@ -4,7 +4,7 @@
 //! and the phases in [`Shared`]. A thread ends by itself: after the load, when every answer has come
 //! or [`DRAIN_NS`] have passed, and its consumers have read to the end or stand still.
 
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -26,6 +26,13 @@ const STALL_NS: u64 = 20_000_000_000;
 const WAIT_NS_MAX: u64 = 50_000_000;
 /// While waiting for other threads.
 const WAIT_NS_POLL: u64 = 2_000_000;
+
+/// A broker that is away is tried so often, and for so long each time.
+const RECONNECT_NS: u64 = 50_000_000;
+const RECONNECT_TIMEOUT: Duration = Duration::from_millis(200);
+
+const READY: EventFlags =
+    EventFlags::IN.union(EventFlags::OUT).union(EventFlags::RDHUP).union(EventFlags::ET);
 
 /// The times of a run, fixed when all connections stand.
 #[derive(Debug, Clone, Copy)]
@@ -76,9 +83,12 @@ pub struct Worker<'a> {
     pub producers: Vec<Producer>,
     pub consumers: Vec<Consumer>,
     pub producer_books: ProducerBooks<'a>,
-    pub consumer_books: ConsumerBooks<'a>,
-    /// Consumers read while producers write; if not, they begin after them.
-    pub tail: bool,
+    /// Of each group of consumers.
+    pub consumer_books: Vec<ConsumerBooks<'a>>,
+    /// Where connections are tried again, and how long consumers may get nothing.
+    pub comes_back: Option<(SocketAddr, Duration)>,
+    /// Connections made anew.
+    pub reconnects: u64,
     /// What was used during the measurement.
     pub used: ThreadUse,
     /// Consumers that got nothing for too long.
@@ -91,16 +101,18 @@ pub struct Worker<'a> {
     unsent_counted: bool,
     asleep_ns: u64,
     reported: (u64, u64, u64),
+    try_again_ns: u64,
 }
 
 impl<'a> Worker<'a> {
-    pub fn new(producer_books: ProducerBooks<'a>, consumer_books: ConsumerBooks<'a>, tail: bool) -> Self {
+    pub fn new(producer_books: ProducerBooks<'a>, consumer_books: Vec<ConsumerBooks<'a>>) -> Self {
         Self {
             producers: Vec::new(),
             consumers: Vec::new(),
             producer_books,
             consumer_books,
-            tail,
+            comes_back: None,
+            reconnects: 0,
             used: ThreadUse::default(),
             stalled: false,
             backlog: 0,
@@ -109,7 +121,18 @@ impl<'a> Worker<'a> {
             unsent_counted: false,
             asleep_ns: 0,
             reported: (0, 0, 0),
+            try_again_ns: 0,
         }
+    }
+
+    /// Records read so far by all groups.
+    fn records_read(&self) -> u64 {
+        self.consumer_books.iter().map(|books| books.checker.records()).sum()
+    }
+
+    fn all_read(&self) -> bool {
+        let away = self.comes_back.is_some();
+        self.consumers.iter().all(|consumer| consumer.is_done() || !(consumer.is_alive() || away))
     }
 
     /// Runs to the end. Edge-triggered: each connection is read until it is empty and written until
@@ -128,20 +151,25 @@ impl<'a> Worker<'a> {
             if producing {
                 producing = self.step_producers(now_ns, times, load_over);
                 if !producing {
+                    let books = &mut self.producer_books;
+                    self.producers.iter_mut().for_each(|producer| producer.end(books));
                     shared.producers_done.fetch_add(1, Ordering::AcqRel);
-                    self.consumer_books.progress_ns = now_ns;
+                    self.consumer_books.iter_mut().for_each(|books| books.progress_ns = now_ns);
                 }
             }
             if !self.ends_known
                 && let Some(ends) = shared.ends.get()
             {
                 self.ends_known = true;
-                self.read_during_load = self.consumer_books.checker.records();
-                self.consumer_books.progress_ns = now_ns;
+                self.read_during_load = self.records_read();
+                self.consumer_books.iter_mut().for_each(|books| books.progress_ns = now_ns);
                 self.consumers.iter_mut().for_each(|consumer| consumer.set_ends(ends));
             }
             self.step_consumers(now_ns);
-            if !producing && self.ends_known && self.consumers.iter().all(|c| c.is_done() || !c.is_alive()) {
+            if self.comes_back.is_some() && now_ns >= self.try_again_ns {
+                self.reconnect(&epoll, now_ns, load_over)?;
+            }
+            if !producing && self.ends_known && (self.all_read() || self.stalled) {
                 measure.at(u64::MAX, times, self);
                 return Ok(());
             }
@@ -156,15 +184,44 @@ impl<'a> Worker<'a> {
 
     fn register(&self) -> Result<OwnedFd> {
         let epoll = epoll::create(CreateFlags::CLOEXEC).context("epoll")?;
-        let flags = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
         let producers = self.producers.iter().map(Producer::stream);
         let streams = producers.chain(self.consumers.iter().map(Consumer::stream));
         for (index, stream) in (0u64..).zip(streams) {
             let stream: &TcpStream = stream;
             stream.set_nonblocking(true)?;
-            epoll::add(&epoll, stream, EventData::new_u64(index), flags).context("epoll")?;
+            epoll::add(&epoll, stream, EventData::new_u64(index), READY).context("epoll")?;
         }
         Ok(epoll)
+    }
+
+    /// Tries the connections that are down again.
+    fn reconnect(&mut self, epoll: &OwnedFd, now_ns: u64, load_over: bool) -> Result<()> {
+        let Some((address, _)) = self.comes_back else { return Ok(()) };
+        let wanted: Vec<usize> = (0..self.producers.len() + self.consumers.len())
+            .filter(|&index| match self.producers.get(index) {
+                Some(producer) => producer.is_down() && !load_over,
+                None => {
+                    let consumer = &self.consumers[index - self.producers.len()];
+                    !consumer.is_alive() && !consumer.is_done() && !self.stalled
+                }
+            })
+            .collect();
+        for index in wanted {
+            // It is away, or already gone again.
+            let Ok(stream) = TcpStream::connect_timeout(&address, RECONNECT_TIMEOUT) else { break };
+            if stream.set_nodelay(true).is_err() || stream.set_nonblocking(true).is_err() {
+                break;
+            }
+            epoll::add(epoll, &stream, EventData::new_u64(index as u64), READY).context("epoll")?;
+            self.reconnects += 1;
+            let producers = self.producers.len();
+            match self.producers.get_mut(index) {
+                Some(producer) => producer.resume(stream),
+                None => self.consumers[index - producers].resume(stream),
+            }
+        }
+        self.try_again_ns = now_ns + RECONNECT_NS;
+        Ok(())
     }
 
     /// Sends what is due; false when all producers have ended.
@@ -176,7 +233,7 @@ impl<'a> Worker<'a> {
                     producer.pump(books, true);
                 }
             }
-            return self.producers.iter().any(Producer::is_alive);
+            return self.producers.iter().any(|producer| producer.is_alive() || producer.is_down());
         }
         if !self.unsent_counted {
             self.unsent_counted = true;
@@ -189,14 +246,19 @@ impl<'a> Worker<'a> {
     }
 
     fn step_consumers(&mut self, now_ns: u64) {
-        if !self.tail && !self.ends_known {
-            return;
+        for consumer in &mut self.consumers {
+            let books = &mut self.consumer_books[consumer.group];
+            if self.ends_known || now_ns >= books.begin_ns {
+                consumer.pump(books, now_ns);
+            }
         }
-        let books = &mut self.consumer_books;
-        self.consumers.iter_mut().for_each(|consumer| consumer.pump(books, now_ns));
-        if self.ends_known && now_ns > books.progress_ns + STALL_NS {
-            self.stalled = self.consumers.iter().any(|c| c.is_alive() && !c.is_done());
-            self.consumers.iter_mut().for_each(|consumer| consumer.close(books));
+        let progress_ns = self.consumer_books.iter().map(|books| books.progress_ns).max().unwrap_or(0);
+        let patience_ns = self.comes_back.map_or(0, |(_, timeout)| timeout.as_nanos() as u64).max(STALL_NS);
+        if self.ends_known && !self.stalled && now_ns > progress_ns.saturating_add(patience_ns) {
+            let away = self.comes_back.is_some();
+            self.stalled = self.consumers.iter().any(|c| (c.is_alive() || away) && !c.is_done());
+            let books = &mut self.consumer_books;
+            self.consumers.iter_mut().for_each(|consumer| consumer.close(&mut books[consumer.group]));
         }
     }
 
@@ -207,17 +269,20 @@ impl<'a> Worker<'a> {
             producer.on_ready(books, refill);
         } else if let Some(consumer) = self.consumers.get_mut(index - self.producers.len())
             && consumer.is_alive()
-            // A new socket is writable at once: that must not start the reading before its time.
-            && (self.tail || self.ends_known)
         {
-            consumer.on_ready(&mut self.consumer_books);
+            let books = &mut self.consumer_books[consumer.group];
+            // A new socket is writable at once: that must not start the reading before its time.
+            if self.ends_known || books.clock.now_ns() >= books.begin_ns {
+                consumer.on_ready(books);
+            }
         }
     }
 
     /// How long nothing is to be done unless a socket becomes ready.
     fn wait_ns(&self, now_ns: u64, times: Times, load_over: bool, producing: bool) -> u64 {
         let mut until_ns = now_ns + if producing { WAIT_NS_MAX } else { WAIT_NS_POLL };
-        for boundary_ns in [times.measure_ns.0, times.measure_ns.1] {
+        let begins = self.consumer_books.iter().map(|books| books.begin_ns);
+        for boundary_ns in [times.measure_ns.0, times.measure_ns.1].into_iter().chain(begins) {
             if boundary_ns > now_ns {
                 until_ns = until_ns.min(boundary_ns);
             }
@@ -244,7 +309,7 @@ impl<'a> Worker<'a> {
     /// Adds to the counters of the progress line what is new.
     fn report(&mut self, shared: &Shared) {
         let total = &self.producer_books.total;
-        let now = (total.records, total.batch_bytes, self.consumer_books.checker.records());
+        let now = (total.records, total.batch_bytes, self.records_read());
         let before = std::mem::replace(&mut self.reported, now);
         if now != before {
             shared.acked.fetch_add(now.0 - before.0, Ordering::Relaxed);

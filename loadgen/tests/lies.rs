@@ -73,6 +73,22 @@ fn each_lie_is_found_by_its_name() {
     }
 }
 
+/// Two readers, so that what one sees can differ from what the other does.
+#[test]
+fn lies_to_readers_are_found_by_their_text() {
+    for (lie, nth, consume, text) in [
+        (Lie::TwoFaces, 20, "tail", "offsets with two values"),
+        (Lie::SkipPoll, 3, "after", "offsets that a poll skipped"),
+        (Lie::RepeatPoll, 20, "tail", "polls that went back"),
+    ] {
+        let address = broker(Keep::Batches(Some((lie, nth)))).unwrap();
+        let report = load(&address, &format!("--consumers 1 --consume {consume} --fanout 2")).unwrap();
+        let line = report.verdict.lines.iter().find(|line| line.name == "offsets").unwrap();
+        assert!(line.status == Status::Failed && line.text.contains(text), "{lie:?}\n{report}");
+        assert_eq!(report.exit_code, 1);
+    }
+}
+
 #[test]
 fn a_state_file_carries_the_books_over_runs() {
     let dir = tempfile::tempdir().unwrap();
@@ -91,6 +107,8 @@ fn a_state_file_carries_the_books_over_runs() {
             consumers: 2,
             settle: true,
             no_verify_payload: false,
+            fanout: 1,
+            evidence: None,
             json: false,
         };
         let found = verify::verify(&args).unwrap();

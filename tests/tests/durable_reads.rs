@@ -33,6 +33,8 @@ fn a_consumer_that_keeps_up_reads_no_disk() {
         consumers: 1,
         settle: false,
         no_verify_payload: false,
+        fanout: 1,
+        evidence: None,
         json: false,
     };
     let found = verify::verify(&again).unwrap();

@@ -77,6 +77,8 @@ impl Lab {
             consumers: 2,
             settle: true,
             no_verify_payload: false,
+            fanout: 1,
+            evidence: None,
             json: false,
         })
     }
@@ -167,7 +169,13 @@ fn what_was_acked_survives_kill_9() {
     println!("{}", String::from_utf8_lossy(&repair.unwrap().stdout));
     let server = lab.start("0").unwrap();
     let found = lab.verify(&server).unwrap();
-    assert_eq!((failed_lines(&found), found.exit_code), (vec!["loss"], 1), "{found}");
+    // A regrouped segment is newer than its records: without it there may be a hole in the offsets as well.
+    let failed = failed_lines(&found);
+    assert!(
+        failed.contains(&"loss") && failed.iter().all(|line| ["loss", "offsets"].contains(line)),
+        "{found}"
+    );
+    assert_eq!(found.exit_code, 1);
     let lost = read - found.checked.records_read;
     assert!(lost > 0);
     server.stop().unwrap();

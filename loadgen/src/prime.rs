@@ -1,0 +1,84 @@
+//! The first record of every partition, before a measurement.
+//!
+//! A broker with files for each partition pays for them at the first write: at many partitions that would be
+//! measured instead of the load. The records written here are before the place where reading begins.
+
+use std::io::{Read, Write};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::args::RunArgs;
+use crate::batch::{STAMP_BYTES, Template, TemplateSpec};
+use crate::client::{self, Admin};
+use crate::cpu;
+use crate::protocol;
+use crate::setup::Target;
+
+/// Requests in flight.
+const AT_ONCE: usize = 64;
+/// How long a broker may take for one request: it may still be busy with the creation.
+const TIMEOUT: Duration = Duration::from_secs(120);
+const REST: f64 = 0.05;
+const LOOK: Duration = Duration::from_millis(250);
+
+/// Writes to every partition, waits until the broker's process (if it is known) is at rest, and moves the beginning of
+/// reading behind what was written.
+pub fn prime(args: &RunArgs, target: &mut Target, admin: &mut Admin) -> Result<()> {
+    let template = Template::new(&TemplateSpec {
+        produce_version: target.versions.produce,
+        topic: &target.topic,
+        acks: -1,
+        key_bytes: target.names.key_bytes(),
+        value_bytes: STAMP_BYTES,
+        records: 1,
+        run: 0,
+        connection: 0,
+        seed: 0,
+        compressibility: 0.0,
+    });
+    let flexible = protocol::is_flexible(protocol::PRODUCE, target.versions.produce);
+    let mut stream = client::connect(target.address).context("connecting to write to each partition")?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    let all: Vec<i32> = (0..target.partitions).collect();
+    for some in all.chunks(AT_ONCE) {
+        let mut frames = Vec::new();
+        for &partition in some {
+            let mut frame = template.frame().to_vec();
+            template.set_correlation(&mut frame, partition);
+            template.fill(&mut frame, partition, 0, 0, &target.names, || (0, 0));
+            frames.extend_from_slice(&frame);
+        }
+        stream.write_all(&frames).context("writing to each partition")?;
+        for partition in some {
+            let mut head = [0; 8];
+            stream.read_exact(&mut head).context("waiting for the first ack of each partition")?;
+            let length = i32::from_be_bytes([head[0], head[1], head[2], head[3]]);
+            let length = usize::try_from(length)?.checked_sub(4).context("an answer without a body")?;
+            ensure!(length <= client::FRAME_BYTES_MAX, "an answer of {length} bytes");
+            let mut body = vec![0; length];
+            stream.read_exact(&mut body)?;
+            let error = protocol::decode_produce(&body, flexible)?.error;
+            ensure!(error == 0, "first write to partition {partition}: {}", protocol::error_name(error));
+        }
+    }
+    if let Some(pid) = args.server_pid {
+        rest(pid);
+    }
+    target.begin = admin.offsets(&target.topic, target.partitions, protocol::LATEST)?;
+    Ok(())
+}
+
+/// Waits until a process uses next to no processor time, for a while at most.
+fn rest(pid: u32) {
+    let deadline = Instant::now() + TIMEOUT;
+    let used = || cpu::process_use(pid).map(|used| used.cpu_s);
+    while let Ok(before) = used()
+        && Instant::now() < deadline
+    {
+        std::thread::sleep(LOOK);
+        if used().is_ok_and(|after| (after - before) / LOOK.as_secs_f64() < REST) {
+            return;
+        }
+    }
+}
