@@ -2,7 +2,8 @@
 //!
 //! Takes every whole segment. Where a sorted segment holds what a commit segment holds, it is the one that
 //! counts: it was made from the other. What compaction wrote takes the place of all that lies before its end;
-//! where its dirty part begins is stated nowhere else, so the next pass takes all of it for dirty. What the segments do not state is lost: idempotent producers, log
+//! where its dirty part begins is stated nowhere else, so the next pass takes all of it for dirty. What the
+//! segments do not state is lost: idempotent producers, log
 //! start offsets that were raised in segments that are gone, the end of logs of which all records were
 //! deleted. Wherever that could cost records, nothing is derived.
 

@@ -3,7 +3,8 @@
 //!
 //! A sorted segment has the form of a commit segment, with commits that are numbered on their own. It
 //! takes the place of the old one when the checkpoint names it instead; what was deleted meanwhile is
-//! left out. The same is done with a segment of which compaction has left little. Batches are checked while they are copied: damage is not carried on, the old segment stays.
+//! left out. The same is done with a segment of which compaction has left little. Batches are checked while
+//! they are copied: damage is not carried on, the old segment stays.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
