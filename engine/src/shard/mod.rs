@@ -41,7 +41,7 @@ use crate::log::chunk::{ClosedCommit, OpenCommit, Slotted};
 use crate::log::files;
 use crate::log::recovery::{Identity, SealedSegment, recover};
 use crate::log::tail::Tail;
-use crate::partition::{Partition, Run, Watcher};
+use crate::partition::{Partition, Watcher};
 
 pub use append::Appended;
 pub use read::{Batches, Cached};
@@ -257,7 +257,9 @@ struct State<F> {
     /// Partitions whose runs have to be looked through because their log start offset was raised.
     trimmed: Vec<(u32, LogId)>,
     /// Deleted runs whose space can be given back, by segment.
-    holes: HashMap<Generation, Vec<Run>>,
+    holes: HashMap<Generation, punch::Holes>,
+    /// Segments in which holes were made: as slow to write as new ones.
+    holed: HashSet<Generation>,
     regroup: VecDeque<Generation>,
     next_wanted: bool,
     roll_wanted: bool,
@@ -328,6 +330,7 @@ impl<D: Disk> Shard<D> {
             trims: BTreeMap::new(),
             trimmed: Vec::new(),
             holes: HashMap::new(),
+            holed: HashSet::new(),
             regroup: VecDeque::new(),
             next_wanted: false,
             roll_wanted: false,

@@ -1,8 +1,10 @@
 //! Giving the space of deleted runs back, in segments that stay because others still live in them.
 //!
 //! In the background and without haste: most segments are freed as a whole soon after the first run in them
-//! was deleted, and each stretch costs a system call that holds up the core. So the log is given [`PATIENCE`]
-//! to become quiet; a log that never does pays a fixed part of its time.
+//! was deleted, and are then written again faster if they have no holes; and each stretch costs a system call
+//! that holds up the core. So nothing is done in a segment for [`PATIENCE`] after the first run in it was
+//! deleted; then the log is given as long again to become quiet, and one that never does pays a fixed part of
+//! its time.
 
 use std::io;
 use std::rc::Rc;
@@ -22,17 +24,38 @@ use super::seal::no_space;
 
 /// A stretch is given back when it has at least so many bytes.
 const HOLE_BYTES_MIN: u64 = 16 << 10;
-/// How long a busy log may put it off.
+/// How long a segment is given to be freed as a whole, and how long a busy log may put it off after that.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// On a busy log each stretch is followed by a rest of so many times as long.
 const REST: u32 = 9;
+
+/// Deleted runs of a segment.
+pub(super) struct Holes {
+    /// When the first of them was deleted.
+    since: Instant,
+    pub runs: Vec<Run>,
+}
+
+impl Default for Holes {
+    fn default() -> Self {
+        Self { since: Instant::now(), runs: Vec::new() }
+    }
+}
 
 /// Gives space back until the shard stops or fails.
 pub(super) async fn puncher<D: Disk>(inner: Rc<Inner<D>>) {
     while !inner.ends() {
         let notified = inner.punching.notified();
-        if inner.state.borrow().holes.is_empty() {
+        let oldest = inner.state.borrow().holes.values().map(|holes| holes.since).min();
+        let Some(oldest) = oldest else {
             notified.await;
+            continue;
+        };
+        if oldest.elapsed() < PATIENCE {
+            tokio::select! {
+                () = tokio::time::sleep_until(oldest + PATIENCE) => {}
+                () = notified => {}
+            }
             continue;
         }
         let quiet = match tokio::time::timeout(PATIENCE, Pace::new().turn(&inner, FOR_EVER)).await {
@@ -63,13 +86,17 @@ async fn give_back<D: Disk>(inner: &Rc<Inner<D>>, quiet: bool) -> io::Result<()>
             other => other?,
         }
     }
-    let mut generations: Vec<_> = inner.state.borrow().holes.keys().copied().collect();
+    let mut generations: Vec<_> = {
+        let state = inner.state.borrow();
+        let old = state.holes.iter().filter(|(_, holes)| holes.since.elapsed() >= PATIENCE);
+        old.map(|(generation, _)| *generation).collect()
+    };
     generations.sort_unstable();
     for generation in generations {
         if inner.ends() {
             return Ok(());
         }
-        let runs = inner.state.borrow_mut().holes.remove(&generation).unwrap_or_default();
+        let Some(Holes { runs, .. }) = inner.state.borrow_mut().holes.remove(&generation) else { continue };
         let Some(entries_block) = inner.begin(generation) else { continue };
         let punched = punch(inner, generation, entries_block, &runs, quiet).await;
         inner.punched.set(None);
@@ -82,8 +109,9 @@ impl<D: Disk> Inner<D> {
     /// Notes that holes are made in a segment, so that it does not become another one meanwhile. Returns where
     /// the entries of its index begin; `None`: there is no such segment any more.
     fn begin(&self, generation: Generation) -> Option<u32> {
-        let state = self.state.borrow();
+        let mut state = self.state.borrow_mut();
         let entries_block = state.segments.get(&generation)?.entries_block;
+        state.holed.insert(generation);
         self.punched.set(Some(generation));
         Some(entries_block)
     }

@@ -437,7 +437,7 @@ impl<F> State<F> {
         } else {
             self.segments.insert(index.sealed.generation, segment);
             if !gone.is_empty() {
-                self.holes.entry(index.sealed.generation).or_default().extend(gone);
+                self.holes.entry(index.sealed.generation).or_default().runs.extend(gone);
             }
         }
     }

@@ -179,7 +179,7 @@ impl<F> State<F> {
         let Some(segment) = self.segments.get_mut(&run.generation) else { return true };
         segment.remove(&run);
         if segment.live_runs > 0 {
-            self.holes.entry(run.generation).or_default().push(run);
+            self.holes.entry(run.generation).or_default().runs.push(run);
             return false;
         }
         self.segments.remove(&run.generation);

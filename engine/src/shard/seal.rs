@@ -199,7 +199,11 @@ async fn seal<D: Disk>(inner: &Rc<Inner<D>>, job: &Job) -> io::Result<()> {
     Ok(())
 }
 
-/// Takes freed segments out of the checkpoint, then keeps one as a spare and removes the others.
+/// Freed segments that are kept to be used again, the prepared one included: as many as are often freed at
+/// once, since a segment that was never written is slower.
+const SPARES_MAX: usize = 3;
+
+/// Takes freed segments out of the checkpoint, then keeps a few as spares and removes the others.
 async fn free_dead<D: Disk>(inner: &Rc<Inner<D>>) -> io::Result<()> {
     let dead = inner.state.borrow().dead.clone();
     {
@@ -213,10 +217,12 @@ async fn free_dead<D: Disk>(inner: &Rc<Inner<D>>) -> io::Result<()> {
         // A reader may still be on its way to this segment, or holes be made in it: then it must not become
         // another one.
         let keep = {
-            let state = inner.state.borrow();
-            let wanted = state.spares.is_empty() && matches!(state.next, Next::Wanted) && !state.stopping;
+            let mut state = inner.state.borrow_mut();
+            let ready = usize::from(!matches!(state.next, Next::Wanted));
+            let wanted = state.spares.len() + ready < SPARES_MAX && !state.stopping;
             let in_use = inner.cold.borrow().is_read() || inner.punched.get() == Some(generation);
-            wanted && !generation.is_sorted() && !in_use
+            let holed = state.holed.remove(&generation);
+            wanted && !generation.is_sorted() && !in_use && !holed
         };
         if !keep {
             remove(inner, &files::segment(&inner.dir, generation)).await?;
