@@ -76,14 +76,19 @@ impl OpenCommit {
         self.disk_len_with(len) <= self.buf.capacity()
     }
 
-    /// Copies a batch in, with its base offset and leader epoch written into it. Returns where.
-    pub fn push(&mut self, batch: &[u8], mut slotted: Slotted) -> u32 {
+    /// Copies a batch in, with its base offset and leader epoch written into it. Returns where. `read_soon`
+    /// says whether somebody will read it while the processor's caches can still know it.
+    pub fn push(&mut self, batch: &[u8], mut slotted: Slotted, read_soon: bool) -> u32 {
         assert!(self.fits(batch.len()), "the caller checks that the batch fits");
         if self.is_empty() {
             self.buf.put(0, &[0; COMMIT_HEADER_BYTES]);
         }
         let at = COMMIT_HEADER_BYTES + self.payload_len;
-        self.buf.put(at, batch);
+        if read_soon {
+            self.buf.put(at, batch);
+        } else {
+            self.buf.put_past_cache(at, batch);
+        }
         record_batch::patch(&mut self.buf.as_mut_slice()[at..], slotted.entry.base_offset, LEADER_EPOCH);
         self.payload_len += batch.len();
         slotted.entry.at = at as u32;
@@ -183,7 +188,7 @@ mod tests {
                 base_offset,
                 max_timestamp: 3,
             };
-            open.push(&batch, Slotted { entry, slot: 0 });
+            open.push(&batch, Slotted { entry, slot: 0 }, base_offset == 10);
         }
         let closed = open.close();
         assert_eq!((open.room(), open.seq), (3 * BLOCK, 6));

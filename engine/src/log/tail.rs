@@ -4,8 +4,8 @@
 //! Commits are held in sequence, the oldest go first. How many are held follows the readers: memory that
 //! nobody reads is better used again soon, while the processor's caches still know it. What a reader
 //! asked for, and twice as far back, stays; a reader that comes too late makes the cache grow to its
-//! limit; when nobody asks it shrinks to [`FLOOR_BYTES`]. A reader that still holds a slice keeps that
-//! memory alive, not the cache's entry.
+//! limit; when nobody asks it shrinks to [`FLOOR_BYTES`], and what is written goes past the processor's
+//! caches. A reader that still holds a slice keeps that memory alive, not the cache's entry.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -18,6 +18,8 @@ use crate::ids::CommitSeq;
 pub const FLOOR_BYTES: usize = 4 << 20;
 /// After so many bytes without being asked for again, half of what was wanted is given up.
 const DECAY_BYTES: u64 = 128 << 20;
+/// After so many bytes without being asked for anything, nobody reads.
+const UNREAD_BYTES: u64 = 32 << 20;
 
 /// Recent commits by sequence.
 #[derive(Debug)]
@@ -29,6 +31,8 @@ pub struct Tail {
     bytes: usize,
     bytes_max: usize,
     wanted: Cell<usize>,
+    /// Bytes that had been pushed when a reader last asked.
+    asked_at: Cell<u64>,
     decay_at: u64,
 }
 
@@ -44,6 +48,7 @@ impl Tail {
             bytes: 0,
             bytes_max,
             wanted,
+            asked_at: Cell::new(0),
             decay_at: DECAY_BYTES,
         }
     }
@@ -69,6 +74,7 @@ impl Tail {
     /// The commit with this sequence, if it is still here; a reader wants it.
     pub fn get(&self, seq: CommitSeq) -> Option<&Bytes> {
         let (start, commit) = self.commits.get(usize::try_from(seq.checked_sub(self.first)?).ok()?)?;
+        self.asked_at.set(self.pushed);
         let behind = usize::try_from(self.pushed - start).unwrap_or(usize::MAX);
         self.wanted.set(self.wanted.get().max(behind.saturating_mul(2)));
         Some(commit)
@@ -76,7 +82,13 @@ impl Tail {
 
     /// A reader came too late for something that was here.
     pub fn missed(&self) {
+        self.asked_at.set(self.pushed);
         self.wanted.set(self.bytes_max);
+    }
+
+    /// Whether somebody reads what is written.
+    pub fn is_read(&self) -> bool {
+        self.pushed - self.asked_at.get() < UNREAD_BYTES
     }
 
     /// Whether the commit with this sequence is here.
@@ -128,5 +140,19 @@ mod tests {
         tail.missed();
         push(&mut tail, 2_041..=2_105);
         assert!(tail.bytes() >= 32 * MIB);
+    }
+
+    #[test]
+    fn it_is_read_while_somebody_asks_now_and_then() {
+        let mut tail = Tail::new(1, 64 * MIB);
+        push(&mut tail, 1..=31);
+        assert!(tail.is_read());
+        push(&mut tail, 32..=32);
+        assert!(!tail.is_read());
+        assert!(tail.get(32).is_some() && tail.is_read());
+        push(&mut tail, 33..=64);
+        assert!(!tail.is_read());
+        tail.missed();
+        assert!(tail.is_read());
     }
 }

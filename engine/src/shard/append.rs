@@ -67,7 +67,7 @@ impl<D: Disk> Shard<D> {
             base_offset,
             max_timestamp: batch.max_timestamp,
         };
-        let position = state.open.push(bytes, Slotted { entry, slot: at.slot });
+        let position = state.open.push(bytes, Slotted { entry, slot: at.slot }, state.tail.is_read());
         partition.tail.push_back(BatchRef {
             base_offset,
             seq,

@@ -337,7 +337,7 @@ impl<D: Disk> SortedWriter<D> {
 
     /// Adds a batch that fits. Batches come by partition, and within one by offset.
     pub fn push(&mut self, log: LogId, entry: &IndexEntry, raw: &[u8]) {
-        let at = self.open.push(raw, Slotted { entry: expected(log, entry), slot: 0 });
+        let at = self.open.push(raw, Slotted { entry: expected(log, entry), slot: 0 }, false);
         self.pending.push((log, IndexEntry { position: at, len: raw.len() as u32, ..*entry }));
     }
 
