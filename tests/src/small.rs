@@ -1,10 +1,11 @@
 //! Small data directories that have every kind of file, damage of every kind to them, and what may come
 //! of it: an error that names the place, or exactly the same records; never fewer, never others.
 //!
-//! One exception, counted apart: the very last commit of a directory that was not closed may be cut. A
-//! damaged last commit looks like one that was being written when power failed.
+//! One exception, counted apart: the very last commit of a directory that was neither closed nor idle before it
+//! was left may be cut. A damaged last commit looks like one that was being written when power failed.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use keylane_engine::disk::Disk;
 use keylane_engine::disk::sim::{CrashStyle, SimDisk, SimOptions};
@@ -12,6 +13,8 @@ use keylane_engine::disk::sim::{CrashStyle, SimDisk, SimOptions};
 use crate::held::{Author, Held, Verdict, inside, look, runtime};
 
 const BLOCK: u64 = 4096;
+/// After this time the engine has proven the last commit.
+const IDLE: Duration = Duration::from_millis(300);
 
 /// A directory that was not closed, and what was acknowledged of it.
 pub struct Small {
@@ -21,6 +24,8 @@ pub struct Small {
     pub held: Held,
     /// The unsealed segment with the last commit.
     pub tail: String,
+    /// Whether the last commit is proven: an empty one follows it.
+    pub proven: bool,
     /// Batches of the logs that end earlier without the last commit.
     pub without_last: BTreeMap<u32, usize>,
 }
@@ -51,7 +56,11 @@ impl Tally {
         match verdict {
             Verdict::Same => self.same += 1,
             Verdict::Refused(errors) if errors.iter().all(|e| names_a_place(e)) => self.refused += 1,
-            Verdict::Shorter(batches) if path == small.tail && batches == small.without_last => self.cut += 1,
+            Verdict::Shorter(batches)
+                if !small.proven && path == small.tail && batches == small.without_last =>
+            {
+                self.cut += 1;
+            }
             other => self.findings.push(format!("{}: {other:?}", place())),
         }
     }
@@ -66,8 +75,18 @@ fn fast() -> SimOptions {
     SimOptions { latency_turns: (0, 0), ..SimOptions::default() }
 }
 
-/// One shard, two topics, three partitions; two sealed segments and an unsealed one of several commits.
+/// One shard, two topics, three partitions; two sealed segments and an unsealed one of several commits, left right
+/// after the last commit.
 pub fn small_directory() -> Small {
+    directory(false)
+}
+
+/// The same, left when it was idle: the last commit is proven, and sealed segments are regrouped.
+pub fn idle_directory() -> Small {
+    directory(true)
+}
+
+fn directory(proven: bool) -> Small {
     let disk = SimDisk::new(1, fast());
     let (image, held) = inside(&runtime(), async {
         let mut held = Held::default();
@@ -86,12 +105,15 @@ pub fn small_directory() -> Small {
         for logs in [&[0, 1][..], &[2], &[1, 1, 0], &[2, 0], &[1]] {
             author.append(logs).await?;
         }
+        if proven {
+            tokio::time::sleep(IDLE).await;
+        }
         leave(&disk, author).await
     })
     .expect("a disk without faults takes it");
     let tail = tail_of(&image, "shard-00000/");
     let without_last = [(1, held.logs[&1].len() - 1)].into();
-    Small { disk: image, held, tail, without_last }
+    Small { disk: image, held, tail, proven, without_last }
 }
 
 /// Two shards with two partitions each, and in both an unsealed segment only. Commits have one block and
@@ -109,7 +131,7 @@ pub fn twin_directory() -> Small {
     .expect("a disk without faults takes it");
     let tail = tail_of(&image, "shard-00001/");
     let without_last = [(3, held.logs[&3].len() - 1)].into();
-    Small { disk: image, held, tail, without_last }
+    Small { disk: image, held, tail, proven: false, without_last }
 }
 
 /// The disk as after kill -9, and what was acknowledged. Segments prepared for later are left out: with

@@ -31,6 +31,7 @@ pub struct OpenCommit {
     pub seq: CommitSeq,
     buf: AlignedBuf,
     payload_len: usize,
+    marked: bool,
     /// Its batches.
     pub entries: Vec<Slotted>,
     /// Who wants to know when it is durable.
@@ -53,12 +54,21 @@ pub struct ClosedCommit {
 impl OpenCommit {
     /// An empty commit that will be built in `buf`.
     pub fn new(seq: CommitSeq, buf: AlignedBuf) -> Self {
-        Self { seq, buf, payload_len: 0, entries: Vec::new(), waiters: Vec::new() }
+        Self { seq, buf, payload_len: 0, marked: false, entries: Vec::new(), waiters: Vec::new() }
     }
 
-    /// Whether it has no batch.
+    /// Whether there is nothing to be written.
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.entries.is_empty() && !self.marked
+    }
+
+    /// Has it written even if nothing comes in, for what its header says.
+    pub fn mark(&mut self) {
+        assert!(self.fits(0), "the caller checks that it fits");
+        if self.is_empty() {
+            self.buf.put(0, &[0; COMMIT_HEADER_BYTES]);
+        }
+        self.marked = true;
     }
 
     /// Bytes on disk as it is now; 0 when empty.
@@ -142,6 +152,7 @@ impl OpenCommit {
         };
         self.seq += 1;
         self.payload_len = 0;
+        self.marked = false;
         closed
     }
 }

@@ -133,12 +133,13 @@ impl<D: Disk> Inner<D> {
         }
         let generation = state.active.generation;
         let place = Place { shard: self.identity.shard, generation, position };
-        let (bytes, entries, waiters) = closed.seal(place, self.durable_below.get());
+        let durable_below = self.durable_below.get();
+        let (bytes, entries, waiters) = closed.seal(place, durable_below);
         state.tail.push(seq, bytes.clone());
         assert_eq!(seq, state.places_first + state.places.len() as u64, "commits are placed in sequence");
         state.places.push_back((generation, position));
         state.in_flight_bytes += disk_len;
-        state.in_flight.push_back(InFlight { seq, disk_len, entries, waiters, done: false });
+        state.in_flight.push_back(InFlight { seq, disk_len, durable_below, entries, waiters, done: false });
         Step::Write { file: state.active.file.clone(), bytes, position, seq }
     }
 
@@ -161,6 +162,10 @@ impl<D: Disk> Inner<D> {
             advanced = true;
             state.in_flight_bytes -= commit.disk_len;
             self.durable_below.set(commit.seq + 1);
+            state.proven_below = state.proven_below.max(commit.durable_below);
+            if !commit.entries.is_empty() {
+                state.filled_below = commit.seq + 1;
+            }
             state.publish(&commit);
             self.counters.commits.fetch_add(1, Ordering::Relaxed);
             self.counters.commit_bytes.fetch_add(commit.disk_len as u64, Ordering::Relaxed);
@@ -177,6 +182,7 @@ impl<D: Disk> Inner<D> {
         if advanced {
             state.wake_space();
             self.work.notify_one();
+            self.marking.notify_one();
         }
         if !state.trimmed.is_empty() {
             self.sealing.notify_one();

@@ -15,6 +15,7 @@ mod cold;
 mod commit;
 mod compact;
 mod manifest;
+mod mark;
 mod pace;
 mod punch;
 mod read;
@@ -214,6 +215,7 @@ struct Inner<D: Disk> {
     /// The segment in which holes are being made.
     punched: Cell<Option<Generation>>,
     cleaning: Notify,
+    marking: Notify,
     /// Tasks that work on sealed segments.
     keepers: Cell<u32>,
     durable_below: Cell<CommitSeq>,
@@ -235,6 +237,10 @@ struct State<F> {
     closed_bytes: usize,
     in_flight: VecDeque<InFlight>,
     in_flight_bytes: usize,
+    /// Below it lies every durable commit that has entries.
+    filled_below: CommitSeq,
+    /// A durable commit says that those below it are durable.
+    proven_below: CommitSeq,
     tail: Tail,
     places: VecDeque<(Generation, u64)>,
     places_first: CommitSeq,
@@ -275,6 +281,8 @@ struct State<F> {
 struct InFlight {
     seq: CommitSeq,
     disk_len: usize,
+    /// Commits below this one were durable when it was written.
+    durable_below: CommitSeq,
     entries: Vec<Slotted>,
     waiters: Vec<Waker>,
     done: bool,
@@ -310,6 +318,8 @@ impl<D: Disk> Shard<D> {
             closed_bytes: 0,
             in_flight: VecDeque::new(),
             in_flight_bytes: 0,
+            filled_below: next_seq,
+            proven_below: next_seq,
             tail: Tail::new(next_seq, options.tail_cache_bytes),
             places: VecDeque::new(),
             places_first: next_seq,
@@ -365,6 +375,7 @@ impl<D: Disk> Shard<D> {
             punching: Notify::new(),
             punched: Cell::new(None),
             cleaning: Notify::new(),
+            marking: Notify::new(),
             keepers: Cell::new(3),
             durable_below: Cell::new(next_seq),
             failure: OnceCell::new(),
@@ -383,6 +394,7 @@ impl<D: Disk> Shard<D> {
         tokio::task::spawn_local(regroup::keeper(Rc::clone(&inner)));
         tokio::task::spawn_local(punch::puncher(Rc::clone(&inner)));
         tokio::task::spawn_local(compact::cleaner(Rc::clone(&inner)));
+        tokio::task::spawn_local(mark::marker(Rc::clone(&inner)));
         Ok(Self { inner })
     }
 
@@ -467,6 +479,7 @@ impl<D: Disk> Shard<D> {
         self.inner.keeping.notify_one();
         self.inner.punching.notify_one();
         self.inner.cleaning.notify_one();
+        self.inner.marking.notify_one();
         seal::close(&self.inner).await;
         self.inner.failure.get().cloned().map_or(Ok(()), Err)
     }
