@@ -3,8 +3,10 @@
 //! [`ceiling`] is the bare loop that carries the same bytes with nothing around it: the throughput one
 //! core can reach with this runtime, this network path and this disk.
 //! [`share`] is what comparing a server with it needs.
+//! [`server`] is a Keylane server in a process of its own.
 //! [`rig`] is a shard for the criterion benchmarks.
 
 pub mod ceiling;
 pub mod rig;
+pub mod server;
 pub mod share;

@@ -81,6 +81,8 @@ pub struct Partition {
     watchers: Vec<Weak<Watcher>>,
     /// The last segment it wrote into: kept in the list of what that segment holds.
     pub touched: Generation,
+    /// The last segment at the end of which it was noted for a checkpoint.
+    pub noted: Generation,
     /// Bytes of its durable batches in that segment.
     pub touched_bytes: u64,
     /// Bytes of its batches, those freed only in part or not yet included.
@@ -130,6 +132,7 @@ impl Partition {
             producers: ProducerTable::default(),
             watchers: Vec::new(),
             touched: Generation(0),
+            noted: Generation(0),
             touched_bytes: 0,
             bytes: 0,
             trim: (0, 0),

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use keylane_engine::catalog::{Catalog, Topic};
 use keylane_engine::data_dir::{DataDir, DirLock};
@@ -308,8 +309,13 @@ impl CoreThread {
             let id = ShardId(number as u16);
             let placed = setup.topics.iter().flat_map(|t| &t.partitions).filter(|p| p.shard_id() == id);
             let logs: std::collections::HashSet<LogId> = placed.map(|p| p.log).collect();
+            let began = Instant::now();
             let opened = Shard::open(disk.clone(), setup.dir.id, id, &logs, options.clone()).await;
-            shards.push(opened.map_err(|e| StartError::Open(self.config.data.display().to_string(), e))?);
+            let shard = opened.map_err(|e| StartError::Open(self.config.data.display().to_string(), e))?;
+            let (took_ms, scanned_bytes) =
+                (began.elapsed().as_millis(), shard.counters().scanned_bytes.load(Ordering::Relaxed));
+            tracing::info!(shard = number, took_ms, scanned_bytes, "opened a shard");
+            shards.push(shard);
         }
         Ok(shards)
     }

@@ -8,6 +8,7 @@
 //! deleted. Wherever that could cost records, nothing is derived.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
 
 use crate::aligned::BLOCK;
 use crate::disk::Disk;
@@ -115,7 +116,15 @@ pub(super) async fn derive<D: Disk>(
         let start = start.max(first.unwrap_or(start));
         states.push(&LogState { log, start, next, producers: Vec::new() });
     }
-    Ok(Checkpoint { through, next_seq, next_sorted, segments, trims: Vec::new(), compacted, logs: states })
+    Ok(Checkpoint {
+        through,
+        next_seq,
+        next_sorted,
+        segments,
+        trims: Vec::new(),
+        compacted,
+        logs: Arc::new(states),
+    })
 }
 
 /// What compaction has made of the logs, as far as its segments tell.

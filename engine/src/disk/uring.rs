@@ -1,7 +1,7 @@
 //! The real disk: io_uring through `tokio-uring`, O_DIRECT files.
 //!
 //! Must be used on a thread that runs a `tokio-uring` runtime. Directory operations and size changes
-//! are rare and short; they are plain system calls.
+//! are rare and short; they are plain system calls, but for the flush of a directory.
 //!
 //! When a runtime ends with transfers under way, `tokio-uring` frees their buffers although the kernel still
 //! uses them. So each transfer holds its memory a second time, and lets go of it only when it has
@@ -113,7 +113,8 @@ impl Disk for UringDisk {
     }
 
     async fn sync_dir(&self, dir: &str) -> io::Result<()> {
-        fs::File::open(self.root.join(dir))?.sync_all()
+        // Can take as long as any flush: the thread goes on meanwhile.
+        tokio_uring::fs::File::from_std(fs::File::open(self.root.join(dir))?).sync_all().await
     }
 }
 

@@ -7,6 +7,7 @@
 //! twice: damage to one copy is healed from the other.
 
 use std::io;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -111,15 +112,15 @@ pub struct Checkpoint {
     pub trims: Vec<(LogId, Offset)>,
     /// The logs that were compacted.
     pub compacted: Vec<Compacted>,
-    /// The partitions, as they were at the end of the last sealed commit segment.
-    pub logs: LogStates,
+    /// The partitions, as they were at the end of the last sealed commit segment. Shared: there can be many.
+    pub logs: Arc<LogStates>,
 }
 
 impl Checkpoint {
     /// As file content.
     pub fn encode(&self, shard: ShardId) -> Bytes {
-        let mut body =
-            Vec::with_capacity(self.segments.len() * 32 + self.trims.len() * 12 + self.logs.bytes.len());
+        // The last part of the body is large, and copied only to where it is written from.
+        let (mut body, logs) = (Vec::new(), &self.logs.bytes);
         for segment in &self.segments {
             put_all(
                 &mut body,
@@ -136,25 +137,26 @@ impl Checkpoint {
             put_all(&mut body, &[compacted.end, compacted.clean_end, compacted.clean_bytes]);
             compacted.segments.iter().for_each(|number| body.extend_from_slice(&number.to_le_bytes()));
         }
-        body.extend_from_slice(&self.logs.bytes);
+        let len = HEADER_BYTES + body.len() + logs.len();
         let mut out = Vec::with_capacity(HEADER_BYTES);
         out.extend_from_slice(&MAGIC.to_le_bytes());
         out.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
         out.extend_from_slice(&u32::from(shard.0).to_le_bytes());
-        put_all(&mut out, &[self.through, self.next_seq, body.len() as u64]);
+        put_all(&mut out, &[self.through, self.next_seq, (len - HEADER_BYTES) as u64]);
         let counts = [self.segments.len() as u32, self.logs.count, self.next_sorted, self.trims.len() as u32];
         for count in counts.into_iter().chain([self.compacted.len() as u32]) {
             out.extend_from_slice(&count.to_le_bytes());
         }
-        let crc = crc32c::crc32c_append(crc32c::crc32c(&out), &body);
+        let crc = crc32c::crc32c_append(crc32c::crc32c_append(crc32c::crc32c(&out), &body), logs);
         out.extend_from_slice(&crc.to_le_bytes());
         assert_eq!(out.len(), HEADER_BYTES, "checkpoint header size");
-        let copy = round_up(HEADER_BYTES + body.len());
+        let copy = round_up(len);
         let mut buf = AlignedBuf::uninit(2 * copy);
         for at in [0, copy] {
             buf.put(at, &out);
             buf.put(at + HEADER_BYTES, &body);
-            buf.fill_zero(at + HEADER_BYTES + body.len(), at + copy);
+            buf.put(at + HEADER_BYTES + body.len(), logs);
+            buf.fill_zero(at + len, at + copy);
         }
         buf.into_bytes()
     }
@@ -207,7 +209,7 @@ impl Checkpoint {
         }
         let logs = LogStates { count: u32_le(bytes, 44)?, bytes: body.get(cursor.at..)?.to_vec() };
         (logs.decode().len() == logs.count as usize).then_some(())?;
-        out.logs = logs;
+        out.logs = Arc::new(logs);
         Some(out)
     }
 
@@ -316,7 +318,7 @@ mod tests {
                 Compacted { log: LogId(5), end: 12, clean_end: 11, clean_bytes: 99, segments: vec![1, 7] },
                 Compacted { log: LogId(6), end: 3, clean_end: 3, clean_bytes: 0, segments: vec![] },
             ],
-            logs,
+            logs: Arc::new(logs),
         }
     }
 

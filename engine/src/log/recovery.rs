@@ -9,6 +9,9 @@
 //! sealed segments and changes nothing.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use futures_util::stream::{self, StreamExt};
 
 use crate::aligned::BLOCK;
 use crate::disk::{Disk, DiskFile};
@@ -23,6 +26,9 @@ use super::files;
 use super::format::Entry;
 use super::index::{self, Sealed};
 use super::scan::{Scan, Scanner};
+
+/// Indexes that are read at the same time: a start is not to wait for one after the other.
+const INDEXES_AT_ONCE: usize = 32;
 
 /// Which shard is opened.
 #[derive(Debug, Clone)]
@@ -170,7 +176,15 @@ impl Recovered {
         let mut compacted: Vec<_> = self.partitions.values().filter_map(|p| p.compacted.clone()).collect();
         compacted.sort_by_key(|c| c.log);
         let (next_seq, next_sorted) = (self.next_seq, self.next_sorted);
-        Checkpoint { through, next_seq, next_sorted, segments, trims: Vec::new(), compacted, logs }
+        Checkpoint {
+            through,
+            next_seq,
+            next_sorted,
+            segments,
+            trims: Vec::new(),
+            compacted,
+            logs: Arc::new(logs),
+        }
     }
 }
 
@@ -208,32 +222,27 @@ impl<D: Disk> Recovery<'_, D> {
             }
         }
         for sealed in &checkpoint.segments {
-            let path = files::segment(&self.dir, sealed.generation);
             if present.binary_search(&sealed.generation).is_err() {
-                return Err(OpenError::damaged(
-                    path,
-                    0,
-                    "the checkpoint names this segment, but it is missing",
-                ));
+                let path = files::segment(&self.dir, sealed.generation);
+                let what = "the checkpoint names this segment, but it is missing";
+                return Err(OpenError::damaged(path, 0, what));
             }
-            match self.load_index(sealed).await? {
+        }
+        let (disk, dir, shard) = (self.disk, self.dir.clone(), self.identity.shard);
+        let mut indexes = stream::iter(&checkpoint.segments)
+            .map(|sealed| load_index(disk, files::index(&dir, sealed.generation), shard, sealed))
+            .buffered(INDEXES_AT_ONCE);
+        for sealed in &checkpoint.segments {
+            match indexes.next().await.transpose()?.flatten() {
                 Some(index) => self.add_segment(index),
                 None => self.derive_index(sealed).await?,
             }
         }
+        // Sorted segments come last and hold older records. In two rising sequences there is little to sort.
+        for partition in self.out.partitions.values_mut() {
+            partition.runs.sort_by_key(|run| run.base_offset);
+        }
         Ok(())
-    }
-
-    async fn load_index(&self, sealed: &Sealed) -> Result<Option<index::Index>, OpenError> {
-        let path = files::index(&self.dir, sealed.generation);
-        let file = match self.disk.open(&path).await {
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            other => other.map_err(OpenError::io(format!("opening {path}")))?,
-        };
-        let index = index::load(&file, self.identity.shard, sealed.generation)
-            .await
-            .map_err(OpenError::io(format!("reading {path}")))?;
-        Ok(index.filter(|i| i.sealed == *sealed))
     }
 
     async fn derive_index(&mut self, sealed: &Sealed) -> Result<(), OpenError> {
@@ -262,12 +271,13 @@ impl<D: Disk> Recovery<'_, D> {
         partition.is_none_or(|p| end <= p.start || p.is_replaced(generation, end))
     }
 
+    /// Adds the runs of a segment. Those of segments named by the checkpoint are put in order afterwards.
     fn add_segment(&mut self, index: index::Index) {
         let mut segment = SealedSegment::new(&index);
         for (log, run) in &index.runs {
             let partition = self.out.partitions.get_mut(log);
             if let Some(p) = partition.filter(|p| !p.is_replaced(run.generation, run.next_offset)) {
-                add_run(p, *run);
+                p.runs.push(*run);
                 segment.add(run);
             }
         }
@@ -395,7 +405,19 @@ impl<D: Disk> Recovery<'_, D> {
     }
 }
 
-fn add_run(partition: &mut Partition, run: Run) {
-    let at = partition.runs.partition_point(|r| r.base_offset < run.base_offset);
-    partition.runs.insert(at, run);
+/// The index of a sealed segment. `None`: it is missing or damaged.
+async fn load_index<D: Disk>(
+    disk: &D,
+    path: String,
+    shard: ShardId,
+    sealed: &Sealed,
+) -> Result<Option<index::Index>, OpenError> {
+    let file = match disk.open(&path).await {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        other => other.map_err(OpenError::io(format!("opening {path}")))?,
+    };
+    let index = index::load(&file, shard, sealed.generation)
+        .await
+        .map_err(OpenError::io(format!("reading {path}")))?;
+    Ok(index.filter(|i| i.sealed == *sealed))
 }

@@ -207,6 +207,9 @@ impl<F> State<F> {
             let bytes = std::mem::take(&mut bytes);
             let partition = self.partitions.get_mut(slotted.slot as usize).and_then(Option::as_mut);
             let Some(partition) = partition.filter(|p| p.log == entry.log) else { continue };
+            if let Some(noting) = &mut self.noting {
+                noting.note(partition);
+            }
             if entry.is_trim() {
                 partition.start = partition.start.max(entry.base_offset);
                 self.trimmed.push((slotted.slot, entry.log));

@@ -522,6 +522,7 @@ impl<F> State<F> {
         while partition.tail.front().is_some_and(|b| b.base_offset + u64::from(b.span) <= end) {
             partition.tail.pop_front();
         }
+        self.compacted.insert(at.slot);
         for index in new {
             let mut segment = SealedSegment::new(index);
             index.runs.iter().for_each(|(_, run)| segment.add(run));

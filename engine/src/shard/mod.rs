@@ -25,7 +25,7 @@ mod roll;
 mod seal;
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -232,6 +232,8 @@ struct State<F> {
     partitions: Vec<Option<Partition>>,
     free_slots: Vec<u32>,
     by_log: HashMap<LogId, u32>,
+    /// Slots of the partitions that were compacted.
+    compacted: BTreeSet<u32>,
     open: OpenCommit,
     closed: VecDeque<ClosedCommit>,
     closed_bytes: usize,
@@ -258,6 +260,8 @@ struct State<F> {
     dead: Vec<Generation>,
     spares: Vec<Generation>,
     base: Rc<manifest::Base>,
+    /// The base of the last seal job, while it is being made.
+    noting: Option<manifest::Noting>,
     /// Log start offsets that were raised, by log, with the segment that was active then.
     trims: BTreeMap<LogId, (Generation, Offset)>,
     /// Partitions whose runs have to be looked through because their log start offset was raised.
@@ -313,6 +317,7 @@ impl<D: Disk> Shard<D> {
             partitions: Vec::new(),
             free_slots: Vec::new(),
             by_log: HashMap::new(),
+            compacted: BTreeSet::new(),
             open: OpenCommit::new(next_seq, pool.take()),
             closed: VecDeque::new(),
             closed_bytes: 0,
@@ -337,6 +342,7 @@ impl<D: Disk> Shard<D> {
             dead: Vec::new(),
             spares: Vec::new(),
             base: Rc::default(),
+            noting: None,
             trims: BTreeMap::new(),
             trimmed: Vec::new(),
             holes: HashMap::new(),
@@ -357,7 +363,7 @@ impl<D: Disk> Shard<D> {
                 state.insert(log, Partition::new(log));
             }
         }
-        state.base = Rc::new(state.snapshot(recovered.next_generation.0 - 1, next_seq));
+        state.base = Rc::new(state.base_at_start(recovered.next_generation.0 - 1, next_seq));
         state.regroup = regroup::candidates(&state.segments, options.regroup_extent_bytes);
         let counters = Arc::new(Counters::default());
         Counters::add(&counters.scanned_bytes, recovered.scanned_bytes);
@@ -430,6 +436,7 @@ impl<D: Disk> Shard<D> {
         let mut state = self.inner.state.borrow_mut();
         let Some(slot) = state.by_log.remove(&log) else { return };
         state.free_slots.push(slot);
+        state.compacted.remove(&slot);
         state.trims.remove(&log);
         if let Some(mut partition) = state.partitions[slot as usize].take() {
             partition.wake_watchers();
@@ -494,6 +501,9 @@ impl<F> State<F> {
                 (self.partitions.len() - 1) as u32
             }
         };
+        if partition.compacted.is_some() {
+            self.compacted.insert(slot);
+        }
         self.partitions[slot as usize] = Some(partition);
         self.by_log.insert(log, slot);
         slot

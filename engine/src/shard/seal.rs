@@ -17,13 +17,16 @@ use super::roll::{Active, Next};
 use super::{Counters, Inner, State, regroup};
 
 const RETRY: Duration = Duration::from_millis(250);
+/// Partitions noted for a checkpoint without giving way.
+const NOTED_AT_ONCE: usize = 1000;
 
 /// A segment to be sealed, and the partitions as they were at its end.
 #[derive(Clone)]
 pub(super) struct Job {
     sealed: Sealed,
     touched: Rc<Vec<(u32, LogId)>>,
-    base: Rc<Base>,
+    /// Not there while it is being made, of the last job.
+    pub(super) base: Option<Rc<Base>>,
 }
 
 impl Job {
@@ -37,8 +40,8 @@ impl<F> State<F> {
     pub(super) fn queue_seal(&mut self, old: &Active<F>, next_seq: CommitSeq) {
         let sealed =
             Sealed { generation: old.generation, first_seq: old.first_seq, next_seq, data_end: old.position };
-        let base = Rc::new(self.snapshot(old.generation.0, next_seq));
-        self.seal_jobs.push_back(Job { sealed, touched: Rc::new(old.touched.clone()), base });
+        self.begin_noting(old.generation.0, next_seq);
+        self.seal_jobs.push_back(Job { sealed, touched: Rc::new(old.touched.clone()), base: None });
         self.unsealed += 1;
     }
 
@@ -172,8 +175,23 @@ pub(super) fn no_space(e: &io::Error) -> bool {
     matches!(e.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
+/// The base of the first job, made to the end.
+async fn base_of_first<D: Disk>(inner: &Rc<Inner<D>>) -> Rc<Base> {
+    loop {
+        {
+            let mut state = inner.state.borrow_mut();
+            if let Some(base) = state.seal_jobs.front().and_then(|job| job.base.clone()) {
+                return base;
+            }
+            state.note_some(NOTED_AT_ONCE);
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
 async fn seal<D: Disk>(inner: &Rc<Inner<D>>, job: &Job) -> io::Result<()> {
     let shard = inner.identity.shard;
+    let base = base_of_first(inner).await;
     let logs = inner.state.borrow().batches_of(job);
     let (content, index) = index::build(shard, job.sealed, &logs);
     let path = files::index(&inner.dir, job.sealed.generation);
@@ -181,9 +199,9 @@ async fn seal<D: Disk>(inner: &Rc<Inner<D>>, job: &Job) -> io::Result<()> {
     {
         let _manifest = inner.manifest.lock().await;
         let named = (job.sealed.next_seq > job.sealed.first_seq).then_some(job.sealed);
-        inner.store_checkpoint(&job.base, named.as_slice(), &[], None).await?;
+        inner.store_checkpoint(&base, named.as_slice(), &[], None).await?;
         let mut state = inner.state.borrow_mut();
-        state.base = Rc::clone(&job.base);
+        state.base = base;
         state.trims.retain(|_, (generation, _)| *generation > job.sealed.generation);
         state.adopt(&index);
         state.seal_jobs.pop_front();
