@@ -4,17 +4,19 @@
 //! readers of several partitions scan a segment once. What comes from the disk is checked against its index
 //! entry and its checksum before anybody sees it.
 
+use std::rc::Rc;
+
 use bytes::Bytes;
 use futures_util::future::try_join_all;
 
-use crate::aligned::{AlignedBuf, BLOCK, round_down, round_up};
-use crate::disk::{Disk, DiskFile, read_exact_at, read_exact_into};
+use crate::aligned::{AlignedBuf, BLOCK, round_down};
+use crate::disk::{Disk, read_exact_into};
 use crate::error::ReadError;
 use crate::ids::{Generation, Offset};
 use crate::log::files;
 use crate::log::format::{Entry, check_entry};
-use crate::log::index::GAP_BYTES;
 
+use super::cold::{PIECE_BYTES, Place};
 use super::locate::Located;
 use super::read::Batches;
 use super::{Counters, Inner};
@@ -24,9 +26,11 @@ pub(super) const READ_BYTES_MAX: u64 = READ_BUFFER_BYTES as u64 - BLOCK as u64;
 /// Memory that such a read uses, again and again.
 pub(super) const READ_BUFFER_BYTES: usize = 2 << 20;
 /// Reads of less than this take memory of their own, so that little data does not hold much.
-const POOLED_BYTES_MIN: usize = 512 << 10;
-/// Smaller reads go through pieces of this size.
-const PIECE_BYTES: u64 = 128 << 10;
+const POOLED_BYTES_MIN: usize = 1 << 20;
+/// Longer extents are read on their own, shorter ones through shared pieces.
+const SHARED_BYTES_MAX: usize = 256 << 10;
+/// Batches further apart than this are not neighbours.
+pub(super) const APART_BYTES: u64 = 16 << 10;
 
 /// An error, and the segment that was read then, if it came to that.
 pub(super) type Failed = (Option<Generation>, ReadError);
@@ -37,20 +41,28 @@ impl<D: Disk> Inner<D> {
     }
 
     /// Reads batches that have been located: neighbours in one go, what lies apart at the same time.
-    pub(super) async fn fetch(&self, located: &[Located], offset: Offset) -> Result<Batches, Failed> {
+    pub(super) async fn fetch(
+        self: &Rc<Self>,
+        located: &[Located],
+        offset: Offset,
+    ) -> Result<Batches, Failed> {
         let mut reads = Vec::new();
         let mut rest = located;
         while let Some(first) = rest.first() {
             let from = round_down(u64::from(first.entry.position));
             let mut end = u64::from(first.entry.position) + u64::from(first.entry.len);
-            let mut n = 1;
+            let (mut n, mut bytes) = (1, u64::from(first.entry.len));
             for next in &rest[1..] {
                 let (at, len) = (u64::from(next.entry.position), u64::from(next.entry.len));
-                let near = at >= end && at - end <= GAP_BYTES && at + len - from <= READ_BYTES_MAX;
-                if next.generation != first.generation || !near {
+                let near = at >= end && at - end <= APART_BYTES;
+                let span = (at + len).saturating_sub(from);
+                // What lies between is not worth reading when it is much.
+                let dense = span <= PIECE_BYTES || (bytes + len) * 4 >= span * 3;
+                if next.generation != first.generation || !near || !dense || span > READ_BYTES_MAX {
                     break;
                 }
                 end = at + len;
+                bytes += len;
                 n += 1;
             }
             let len = ((end - from) as usize).next_multiple_of(BLOCK);
@@ -112,57 +124,102 @@ impl<D: Disk> Inner<D> {
     }
 
     /// Bytes of a segment: small ranges through pieces, so that neighbours find them.
-    async fn read_range(&self, generation: Generation, from: u64, len: usize) -> Result<Bytes, ReadError> {
-        if len as u64 > PIECE_BYTES {
+    async fn read_range(
+        self: &Rc<Self>,
+        generation: Generation,
+        from: u64,
+        len: usize,
+    ) -> Result<Bytes, ReadError> {
+        // A segment that is still written to holds more the next time: nothing of it is kept.
+        let Some(data_end) = self.data_end(generation).filter(|_| len <= SHARED_BYTES_MAX) else {
             return self.read_file(generation, false, from, len).await;
+        };
+        let place = (generation, false, from - from % PIECE_BYTES);
+        let ahead = {
+            let mut cold = self.cold.borrow_mut();
+            cold.wanted(place);
+            cold.scan_ahead(place, data_end)
+        };
+        let read = self.shared_range(generation, false, from, len, data_end);
+        for (place, pieces) in ahead {
+            self.cold.borrow_mut().pieces_come(place, pieces);
+            let inner = Rc::clone(self);
+            tokio::task::spawn_local(async move {
+                inner.cold.borrow_mut().enter();
+                // Who wants it meets the error again.
+                let _failed = inner.read_pieces(place, pieces, data_end).await;
+                inner.cold.borrow_mut().leave();
+            });
         }
-        let start = from - from % PIECE_BYTES;
-        let piece = self.piece(generation, false, start, PIECE_BYTES).await?;
-        let at = (from - start) as usize;
-        if at + len <= piece.len() {
-            return Ok(piece.slice(at..at + len));
+        match read.await {
+            Ok(bytes) => Ok(bytes),
+            // It need not be these bytes that could not be read.
+            Err(_) => self.read_file(generation, false, from, len).await,
         }
-        if piece.len() < PIECE_BYTES as usize {
-            return Err(self.damaged(generation, from, "the segment ends early".to_owned()));
-        }
-        let rest = self.piece(generation, false, start + PIECE_BYTES, PIECE_BYTES).await?;
-        let missing = len - (piece.len() - at);
-        if missing > rest.len() {
-            return Err(self.damaged(generation, from, "the segment ends early".to_owned()));
-        }
-        Ok([&piece[at..], &rest[..missing]].concat().into())
     }
 
-    /// One piece of a file, or what there is of it before the file ends.
-    pub(super) async fn piece(
+    /// Bytes up to which a sealed segment holds something.
+    fn data_end(&self, generation: Generation) -> Option<u64> {
+        let state = self.state.borrow();
+        state.segments.get(&generation).map(|s| s.sealed.data_end.next_multiple_of(BLOCK as u64))
+    }
+
+    /// A range of a file that ends at `file_end`, through pieces.
+    pub(super) async fn shared_range(
         &self,
         generation: Generation,
         index: bool,
-        at: u64,
-        len: u64,
+        from: u64,
+        len: usize,
+        file_end: u64,
     ) -> Result<Bytes, ReadError> {
-        let place = (generation, index, at);
-        loop {
+        let end = from + len as u64;
+        let mut parts: Vec<Bytes> = Vec::new();
+        let mut at = from;
+        while at < end {
+            let place = (generation, index, at - at % PIECE_BYTES);
             let here = self.cold.borrow().piece(&place);
-            match here {
-                Some(Ok(piece)) => return Ok(piece),
-                Some(Err(coming)) => coming.notified().await,
-                None => break,
+            let bytes = match here {
+                Some(Ok(bytes)) => bytes,
+                Some(Err(coming)) => {
+                    coming.notified().await;
+                    continue;
+                }
+                None => {
+                    let pieces = {
+                        let mut cold = self.cold.borrow_mut();
+                        let pieces = cold.pieces_at_once(place, (end - place.2).div_ceil(PIECE_BYTES));
+                        cold.pieces_come(place, pieces);
+                        pieces
+                    };
+                    self.read_pieces(place, pieces, file_end).await?
+                }
+            };
+            let skip = (at - place.2) as usize;
+            let take = bytes.len().saturating_sub(skip).min((end - at) as usize);
+            if take == 0 {
+                return Err(self.damaged(generation, at, "the file ends early".to_owned()));
             }
+            parts.push(bytes.slice(skip..skip + take));
+            at += take as u64;
         }
-        self.cold.borrow_mut().piece_comes(place);
+        Ok(if parts.len() == 1 { parts.swap_remove(0) } else { parts.concat().into() })
+    }
+
+    /// Reads pieces that are stated to come, or what there is of them before the file ends.
+    async fn read_pieces(&self, place: Place, pieces: u64, file_end: u64) -> Result<Bytes, ReadError> {
+        let (generation, index, at) = place;
         let cold = &self.cold;
-        let done = OnDrop(|piece: Option<&Bytes>| cold.borrow_mut().piece_is_here(place, piece));
-        let io = |cause| ReadError::Io { shard: self.identity.shard, generation, position: at, cause };
-        let file = self.open_file(generation, index, at).await?;
-        let size = file.size().await.map_err(io)?;
-        let len = round_up(size.saturating_sub(at).min(len) as usize);
-        Counters::add(&self.counters.disk_reads, 1);
-        let piece = read_exact_at(&file, at, len).await.map_err(io)?;
-        // A segment that is still written to holds more the next time.
-        let keep = self.state.borrow().segments.contains_key(&generation);
-        done.finish(keep.then_some(&piece));
-        Ok(piece)
+        let done = OnDrop(|bytes: Option<&Bytes>| cold.borrow_mut().pieces_are_here(place, pieces, bytes));
+        let len = file_end.saturating_sub(at).min(pieces * PIECE_BYTES) as usize;
+        if len == 0 {
+            return Ok(Bytes::new());
+        }
+        let bytes = self.read_file(generation, index, at, len).await?;
+        // Of what was replaced or freed meanwhile nothing is kept.
+        let keep = self.data_end(generation).is_some();
+        done.finish(keep.then_some(&bytes));
+        Ok(bytes)
     }
 
     async fn read_file(
@@ -180,7 +237,12 @@ impl<D: Disk> Inner<D> {
         read_exact_into(&file, at, buf).await.map_err(io)
     }
 
-    async fn open_file(&self, generation: Generation, index: bool, at: u64) -> Result<D::File, ReadError> {
+    pub(super) async fn open_file(
+        &self,
+        generation: Generation,
+        index: bool,
+        at: u64,
+    ) -> Result<D::File, ReadError> {
         if let Some(file) = self.cold.borrow().file(generation, index) {
             return Ok(file);
         }

@@ -1,17 +1,15 @@
 //! Where batches lie on the disk: through the index of a sealed segment, or the list of what is not sealed yet.
 
 use crate::aligned::BLOCK;
-use crate::disk::Disk;
+use crate::disk::{Disk, DiskFile};
 use crate::error::ReadError;
 use crate::ids::{Generation, Offset};
 use crate::log::index::{ENTRIES_PER_BLOCK, IndexEntry, decode_entries};
 use crate::partition::{Partition, Run, Whereabouts};
 
-use super::fetch::Failed;
+use super::fetch::{APART_BYTES, Failed};
 use super::{Inner, PartitionRef, Shard, State};
 
-/// Of an index, a piece of this size.
-const INDEX_PIECE_BYTES: u64 = 64 << 10;
 /// Sealed segments of which one read takes something.
 const RUNS_MAX: usize = 32;
 
@@ -22,22 +20,34 @@ pub(super) struct Located {
     pub entry: IndexEntry,
 }
 
+/// Where batches lie that one read brings.
+#[derive(Debug, Default)]
+pub(super) struct Places {
+    pub batches: Vec<Located>,
+    bytes: usize,
+    /// It ends early, so that readers who move together through a segment stay together.
+    pub cut: bool,
+}
+
 impl<D: Disk> Shard<D> {
     /// Finds where batches lie that are not in memory: in one sealed segment after the other, or in those that
-    /// are not sealed yet.
+    /// are not sealed yet. `together`: not far from the first one, while readers move together and what lies
+    /// between belongs to others.
     pub(super) async fn locate(
         &self,
         at: PartitionRef,
         offset: Offset,
         bytes_max: usize,
-    ) -> Result<Vec<Located>, Failed> {
+        together: bool,
+    ) -> Result<Places, Failed> {
         let (runs, high_watermark) = {
             let state = self.inner.state.borrow();
             let partition = state.check_range(at, offset).map_err(|e| (None, e))?;
             match partition.find(offset, state.sealed_below) {
                 Some(Whereabouts::Tail(index)) => {
                     state.tail.missed();
-                    return Ok(state.locate_unsealed(partition, index, bytes_max));
+                    let batches = state.locate_unsealed(partition, index, bytes_max);
+                    return Ok(Places { batches, ..Places::default() });
                 }
                 Some(Whereabouts::Run(index)) => {
                     let runs = partition.runs.get(index..).unwrap_or_default();
@@ -49,10 +59,18 @@ impl<D: Disk> Shard<D> {
                 }
             }
         };
-        let (mut out, mut bytes) = (Vec::new(), 0);
+        let region = {
+            let cold = self.inner.cold.borrow();
+            (together && cold.is_shared()).then(|| cold.region_bytes())
+        };
+        let mut out = Places::default();
         for run in runs {
-            let first = out.is_empty();
-            match self.locate_in(&run, offset, high_watermark, bytes_max, &mut bytes, &mut out).await {
+            let first = out.batches.is_empty();
+            if !first && region.is_some() {
+                out.cut = true;
+                break;
+            }
+            match self.locate_in(&run, offset, high_watermark, bytes_max, region, &mut out).await {
                 Ok(true) => {}
                 Ok(false) => break,
                 // What lies before it can be read; who reads on meets the error again.
@@ -63,32 +81,45 @@ impl<D: Disk> Shard<D> {
         Ok(out)
     }
 
-    /// Adds batches of one run, from the one that holds `offset`. `false`: there is no room for more.
+    /// Adds batches of one run, from the one that holds `offset`, up to where a region of the segment ends.
+    /// `false`: there is no room for more.
     async fn locate_in(
         &self,
         run: &Run,
         offset: Offset,
         high_watermark: Offset,
         bytes_max: usize,
-        bytes: &mut usize,
-        out: &mut Vec<Located>,
+        region: Option<u64>,
+        out: &mut Places,
     ) -> Result<bool, ReadError> {
         let mut number =
             if offset <= run.base_offset { 0 } else { self.inner.find_entry(run, offset).await? };
+        // Where the batch before ended, and the region of the first one ends.
+        let (mut before, mut region_end) = (None, u64::MAX);
         while number < run.entries {
             let block = self.inner.entries_from(run, number).await?;
             for entry in &block {
                 let end = entry.base_offset + u64::from(entry.span);
-                let full = !out.is_empty() && *bytes + entry.len as usize > bytes_max;
+                let full = !out.batches.is_empty() && out.bytes + entry.len as usize > bytes_max;
                 if full || end > high_watermark {
                     return Ok(false);
                 }
-                *bytes += entry.len as usize;
-                out.push(Located { generation: run.generation, entry: *entry });
+                let at = u64::from(entry.position);
+                match (before, region) {
+                    (Some(before), _) if at >= region_end && at > before + APART_BYTES => {
+                        out.cut = true;
+                        return Ok(false);
+                    }
+                    (None, Some(region)) => region_end = (at + 1).next_multiple_of(region),
+                    _ => {}
+                }
+                before = Some(at + u64::from(entry.len));
+                out.bytes += entry.len as usize;
+                out.batches.push(Located { generation: run.generation, entry: *entry });
             }
             number += block.len() as u32;
         }
-        Ok(*bytes < bytes_max)
+        Ok(out.bytes < bytes_max)
     }
 }
 
@@ -169,11 +200,11 @@ impl<D: Disk> Inner<D> {
 
     async fn index_block(&self, generation: Generation, number: u32) -> Result<Vec<IndexEntry>, ReadError> {
         let at = u64::from(number) * BLOCK as u64;
-        let piece = self.piece(generation, true, at - at % INDEX_PIECE_BYTES, INDEX_PIECE_BYTES).await?;
-        let from = (at % INDEX_PIECE_BYTES) as usize;
-        let entries = piece
-            .get(from..from + BLOCK)
-            .and_then(|block| decode_entries(self.identity.shard, generation, number, block));
+        let io = |cause| ReadError::Io { shard: self.identity.shard, generation, position: at, cause };
+        let size = self.open_file(generation, true, at).await?.size().await.map_err(io)?;
+        let file_end = size.next_multiple_of(BLOCK as u64);
+        let block = self.shared_range(generation, true, at, BLOCK, file_end).await?;
+        let entries = decode_entries(self.identity.shard, generation, number, &block);
         entries.ok_or_else(|| {
             let what = format!(
                 "index block {number} is damaged; a restart derives it anew once the index file is removed"

@@ -139,8 +139,8 @@ impl<D: Disk> Shard<D> {
         let mut out = Batches { next_offset: offset, ..Batches::default() };
         for _ in 0..PARTS_MAX {
             let left = bytes_max.saturating_sub(out.bytes);
-            let part = match self.read_cached(at, out.next_offset, left)? {
-                Cached::Here(part) => part,
+            let (part, cut) = match self.read_cached(at, out.next_offset, left)? {
+                Cached::Here(part) => (part, false),
                 // Too little for the effort.
                 Cached::OnDisk if left < bytes_max / 8 => break,
                 Cached::OnDisk => self.read_cold(at, out.next_offset, left, out.slices.is_empty()).await?,
@@ -152,27 +152,28 @@ impl<D: Disk> Shard<D> {
             out.bytes += part.bytes;
             out.next_offset = part.next_offset;
             out.slices.extend(part.slices);
-            if out.bytes >= bytes_max {
+            if cut || out.bytes >= bytes_max {
                 break;
             }
         }
         Ok(out)
     }
 
+    /// Says also whether it ends early, see `Places::cut`.
     async fn read_cold(
         &self,
         at: PartitionRef,
         offset: Offset,
         bytes_max: usize,
         must: bool,
-    ) -> Result<Batches, ReadError> {
+    ) -> Result<(Batches, bool), ReadError> {
         loop {
             let found = self.inner.cold.borrow_mut().take_ahead(at.log(), offset, bytes_max, must);
             let reads_on = match found {
                 Found::Ready(batches) => {
                     self.inner.state.borrow().check_range(at, offset)?;
                     self.read_ahead(at);
-                    return Ok(batches);
+                    return Ok((batches, false));
                 }
                 Found::Coming(notify) => {
                     notify.notified().await;
@@ -180,12 +181,13 @@ impl<D: Disk> Shard<D> {
                 }
                 Found::Nothing { reads_on } => reads_on,
             };
-            let batches = self.read_disk(at, offset, bytes_max).await?;
+            let (batches, cut) = self.read_disk_some(at, offset, bytes_max, true).await?;
             self.inner.cold.borrow_mut().expect(at.log(), batches.next_offset);
-            if reads_on {
+            // Who moves together with others has the segment read ahead of all of them.
+            if reads_on && !cut {
                 self.read_ahead(at);
             }
-            return Ok(batches);
+            return Ok((batches, cut));
         }
     }
 
@@ -200,12 +202,13 @@ impl<D: Disk> Shard<D> {
             cold.borrow_mut().enter();
             // What is in memory needs no reading ahead; an error is met again by the reader itself.
             let in_memory = !matches!(shard.read_cached(at, from, 1), Ok(Cached::OnDisk));
-            let located = if in_memory { None } else { shard.locate(at, from, AHEAD_BYTES).await.ok() };
-            let next = located.as_ref().and_then(|l| l.last()).map(|l| l.entry.end());
+            let located = if in_memory { None } else { shard.locate(at, from, AHEAD_BYTES, true).await.ok() };
+            let located = located.filter(|places| !places.cut);
+            let next = located.as_ref().and_then(|l| l.batches.last()).map(|l| l.entry.end());
             if cold.borrow_mut().found_ahead(log, epoch, next) {
                 shard.read_ahead(at);
                 let batches = match located {
-                    Some(located) => shard.inner.fetch(&located, from).await.ok(),
+                    Some(located) => shard.inner.fetch(&located.batches, from).await.ok(),
                     None => None,
                 };
                 cold.borrow_mut().end_ahead(log, epoch, from, batches);
@@ -221,10 +224,21 @@ impl<D: Disk> Shard<D> {
         offset: Offset,
         bytes_max: usize,
     ) -> Result<Batches, ReadError> {
+        Ok(self.read_disk_some(at, offset, bytes_max, false).await?.0)
+    }
+
+    /// The same; with `together` it may end early, and says so.
+    async fn read_disk_some(
+        &self,
+        at: PartitionRef,
+        offset: Offset,
+        bytes_max: usize,
+        together: bool,
+    ) -> Result<(Batches, bool), ReadError> {
         let mut lookups = 0;
         loop {
             self.inner.cold.borrow_mut().enter();
-            let result = self.read_located(at, offset, bytes_max).await;
+            let result = self.read_located(at, offset, bytes_max, together).await;
             self.inner.cold.borrow_mut().leave();
             // The partition may have been deleted or trimmed meanwhile, and its space used again.
             self.inner.state.borrow().check_range(at, offset)?;
@@ -250,9 +264,10 @@ impl<D: Disk> Shard<D> {
         at: PartitionRef,
         offset: Offset,
         bytes_max: usize,
-    ) -> Result<Batches, Failed> {
-        let located = self.locate(at, offset, bytes_max).await?;
-        self.inner.fetch(&located, offset).await
+        together: bool,
+    ) -> Result<(Batches, bool), Failed> {
+        let places = self.locate(at, offset, bytes_max, together).await?;
+        Ok((self.inner.fetch(&places.batches, offset).await?, places.cut))
     }
 
     /// The first batch whose largest timestamp is at least `timestamp_ms`, and its base offset.
