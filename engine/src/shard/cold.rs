@@ -1,8 +1,8 @@
 //! What was read from the disk a moment ago, and what a reader will want next; bounded in bytes.
 //!
-//! * Pieces of segments and indexes, by place: small extents of several partitions lie in the same
-//!   piece, so readers of all of them share one scan. A piece that is being read is waited for, not
-//!   read twice.
+//! * Pieces of segments and indexes, by place. Small extents of several partitions lie side by side, so
+//!   readers of all of them share one scan: what is read at once grows with what was wanted right before
+//!   it, and what follows is read ahead for all. A piece that is being read is waited for, not read twice.
 //! * Batches ahead of a reader that reads on: it finds them ready.
 //! * Open files.
 
@@ -16,9 +16,18 @@ use crate::ids::{Generation, LogId, Offset};
 
 use super::read::Batches;
 
+/// Files are kept in pieces of this size; some are read at once.
+pub(super) const PIECE_BYTES: u64 = 64 << 10;
+/// A shared scan reads so much at once, unless the cache is too small for it.
+const SCAN_BYTES_MAX: u64 = 2 << 20;
+/// Such reads ahead of a shared scan.
+const SCANS_AHEAD: u64 = 2;
+/// The highest score of moving together; from half of it on readers count as doing so.
+const TOGETHER_MAX: u8 = 16;
 const FILES_MAX: usize = 64;
-/// Stretches ahead of one reader at most.
-const STRETCHES_MAX: usize = 3;
+/// Stretches ahead of one reader at most: one that it takes from, and one that is being read. More of them
+/// only keep memory in turn that no processor cache holds.
+const STRETCHES_MAX: usize = 2;
 /// Readers that are remembered.
 const READERS_MAX: usize = 16 << 10;
 
@@ -29,11 +38,14 @@ pub(super) type Place = (Generation, bool, u64);
 pub(super) struct ColdCache<F> {
     bytes_max: usize,
     files: VecDeque<(Generation, bool, F)>,
+    /// Each from its place to the end of what was read with it.
     pieces: HashMap<Place, Bytes>,
     /// Their places, the oldest first.
     order: VecDeque<Place>,
     pieces_bytes: usize,
     coming: HashMap<Place, Rc<Notify>>,
+    /// Rises with every small extent that lay at, or right behind, a piece that was here.
+    together: u8,
     ahead: HashMap<LogId, Ahead>,
     ahead_bytes: usize,
     epochs: u64,
@@ -89,6 +101,7 @@ impl<F: Clone> ColdCache<F> {
             order: VecDeque::new(),
             pieces_bytes: 0,
             coming: HashMap::new(),
+            together: 0,
             ahead: HashMap::new(),
             ahead_bytes: 0,
             epochs: 0,
@@ -113,24 +126,93 @@ impl<F: Clone> ColdCache<F> {
         here.or_else(|| self.coming.get(place).map(|notify| Err(Rc::clone(notify))))
     }
 
-    /// States that a piece is being read.
-    pub fn piece_comes(&mut self, place: Place) {
-        self.coming.insert(place, Rc::new(Notify::new()));
+    fn knows(&self, (generation, index, at): Place) -> bool {
+        let place = (generation, index, at);
+        self.pieces.contains_key(&place) || self.coming.contains_key(&place)
     }
 
-    /// The piece has been read; `None`: in vain.
-    pub fn piece_is_here(&mut self, place: Place, piece: Option<&Bytes>) {
-        if let Some(notify) = self.coming.remove(&place) {
-            notify.notify_waiters();
+    /// Bytes that a shared scan reads at once, in whole pieces.
+    fn scan_bytes(&self) -> u64 {
+        let share = self.bytes_max as u64 / 32;
+        (share - share % PIECE_BYTES).clamp(PIECE_BYTES, SCAN_BYTES_MAX)
+    }
+
+    /// Readers who move together through a segment stay within so many bytes of it.
+    pub fn region_bytes(&self) -> u64 {
+        2 * self.scan_bytes()
+    }
+
+    /// Whether readers move together through the segments, as those of one topic's partitions do.
+    pub fn is_shared(&self) -> bool {
+        self.together >= TOGETHER_MAX / 2
+    }
+
+    /// Somebody wants a small extent that begins in this piece.
+    pub fn wanted(&mut self, (generation, index, at): Place) {
+        let before = at.checked_sub(PIECE_BYTES).is_some_and(|b| self.knows((generation, index, b)));
+        self.together = match before || self.knows((generation, index, at)) {
+            true => (self.together + 1).min(TOGETHER_MAX),
+            false => self.together.saturating_sub(2),
+        };
+    }
+
+    /// How many pieces to read at once from this one on, which is not here: `wanted`, or more when those
+    /// before it were wanted, too.
+    pub fn pieces_at_once(&self, (generation, index, at): Place, wanted: u64) -> u64 {
+        let scan = self.scan_bytes() / PIECE_BYTES;
+        let behind = |n: &u64| {
+            at.checked_sub(n * PIECE_BYTES).is_some_and(|before| self.knows((generation, index, before)))
+        };
+        let before =
+            if at == 0 && self.is_shared() { scan } else { (1..=scan).take_while(behind).count() as u64 };
+        let to_boundary = scan - at / PIECE_BYTES % scan;
+        let most = wanted.max(before.min(to_boundary));
+        let free = |n: &u64| !self.knows((generation, index, at + n * PIECE_BYTES));
+        1 + (1..most).take_while(free).count() as u64
+    }
+
+    /// What to read ahead of readers who move together, once somebody wants this piece: place and pieces.
+    pub fn scan_ahead(&self, (generation, index, at): Place, data_end: u64) -> Vec<(Place, u64)> {
+        let scan = self.scan_bytes();
+        let start = at - at % scan;
+        let scanned =
+            start.checked_sub(PIECE_BYTES).is_none_or(|before| self.knows((generation, index, before)));
+        let room = (self.coming.len() as u64 * PIECE_BYTES) < self.bytes_max as u64 / 8;
+        if !self.is_shared() || !scanned || !room {
+            return Vec::new();
         }
-        let Some(piece) = piece else { return };
-        if self.pieces.insert(place, piece.clone()).is_none() {
-            self.order.push_back(place);
-            self.pieces_bytes += piece.len();
+        (1..=SCANS_AHEAD)
+            .map(|n| (generation, index, start + n * scan))
+            .filter(|place| place.2 < data_end && !self.knows(*place))
+            .map(|place| (place, self.pieces_at_once(place, scan / PIECE_BYTES)))
+            .collect()
+    }
+
+    /// States that so many pieces are being read.
+    pub fn pieces_come(&mut self, (generation, index, at): Place, pieces: u64) {
+        let notify = Rc::new(Notify::new());
+        for n in 0..pieces {
+            self.coming.insert((generation, index, at + n * PIECE_BYTES), Rc::clone(&notify));
+        }
+    }
+
+    /// They have been read; `None`: in vain.
+    pub fn pieces_are_here(&mut self, (generation, index, at): Place, pieces: u64, bytes: Option<&Bytes>) {
+        for n in 0..pieces {
+            let place = (generation, index, at + n * PIECE_BYTES);
+            if let Some(notify) = self.coming.remove(&place) {
+                notify.notify_waiters();
+            }
+            let from = (n * PIECE_BYTES) as usize;
+            let Some(bytes) = bytes.filter(|b| from < b.len()) else { continue };
+            if self.pieces.insert(place, bytes.slice(from..)).is_none() {
+                self.order.push_back(place);
+                self.pieces_bytes += PIECE_BYTES as usize;
+            }
         }
         while self.pieces_bytes > self.bytes_max / 2 {
             let Some(oldest) = self.order.pop_front() else { break };
-            self.pieces_bytes -= self.pieces.remove(&oldest).map_or(0, |p| p.len());
+            self.pieces_bytes -= self.pieces.remove(&oldest).map_or(0, |_| PIECE_BYTES as usize);
         }
     }
 
@@ -235,8 +317,8 @@ impl<F: Clone> ColdCache<F> {
         let gone = |place: &Place| place.0 == generation;
         let Self { pieces, order, pieces_bytes, .. } = self;
         order.retain(|place| !gone(place));
-        pieces.retain(|place, piece| {
-            *pieces_bytes -= if gone(place) { piece.len() } else { 0 };
+        pieces.retain(|place, _| {
+            *pieces_bytes -= if gone(place) { PIECE_BYTES as usize } else { 0 };
             !gone(place)
         });
     }
@@ -247,5 +329,71 @@ impl<F: Clone> ColdCache<F> {
             self.ahead_bytes -= old.bytes();
             old.wake();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SEGMENT: Generation = Generation(7);
+
+    fn place(piece: u64) -> Place {
+        (SEGMENT, false, piece * PIECE_BYTES)
+    }
+
+    /// Reads what a small extent in this piece brings; says how many pieces.
+    fn read(cold: &mut ColdCache<()>, piece: u64) -> u64 {
+        cold.wanted(place(piece));
+        if cold.knows(place(piece)) {
+            return 0;
+        }
+        let pieces = cold.pieces_at_once(place(piece), 1);
+        cold.pieces_come(place(piece), pieces);
+        cold.pieces_are_here(place(piece), pieces, Some(&vec![0; (pieces * PIECE_BYTES) as usize].into()));
+        pieces
+    }
+
+    #[test]
+    fn readers_who_move_together_scan_and_one_on_its_own_does_not() {
+        let mut cold = ColdCache::<()>::new(64 << 20);
+        let alone: Vec<u64> = (0..40).map(|n| read(&mut cold, n * 3)).collect();
+        assert_eq!(alone, [1; 40]);
+        assert!(!cold.is_shared());
+        assert!(cold.scan_ahead(place(117), u64::MAX).is_empty());
+
+        let together: Vec<u64> = (1_000..1_200).map(|n| read(&mut cold, n)).filter(|n| *n > 0).collect();
+        assert_eq!(together[..4], [1, 1, 2, 4]);
+        assert!(together[8..].iter().all(|n| *n == 32), "{together:?}");
+        assert!(cold.is_shared());
+        let ahead = cold.scan_ahead(place(1_199), 1_280 * PIECE_BYTES);
+        assert_eq!(ahead, [(place(1_216), 32), (place(1_248), 32)]);
+        assert_eq!(cold.scan_ahead(place(1_199), 1_217 * PIECE_BYTES), [(place(1_216), 32)]);
+
+        for n in 0..20 {
+            read(&mut cold, 5_000 + n * 3);
+        }
+        assert!(!cold.is_shared());
+    }
+
+    #[test]
+    fn pieces_stay_within_their_half_of_the_memory_and_the_oldest_go_first() {
+        let mut cold = ColdCache::<()>::new(1 << 20);
+        for n in 0..100 {
+            read(&mut cold, n);
+            assert!(cold.pieces_bytes <= 512 << 10 && cold.pieces.len() == cold.order.len());
+        }
+        assert!(cold.knows(place(99)) && !cold.knows(place(50)));
+        cold.forget(SEGMENT);
+        assert_eq!((cold.pieces_bytes, cold.pieces.len()), (0, 0));
+    }
+
+    #[test]
+    fn what_was_read_in_vain_is_neither_here_nor_coming() {
+        let mut cold = ColdCache::<()>::new(1 << 20);
+        cold.pieces_come(place(0), 4);
+        assert!(matches!(cold.piece(&place(3)), Some(Err(_))));
+        cold.pieces_are_here(place(0), 4, None);
+        assert!((0..4).all(|n| cold.piece(&place(n)).is_none()));
     }
 }

@@ -14,6 +14,8 @@ mod append;
 mod cold;
 mod commit;
 mod compact;
+mod fetch;
+mod locate;
 mod manifest;
 mod mark;
 mod pace;
@@ -373,7 +375,7 @@ impl<D: Disk> Shard<D> {
             dir,
             options,
             pool,
-            read_pool: Pool::new(read::READ_BUFFER_BYTES, READ_BUFFERS),
+            read_pool: Pool::new(fetch::READ_BUFFER_BYTES, READ_BUFFERS),
             state: RefCell::new(state),
             cold: RefCell::new(cold::ColdCache::new(cold_cache_bytes)),
             manifest: tokio::sync::Mutex::default(),

@@ -1,45 +1,29 @@
 //! Reading: from the tail cache without a copy, else from the disk through the index.
 //!
-//! Extents near each other are read in one go; small ones share pieces that are kept for a while, so that
-//! readers of several partitions scan a segment once; a reader that reads on finds the next stretch
-//! ready. Segments may be written anew or freed while somebody reads: then the place is looked up again.
+//! A reader that reads on finds the next stretch ready. Segments may be written anew or freed while
+//! somebody reads: then the place is looked up again. `locate` knows where batches lie, `fetch` brings them.
 //!
 //! Whole batches are returned, and the first one even when it is larger than what was asked for; an
-//! offset in the middle of a batch returns that batch. Nothing that is not durable is returned. What
-//! comes from the disk is checked against its index entry and its checksum before anybody sees it.
+//! offset in the middle of a batch returns that batch. Nothing that is not durable is returned.
 
 use bytes::Bytes;
-use futures_util::future::try_join_all;
 
-use crate::aligned::{AlignedBuf, BLOCK, round_down, round_up};
-use crate::disk::{Disk, DiskFile, read_exact_at, read_exact_into};
+use crate::aligned::BLOCK;
+use crate::disk::Disk;
 use crate::error::ReadError;
 use crate::ids::{Generation, Offset};
-use crate::log::files;
-use crate::log::format::{Entry, check_entry};
-use crate::log::index::{ENTRIES_PER_BLOCK, GAP_BYTES, IndexEntry, decode_entries};
+use crate::log::index::IndexEntry;
 use crate::partition::{BatchRef, Partition, Run, Whereabouts};
 use crate::record_batch;
 
 use super::cold::Found;
-use super::{Counters, Inner, PartitionRef, Shard, State};
+use super::fetch::{Failed, READ_BYTES_MAX};
+use super::{PartitionRef, Shard, State};
 
-/// Largest single read, unless one batch is larger.
-const READ_BYTES_MAX: u64 = READ_BUFFER_BYTES as u64 - BLOCK as u64;
-/// Memory that such a read uses, again and again.
-pub(super) const READ_BUFFER_BYTES: usize = 2 << 20;
-/// Reads of less than this take memory of their own, so that little data does not hold much.
-const POOLED_BYTES_MIN: usize = 512 << 10;
-/// Smaller reads go through pieces of this size.
-const PIECE_BYTES: u64 = 128 << 10;
-/// Of an index, a piece of this size.
-const INDEX_PIECE_BYTES: u64 = 64 << 10;
 /// Read ahead of a reader at once.
 const AHEAD_BYTES: usize = READ_BYTES_MAX as usize - BLOCK;
 /// Stretches joined into one answer.
 const PARTS_MAX: usize = 16;
-/// Sealed segments of which one read takes something.
-const RUNS_MAX: usize = 32;
 /// Times that a place is looked up again because the segment was written anew or freed meanwhile.
 const LOOKUPS_MAX: usize = 8;
 
@@ -63,18 +47,8 @@ pub enum Cached {
     OnDisk,
 }
 
-/// An error, and the segment that was read then, if it came to that.
-type Failed = (Option<Generation>, ReadError);
-
-/// One batch on the disk.
-#[derive(Debug, Clone, Copy)]
-struct Located {
-    generation: Generation,
-    entry: IndexEntry,
-}
-
 impl Batches {
-    fn push(&mut self, slice: Bytes, next_offset: Offset) {
+    pub(super) fn push(&mut self, slice: Bytes, next_offset: Offset) {
         self.bytes += slice.len();
         self.next_offset = next_offset;
         self.slices.push(slice);
@@ -165,8 +139,8 @@ impl<D: Disk> Shard<D> {
         let mut out = Batches { next_offset: offset, ..Batches::default() };
         for _ in 0..PARTS_MAX {
             let left = bytes_max.saturating_sub(out.bytes);
-            let part = match self.read_cached(at, out.next_offset, left)? {
-                Cached::Here(part) => part,
+            let (part, cut) = match self.read_cached(at, out.next_offset, left)? {
+                Cached::Here(part) => (part, false),
                 // Too little for the effort.
                 Cached::OnDisk if left < bytes_max / 8 => break,
                 Cached::OnDisk => self.read_cold(at, out.next_offset, left, out.slices.is_empty()).await?,
@@ -178,27 +152,28 @@ impl<D: Disk> Shard<D> {
             out.bytes += part.bytes;
             out.next_offset = part.next_offset;
             out.slices.extend(part.slices);
-            if out.bytes >= bytes_max {
+            if cut || out.bytes >= bytes_max {
                 break;
             }
         }
         Ok(out)
     }
 
+    /// Says also whether it ends early, see `Places::cut`.
     async fn read_cold(
         &self,
         at: PartitionRef,
         offset: Offset,
         bytes_max: usize,
         must: bool,
-    ) -> Result<Batches, ReadError> {
+    ) -> Result<(Batches, bool), ReadError> {
         loop {
             let found = self.inner.cold.borrow_mut().take_ahead(at.log(), offset, bytes_max, must);
             let reads_on = match found {
                 Found::Ready(batches) => {
                     self.inner.state.borrow().check_range(at, offset)?;
                     self.read_ahead(at);
-                    return Ok(batches);
+                    return Ok((batches, false));
                 }
                 Found::Coming(notify) => {
                     notify.notified().await;
@@ -206,12 +181,13 @@ impl<D: Disk> Shard<D> {
                 }
                 Found::Nothing { reads_on } => reads_on,
             };
-            let batches = self.read_disk(at, offset, bytes_max).await?;
+            let (batches, cut) = self.read_disk_some(at, offset, bytes_max, true).await?;
             self.inner.cold.borrow_mut().expect(at.log(), batches.next_offset);
-            if reads_on {
+            // Who moves together with others has the segment read ahead of all of them.
+            if reads_on && !cut {
                 self.read_ahead(at);
             }
-            return Ok(batches);
+            return Ok((batches, cut));
         }
     }
 
@@ -226,12 +202,13 @@ impl<D: Disk> Shard<D> {
             cold.borrow_mut().enter();
             // What is in memory needs no reading ahead; an error is met again by the reader itself.
             let in_memory = !matches!(shard.read_cached(at, from, 1), Ok(Cached::OnDisk));
-            let located = if in_memory { None } else { shard.locate(at, from, AHEAD_BYTES).await.ok() };
-            let next = located.as_ref().and_then(|l| l.last()).map(|l| l.entry.end());
+            let located = if in_memory { None } else { shard.locate(at, from, AHEAD_BYTES, true).await.ok() };
+            let located = located.filter(|places| !places.cut);
+            let next = located.as_ref().and_then(|l| l.batches.last()).map(|l| l.entry.end());
             if cold.borrow_mut().found_ahead(log, epoch, next) {
                 shard.read_ahead(at);
                 let batches = match located {
-                    Some(located) => shard.inner.fetch(&located, from).await.ok(),
+                    Some(located) => shard.inner.fetch(&located.batches, from).await.ok(),
                     None => None,
                 };
                 cold.borrow_mut().end_ahead(log, epoch, from, batches);
@@ -247,10 +224,21 @@ impl<D: Disk> Shard<D> {
         offset: Offset,
         bytes_max: usize,
     ) -> Result<Batches, ReadError> {
+        Ok(self.read_disk_some(at, offset, bytes_max, false).await?.0)
+    }
+
+    /// The same; with `together` it may end early, and says so.
+    async fn read_disk_some(
+        &self,
+        at: PartitionRef,
+        offset: Offset,
+        bytes_max: usize,
+        together: bool,
+    ) -> Result<(Batches, bool), ReadError> {
         let mut lookups = 0;
         loop {
             self.inner.cold.borrow_mut().enter();
-            let result = self.read_located(at, offset, bytes_max).await;
+            let result = self.read_located(at, offset, bytes_max, together).await;
             self.inner.cold.borrow_mut().leave();
             // The partition may have been deleted or trimmed meanwhile, and its space used again.
             self.inner.state.borrow().check_range(at, offset)?;
@@ -276,77 +264,10 @@ impl<D: Disk> Shard<D> {
         at: PartitionRef,
         offset: Offset,
         bytes_max: usize,
-    ) -> Result<Batches, Failed> {
-        let located = self.locate(at, offset, bytes_max).await?;
-        self.inner.fetch(&located, offset).await
-    }
-
-    /// Finds where batches lie that are not in memory: in one sealed segment after the other, or in those that
-    /// are not sealed yet.
-    async fn locate(
-        &self,
-        at: PartitionRef,
-        offset: Offset,
-        bytes_max: usize,
-    ) -> Result<Vec<Located>, Failed> {
-        let (runs, high_watermark) = {
-            let state = self.inner.state.borrow();
-            let partition = state.check_range(at, offset).map_err(|e| (None, e))?;
-            match partition.find(offset, state.sealed_below) {
-                Some(Whereabouts::Tail(index)) => {
-                    state.tail.missed();
-                    return Ok(state.locate_unsealed(partition, index, bytes_max));
-                }
-                Some(Whereabouts::Run(index)) => {
-                    let runs = partition.runs.get(index..).unwrap_or_default();
-                    (runs.iter().take(RUNS_MAX).copied().collect::<Vec<_>>(), partition.high_watermark)
-                }
-                None => {
-                    let what = format!("no batch holds offset {offset} of log {}", at.log());
-                    return Err((None, self.inner.damaged(Generation(0), 0, what)));
-                }
-            }
-        };
-        let (mut out, mut bytes) = (Vec::new(), 0);
-        for run in runs {
-            let first = out.is_empty();
-            match self.locate_in(&run, offset, high_watermark, bytes_max, &mut bytes, &mut out).await {
-                Ok(true) => {}
-                Ok(false) => break,
-                // What lies before it can be read; who reads on meets the error again.
-                Err(_) if !first => break,
-                Err(e) => return Err((Some(run.generation), e)),
-            }
-        }
-        Ok(out)
-    }
-
-    /// Adds batches of one run, from the one that holds `offset`. `false`: there is no room for more.
-    async fn locate_in(
-        &self,
-        run: &Run,
-        offset: Offset,
-        high_watermark: Offset,
-        bytes_max: usize,
-        bytes: &mut usize,
-        out: &mut Vec<Located>,
-    ) -> Result<bool, ReadError> {
-        let mut number =
-            if offset <= run.base_offset { 0 } else { self.inner.find_entry(run, offset).await? };
-        while number < run.entries {
-            let block = self.inner.entries_from(run, number).await?;
-            for entry in &block {
-                let end = entry.base_offset + u64::from(entry.span);
-                let full = !out.is_empty() && *bytes + entry.len as usize > bytes_max;
-                if full || end > high_watermark {
-                    return Ok(false);
-                }
-                *bytes += entry.len as usize;
-                out.push(Located { generation: run.generation, entry: *entry });
-            }
-            number += block.len() as u32;
-        }
-        Ok(*bytes < bytes_max)
+        together: bool,
+    ) -> Result<(Batches, bool), Failed> {
+        let places = self.locate(at, offset, bytes_max, together).await?;
+        Ok((self.inner.fetch(&places.batches, offset).await?, places.cut))
     }
 
     /// The first batch whose largest timestamp is at least `timestamp_ms`, and its base offset.
@@ -444,7 +365,7 @@ impl Partition {
 }
 
 impl<F> State<F> {
-    fn check_range(&self, at: PartitionRef, offset: Offset) -> Result<&Partition, ReadError> {
+    pub(super) fn check_range(&self, at: PartitionRef, offset: Offset) -> Result<&Partition, ReadError> {
         let partition = self.get(at).ok_or(ReadError::UnknownPartition)?;
         if offset < partition.start || offset > partition.high_watermark {
             return Err(ReadError::OutOfRange {
@@ -496,272 +417,7 @@ impl<F> State<F> {
     }
 
     /// Whether a segment holds something still: sealed, or not yet.
-    fn exists(&self, generation: Generation) -> bool {
+    pub(super) fn exists(&self, generation: Generation) -> bool {
         self.is_unsealed(generation) || self.segments.contains_key(&generation)
-    }
-
-    fn locate_unsealed(&self, partition: &Partition, index: usize, bytes_max: usize) -> Vec<Located> {
-        let (mut out, mut bytes) = (Vec::new(), 0);
-        for batch in partition.tail.range(index..) {
-            let next = batch.base_offset + u64::from(batch.span);
-            let full = !out.is_empty() && bytes + batch.len as usize > bytes_max;
-            if full || next > partition.high_watermark || self.tail.holds(batch.seq) {
-                break;
-            }
-            let Some((generation, position)) = self.place(batch.seq) else { break };
-            bytes += batch.len as usize;
-            let entry = IndexEntry {
-                base_offset: batch.base_offset,
-                position: (position + u64::from(batch.at)) as u32,
-                len: batch.len,
-                span: batch.span,
-                max_timestamp: batch.max_timestamp,
-            };
-            out.push(Located { generation, entry });
-        }
-        out
-    }
-}
-
-impl<D: Disk> Inner<D> {
-    fn damaged(&self, generation: Generation, position: u64, what: String) -> ReadError {
-        ReadError::Damaged { shard: self.identity.shard, generation, position, what }
-    }
-
-    /// Reads batches that have been located: neighbours in one go, what lies apart at the same time.
-    async fn fetch(&self, located: &[Located], offset: Offset) -> Result<Batches, Failed> {
-        let mut reads = Vec::new();
-        let mut rest = located;
-        while let Some(first) = rest.first() {
-            let from = round_down(u64::from(first.entry.position));
-            let mut end = u64::from(first.entry.position) + u64::from(first.entry.len);
-            let mut n = 1;
-            for next in &rest[1..] {
-                let (at, len) = (u64::from(next.entry.position), u64::from(next.entry.len));
-                let near = at >= end && at - end <= GAP_BYTES && at + len - from <= READ_BYTES_MAX;
-                if next.generation != first.generation || !near {
-                    break;
-                }
-                end = at + len;
-                n += 1;
-            }
-            let len = ((end - from) as usize).next_multiple_of(BLOCK);
-            let (part, generation) = (&rest[..n], first.generation);
-            reads.push(async move {
-                let read = self.read_range(generation, from, len).await;
-                read.map(|bytes| (part, from, bytes)).map_err(|e| (Some(generation), e))
-            });
-            rest = &rest[n..];
-        }
-        let mut out = Batches { next_offset: offset, ..Batches::default() };
-        for (part, from, bytes) in try_join_all(reads).await? {
-            let generation = part.first().map(|l| l.generation);
-            self.slice_batches(part, from, &bytes, &mut out).map_err(|e| (generation, e))?;
-        }
-        Ok(out)
-    }
-
-    /// Checks batches in bytes that were read at `from`, and joins neighbours.
-    fn slice_batches(
-        &self,
-        part: &[Located],
-        from: u64,
-        bytes: &Bytes,
-        out: &mut Batches,
-    ) -> Result<(), ReadError> {
-        let mut stretch: Option<(usize, usize, Offset)> = None;
-        for batch in part {
-            let entry = &batch.entry;
-            let at = (u64::from(entry.position) - from) as usize;
-            let to = at + entry.len as usize;
-            let expected = Entry {
-                log: crate::ids::LogId(0),
-                len: entry.len,
-                at: 0,
-                span: entry.span,
-                base_offset: entry.base_offset,
-                max_timestamp: entry.max_timestamp,
-            };
-            check_entry(&expected, &bytes[at..to]).map_err(|cause| {
-                let what = cause.map_or("another batch than the index names".to_owned(), |c| c.to_string());
-                self.damaged(batch.generation, u64::from(entry.position), what)
-            })?;
-            let next = entry.base_offset + u64::from(entry.span);
-            match &mut stretch {
-                Some((_, end, offset)) if *end == at => (*end, *offset) = (to, next),
-                other => {
-                    if let Some((a, b, offset)) = other.take() {
-                        out.push(bytes.slice(a..b), offset);
-                    }
-                    *other = Some((at, to, next));
-                }
-            }
-        }
-        if let Some((a, b, offset)) = stretch {
-            out.push(bytes.slice(a..b), offset);
-        }
-        Ok(())
-    }
-
-    /// Number, within the run, of the entry of the batch that holds `offset` or is the first behind it.
-    /// Guesses by proportion, then narrows block by block.
-    async fn find_entry(&self, run: &Run, offset: Offset) -> Result<u32, ReadError> {
-        let (mut low, mut high) = (0u32, run.entries);
-        let (mut low_offset, mut high_offset) = (run.base_offset, run.next_offset);
-        while low < high {
-            let share = u128::from(offset.saturating_sub(low_offset)) * u128::from(high - low);
-            let guess = low + (share / u128::from((high_offset - low_offset).max(1))) as u32;
-            let guess = guess.clamp(low, high - 1);
-            let start = self.block_start(run, guess);
-            let block = self.entries_from(run, start).await?;
-            let (Some(first), Some(last)) = (block.first(), block.last()) else { break };
-            if offset < first.base_offset {
-                (high, high_offset) = (start, first.base_offset);
-            } else if offset >= last.base_offset + u64::from(last.span) {
-                (low, low_offset) = (start + block.len() as u32, last.base_offset + u64::from(last.span));
-            } else {
-                let before = block.partition_point(|e| e.base_offset + u64::from(e.span) <= offset);
-                return Ok(start + before as u32);
-            }
-        }
-        if low < run.entries {
-            return Ok(low);
-        }
-        Err(self.damaged(run.generation, 0, format!("its index names no batch with offset {offset}")))
-    }
-
-    /// The first entry of the run in the index block that holds entry `number` of the run.
-    fn block_start(&self, run: &Run, number: u32) -> u32 {
-        let absolute = run.first_entry + number;
-        (absolute - absolute % ENTRIES_PER_BLOCK as u32).saturating_sub(run.first_entry)
-    }
-
-    /// The entries of the run from `number` to the end of that index block.
-    async fn entries_from(&self, run: &Run, number: u32) -> Result<Vec<IndexEntry>, ReadError> {
-        let entries_block = {
-            let state = self.state.borrow();
-            state.segments.get(&run.generation).map(|s| s.entries_block).ok_or(ReadError::UnknownPartition)?
-        };
-        let absolute = run.first_entry + number;
-        let block_number = entries_block + absolute / ENTRIES_PER_BLOCK as u32;
-        let block = self.index_block(run.generation, block_number).await?;
-        let from = absolute as usize % ENTRIES_PER_BLOCK;
-        let to = (from + (run.entries - number) as usize).min(block.len());
-        match block.get(from..to) {
-            Some(entries) if !entries.is_empty() => Ok(entries.to_vec()),
-            _ => Err(self.damaged(run.generation, 0, format!("index block {block_number} ends early"))),
-        }
-    }
-
-    async fn index_block(&self, generation: Generation, number: u32) -> Result<Vec<IndexEntry>, ReadError> {
-        let at = u64::from(number) * BLOCK as u64;
-        let piece = self.piece(generation, true, at - at % INDEX_PIECE_BYTES, INDEX_PIECE_BYTES).await?;
-        let from = (at % INDEX_PIECE_BYTES) as usize;
-        let entries = piece
-            .get(from..from + BLOCK)
-            .and_then(|block| decode_entries(self.identity.shard, generation, number, block));
-        entries.ok_or_else(|| {
-            let what = format!(
-                "index block {number} is damaged; a restart derives it anew once the index file is removed"
-            );
-            self.damaged(generation, at, what)
-        })
-    }
-
-    /// Bytes of a segment: small ranges through pieces, so that neighbours find them.
-    async fn read_range(&self, generation: Generation, from: u64, len: usize) -> Result<Bytes, ReadError> {
-        if len as u64 > PIECE_BYTES {
-            return self.read_file(generation, false, from, len).await;
-        }
-        let start = from - from % PIECE_BYTES;
-        let piece = self.piece(generation, false, start, PIECE_BYTES).await?;
-        let at = (from - start) as usize;
-        if at + len <= piece.len() {
-            return Ok(piece.slice(at..at + len));
-        }
-        if piece.len() < PIECE_BYTES as usize {
-            return Err(self.damaged(generation, from, "the segment ends early".to_owned()));
-        }
-        let rest = self.piece(generation, false, start + PIECE_BYTES, PIECE_BYTES).await?;
-        let missing = len - (piece.len() - at);
-        if missing > rest.len() {
-            return Err(self.damaged(generation, from, "the segment ends early".to_owned()));
-        }
-        Ok([&piece[at..], &rest[..missing]].concat().into())
-    }
-
-    /// One piece of a file, or what there is of it before the file ends.
-    async fn piece(
-        &self,
-        generation: Generation,
-        index: bool,
-        at: u64,
-        len: u64,
-    ) -> Result<Bytes, ReadError> {
-        let place = (generation, index, at);
-        loop {
-            let here = self.cold.borrow().piece(&place);
-            match here {
-                Some(Ok(piece)) => return Ok(piece),
-                Some(Err(coming)) => coming.notified().await,
-                None => break,
-            }
-        }
-        self.cold.borrow_mut().piece_comes(place);
-        let cold = &self.cold;
-        let done = OnDrop(|piece: Option<&Bytes>| cold.borrow_mut().piece_is_here(place, piece));
-        let io = |cause| ReadError::Io { shard: self.identity.shard, generation, position: at, cause };
-        let file = self.open_file(generation, index, at).await?;
-        let size = file.size().await.map_err(io)?;
-        let len = round_up(size.saturating_sub(at).min(len) as usize);
-        Counters::add(&self.counters.disk_reads, 1);
-        let piece = read_exact_at(&file, at, len).await.map_err(io)?;
-        // A segment that is still written to holds more the next time.
-        let keep = self.state.borrow().segments.contains_key(&generation);
-        done.finish(keep.then_some(&piece));
-        Ok(piece)
-    }
-
-    async fn read_file(
-        &self,
-        generation: Generation,
-        index: bool,
-        at: u64,
-        len: usize,
-    ) -> Result<Bytes, ReadError> {
-        let file = self.open_file(generation, index, at).await?;
-        Counters::add(&self.counters.disk_reads, 1);
-        let io = |cause| ReadError::Io { shard: self.identity.shard, generation, position: at, cause };
-        let pooled = (POOLED_BYTES_MIN..=READ_BUFFER_BYTES).contains(&len);
-        let buf = if pooled { self.read_pool.take().split_front(len) } else { AlignedBuf::uninit(len) };
-        read_exact_into(&file, at, buf).await.map_err(io)
-    }
-
-    async fn open_file(&self, generation: Generation, index: bool, at: u64) -> Result<D::File, ReadError> {
-        if let Some(file) = self.cold.borrow().file(generation, index) {
-            return Ok(file);
-        }
-        let name = if index { files::index } else { files::segment };
-        let io = |cause| ReadError::Io { shard: self.identity.shard, generation, position: at, cause };
-        let file = self.disk.open(&name(&self.dir, generation)).await.map_err(io)?;
-        if self.state.borrow().exists(generation) {
-            self.cold.borrow_mut().keep_file(generation, index, file.clone());
-        }
-        Ok(file)
-    }
-}
-
-/// Says once that something is done, in vain unless told otherwise: a reader may go away in the middle.
-struct OnDrop<A: FnMut(Option<&Bytes>)>(A);
-
-impl<A: FnMut(Option<&Bytes>)> OnDrop<A> {
-    fn finish(mut self, with: Option<&Bytes>) {
-        (self.0)(with);
-    }
-}
-
-impl<A: FnMut(Option<&Bytes>)> Drop for OnDrop<A> {
-    fn drop(&mut self) {
-        (self.0)(None);
     }
 }

@@ -1,8 +1,9 @@
 //! Fetch: durable batches as they are stored, with a long poll.
 //!
 //! Records are sent from the memory they were committed from, or were read into, without a copy. A fetch
-//! is answered when it has `min_bytes`, when a partition has an error, or when `max_wait_ms` is over. One
-//! fetch per connection is worked on at a time, and its memory is paid for from the core's budget.
+//! is answered when it has `min_bytes`, when it has something and the disk has more, when a partition has an
+//! error, or when `max_wait_ms` is over. One fetch per connection is worked on at a time, and its memory is
+//! paid for from the core's budget.
 
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -55,6 +56,8 @@ struct Found {
     log_start: Offset,
     bytes: usize,
     slices: Vec<Bytes>,
+    /// There is more on the disk right now: waiting would bring nothing.
+    more: bool,
 }
 
 /// The right to answer a fetch, one at a time per connection; given back when the answer has been sent.
@@ -110,7 +113,8 @@ async fn answer_within(core: &Rc<Core>, frame: &Bytes) -> Result<Answer, CloseRe
         let (found, held) = read_all(core, &wanted, max_bytes).await;
         let bytes: usize = found.iter().map(|f| f.bytes).sum();
         let failed = found.iter().any(|f| f.error.is_some());
-        if bytes >= min_bytes || failed || Instant::now() >= deadline || core.stopping.get() {
+        let more = found.iter().any(|f| f.more);
+        if bytes >= min_bytes || more || failed || Instant::now() >= deadline || core.stopping.get() {
             return respond(&header, &request, found, held);
         }
         drop(held);
@@ -237,13 +241,17 @@ async fn read_one(
             ..Found::default()
         }
     };
+    let mut from_disk = false;
     let read = if limit == 0 && !first {
         // Only the offsets: there is no room for records.
         shard.read_cached(at, wanted.offset, 0).map(|_| keylane_engine::shard::Batches::default())
     } else {
         match shard.read_cached(at, wanted.offset, limit) {
             Ok(Cached::Here(batches)) => Ok(batches),
-            Ok(Cached::OnDisk) => shard.read(at, wanted.offset, limit).await,
+            Ok(Cached::OnDisk) => {
+                from_disk = true;
+                shard.read(at, wanted.offset, limit).await
+            }
             Err(e) => Err(e),
         }
     };
@@ -256,12 +264,14 @@ async fn read_one(
         Err(e) => return failed(&e),
     };
     let fits = first || batches.bytes <= limit;
+    let more = from_disk && fits && batches.bytes > 0 && batches.next_offset < offsets.high_watermark;
     Found {
         error: None,
         high_watermark: offsets.high_watermark,
         log_start: offsets.start,
         bytes: if fits { batches.bytes } else { 0 },
         slices: if fits { batches.slices } else { Vec::new() },
+        more,
     }
 }
 

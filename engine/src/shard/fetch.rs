@@ -1,0 +1,272 @@
+//! From places on the disk to batches: reads what lies there, checks it, joins neighbours.
+//!
+//! Extents near each other are read in one go; small ones share pieces that are kept for a while, so that
+//! readers of several partitions scan a segment once. What comes from the disk is checked against its index
+//! entry and its checksum before anybody sees it.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+use futures_util::future::try_join_all;
+
+use crate::aligned::{AlignedBuf, BLOCK, round_down};
+use crate::disk::{Disk, read_exact_into};
+use crate::error::ReadError;
+use crate::ids::{Generation, Offset};
+use crate::log::files;
+use crate::log::format::{Entry, check_entry};
+
+use super::cold::{PIECE_BYTES, Place};
+use super::locate::Located;
+use super::read::Batches;
+use super::{Counters, Inner};
+
+/// Largest single read, unless one batch is larger.
+pub(super) const READ_BYTES_MAX: u64 = READ_BUFFER_BYTES as u64 - BLOCK as u64;
+/// Memory that such a read uses, again and again.
+pub(super) const READ_BUFFER_BYTES: usize = 2 << 20;
+/// Reads of less than this take memory of their own, so that little data does not hold much.
+const POOLED_BYTES_MIN: usize = 1 << 20;
+/// Longer extents are read on their own, shorter ones through shared pieces.
+const SHARED_BYTES_MAX: usize = 256 << 10;
+/// Batches further apart than this are not neighbours.
+pub(super) const APART_BYTES: u64 = 16 << 10;
+
+/// An error, and the segment that was read then, if it came to that.
+pub(super) type Failed = (Option<Generation>, ReadError);
+
+impl<D: Disk> Inner<D> {
+    pub(super) fn damaged(&self, generation: Generation, position: u64, what: String) -> ReadError {
+        ReadError::Damaged { shard: self.identity.shard, generation, position, what }
+    }
+
+    /// Reads batches that have been located: neighbours in one go, what lies apart at the same time.
+    pub(super) async fn fetch(
+        self: &Rc<Self>,
+        located: &[Located],
+        offset: Offset,
+    ) -> Result<Batches, Failed> {
+        let mut reads = Vec::new();
+        let mut rest = located;
+        while let Some(first) = rest.first() {
+            let from = round_down(u64::from(first.entry.position));
+            let mut end = u64::from(first.entry.position) + u64::from(first.entry.len);
+            let (mut n, mut bytes) = (1, u64::from(first.entry.len));
+            for next in &rest[1..] {
+                let (at, len) = (u64::from(next.entry.position), u64::from(next.entry.len));
+                let near = at >= end && at - end <= APART_BYTES;
+                let span = (at + len).saturating_sub(from);
+                // What lies between is not worth reading when it is much.
+                let dense = span <= PIECE_BYTES || (bytes + len) * 4 >= span * 3;
+                if next.generation != first.generation || !near || !dense || span > READ_BYTES_MAX {
+                    break;
+                }
+                end = at + len;
+                bytes += len;
+                n += 1;
+            }
+            let len = ((end - from) as usize).next_multiple_of(BLOCK);
+            let (part, generation) = (&rest[..n], first.generation);
+            reads.push(async move {
+                let read = self.read_range(generation, from, len).await;
+                read.map(|bytes| (part, from, bytes)).map_err(|e| (Some(generation), e))
+            });
+            rest = &rest[n..];
+        }
+        let mut out = Batches { next_offset: offset, ..Batches::default() };
+        for (part, from, bytes) in try_join_all(reads).await? {
+            let generation = part.first().map(|l| l.generation);
+            self.slice_batches(part, from, &bytes, &mut out).map_err(|e| (generation, e))?;
+        }
+        Ok(out)
+    }
+
+    /// Checks batches in bytes that were read at `from`, and joins neighbours.
+    fn slice_batches(
+        &self,
+        part: &[Located],
+        from: u64,
+        bytes: &Bytes,
+        out: &mut Batches,
+    ) -> Result<(), ReadError> {
+        let mut stretch: Option<(usize, usize, Offset)> = None;
+        for batch in part {
+            let entry = &batch.entry;
+            let at = (u64::from(entry.position) - from) as usize;
+            let to = at + entry.len as usize;
+            let expected = Entry {
+                log: crate::ids::LogId(0),
+                len: entry.len,
+                at: 0,
+                span: entry.span,
+                base_offset: entry.base_offset,
+                max_timestamp: entry.max_timestamp,
+            };
+            check_entry(&expected, &bytes[at..to]).map_err(|cause| {
+                let what = cause.map_or("another batch than the index names".to_owned(), |c| c.to_string());
+                self.damaged(batch.generation, u64::from(entry.position), what)
+            })?;
+            let next = entry.base_offset + u64::from(entry.span);
+            match &mut stretch {
+                Some((_, end, offset)) if *end == at => (*end, *offset) = (to, next),
+                other => {
+                    if let Some((a, b, offset)) = other.take() {
+                        out.push(bytes.slice(a..b), offset);
+                    }
+                    *other = Some((at, to, next));
+                }
+            }
+        }
+        if let Some((a, b, offset)) = stretch {
+            out.push(bytes.slice(a..b), offset);
+        }
+        Ok(())
+    }
+
+    /// Bytes of a segment: small ranges through pieces, so that neighbours find them.
+    async fn read_range(
+        self: &Rc<Self>,
+        generation: Generation,
+        from: u64,
+        len: usize,
+    ) -> Result<Bytes, ReadError> {
+        // A segment that is still written to holds more the next time: nothing of it is kept.
+        let Some(data_end) = self.data_end(generation).filter(|_| len <= SHARED_BYTES_MAX) else {
+            return self.read_file(generation, false, from, len).await;
+        };
+        let place = (generation, false, from - from % PIECE_BYTES);
+        let ahead = {
+            let mut cold = self.cold.borrow_mut();
+            cold.wanted(place);
+            cold.scan_ahead(place, data_end)
+        };
+        let read = self.shared_range(generation, false, from, len, data_end);
+        for (place, pieces) in ahead {
+            self.cold.borrow_mut().pieces_come(place, pieces);
+            let inner = Rc::clone(self);
+            tokio::task::spawn_local(async move {
+                inner.cold.borrow_mut().enter();
+                // Who wants it meets the error again.
+                let _failed = inner.read_pieces(place, pieces, data_end).await;
+                inner.cold.borrow_mut().leave();
+            });
+        }
+        match read.await {
+            Ok(bytes) => Ok(bytes),
+            // It need not be these bytes that could not be read.
+            Err(_) => self.read_file(generation, false, from, len).await,
+        }
+    }
+
+    /// Bytes up to which a sealed segment holds something.
+    fn data_end(&self, generation: Generation) -> Option<u64> {
+        let state = self.state.borrow();
+        state.segments.get(&generation).map(|s| s.sealed.data_end.next_multiple_of(BLOCK as u64))
+    }
+
+    /// A range of a file that ends at `file_end`, through pieces.
+    pub(super) async fn shared_range(
+        &self,
+        generation: Generation,
+        index: bool,
+        from: u64,
+        len: usize,
+        file_end: u64,
+    ) -> Result<Bytes, ReadError> {
+        let end = from + len as u64;
+        let mut parts: Vec<Bytes> = Vec::new();
+        let mut at = from;
+        while at < end {
+            let place = (generation, index, at - at % PIECE_BYTES);
+            let here = self.cold.borrow().piece(&place);
+            let bytes = match here {
+                Some(Ok(bytes)) => bytes,
+                Some(Err(coming)) => {
+                    coming.notified().await;
+                    continue;
+                }
+                None => {
+                    let pieces = {
+                        let mut cold = self.cold.borrow_mut();
+                        let pieces = cold.pieces_at_once(place, (end - place.2).div_ceil(PIECE_BYTES));
+                        cold.pieces_come(place, pieces);
+                        pieces
+                    };
+                    self.read_pieces(place, pieces, file_end).await?
+                }
+            };
+            let skip = (at - place.2) as usize;
+            let take = bytes.len().saturating_sub(skip).min((end - at) as usize);
+            if take == 0 {
+                return Err(self.damaged(generation, at, "the file ends early".to_owned()));
+            }
+            parts.push(bytes.slice(skip..skip + take));
+            at += take as u64;
+        }
+        Ok(if parts.len() == 1 { parts.swap_remove(0) } else { parts.concat().into() })
+    }
+
+    /// Reads pieces that are stated to come, or what there is of them before the file ends.
+    async fn read_pieces(&self, place: Place, pieces: u64, file_end: u64) -> Result<Bytes, ReadError> {
+        let (generation, index, at) = place;
+        let cold = &self.cold;
+        let done = OnDrop(|bytes: Option<&Bytes>| cold.borrow_mut().pieces_are_here(place, pieces, bytes));
+        let len = file_end.saturating_sub(at).min(pieces * PIECE_BYTES) as usize;
+        if len == 0 {
+            return Ok(Bytes::new());
+        }
+        let bytes = self.read_file(generation, index, at, len).await?;
+        // Of what was replaced or freed meanwhile nothing is kept.
+        let keep = self.data_end(generation).is_some();
+        done.finish(keep.then_some(&bytes));
+        Ok(bytes)
+    }
+
+    async fn read_file(
+        &self,
+        generation: Generation,
+        index: bool,
+        at: u64,
+        len: usize,
+    ) -> Result<Bytes, ReadError> {
+        let file = self.open_file(generation, index, at).await?;
+        Counters::add(&self.counters.disk_reads, 1);
+        let io = |cause| ReadError::Io { shard: self.identity.shard, generation, position: at, cause };
+        let pooled = (POOLED_BYTES_MIN..=READ_BUFFER_BYTES).contains(&len);
+        let buf = if pooled { self.read_pool.take().split_front(len) } else { AlignedBuf::uninit(len) };
+        read_exact_into(&file, at, buf).await.map_err(io)
+    }
+
+    pub(super) async fn open_file(
+        &self,
+        generation: Generation,
+        index: bool,
+        at: u64,
+    ) -> Result<D::File, ReadError> {
+        if let Some(file) = self.cold.borrow().file(generation, index) {
+            return Ok(file);
+        }
+        let name = if index { files::index } else { files::segment };
+        let io = |cause| ReadError::Io { shard: self.identity.shard, generation, position: at, cause };
+        let file = self.disk.open(&name(&self.dir, generation)).await.map_err(io)?;
+        if self.state.borrow().exists(generation) {
+            self.cold.borrow_mut().keep_file(generation, index, file.clone());
+        }
+        Ok(file)
+    }
+}
+
+/// Says once that something is done, in vain unless told otherwise: a reader may go away in the middle.
+struct OnDrop<A: FnMut(Option<&Bytes>)>(A);
+
+impl<A: FnMut(Option<&Bytes>)> OnDrop<A> {
+    fn finish(mut self, with: Option<&Bytes>) {
+        (self.0)(with);
+    }
+}
+
+impl<A: FnMut(Option<&Bytes>)> Drop for OnDrop<A> {
+    fn drop(&mut self) {
+        (self.0)(None);
+    }
+}

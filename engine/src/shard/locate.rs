@@ -1,0 +1,215 @@
+//! Where batches lie on the disk: through the index of a sealed segment, or the list of what is not sealed yet.
+
+use crate::aligned::BLOCK;
+use crate::disk::{Disk, DiskFile};
+use crate::error::ReadError;
+use crate::ids::{Generation, Offset};
+use crate::log::index::{ENTRIES_PER_BLOCK, IndexEntry, decode_entries};
+use crate::partition::{Partition, Run, Whereabouts};
+
+use super::fetch::{APART_BYTES, Failed};
+use super::{Inner, PartitionRef, Shard, State};
+
+/// Sealed segments of which one read takes something.
+const RUNS_MAX: usize = 32;
+
+/// One batch on the disk.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Located {
+    pub generation: Generation,
+    pub entry: IndexEntry,
+}
+
+/// Where batches lie that one read brings.
+#[derive(Debug, Default)]
+pub(super) struct Places {
+    pub batches: Vec<Located>,
+    bytes: usize,
+    /// It ends early, so that readers who move together through a segment stay together.
+    pub cut: bool,
+}
+
+impl<D: Disk> Shard<D> {
+    /// Finds where batches lie that are not in memory: in one sealed segment after the other, or in those that
+    /// are not sealed yet. `together`: not far from the first one, while readers move together and what lies
+    /// between belongs to others.
+    pub(super) async fn locate(
+        &self,
+        at: PartitionRef,
+        offset: Offset,
+        bytes_max: usize,
+        together: bool,
+    ) -> Result<Places, Failed> {
+        let (runs, high_watermark) = {
+            let state = self.inner.state.borrow();
+            let partition = state.check_range(at, offset).map_err(|e| (None, e))?;
+            match partition.find(offset, state.sealed_below) {
+                Some(Whereabouts::Tail(index)) => {
+                    state.tail.missed();
+                    let batches = state.locate_unsealed(partition, index, bytes_max);
+                    return Ok(Places { batches, ..Places::default() });
+                }
+                Some(Whereabouts::Run(index)) => {
+                    let runs = partition.runs.get(index..).unwrap_or_default();
+                    (runs.iter().take(RUNS_MAX).copied().collect::<Vec<_>>(), partition.high_watermark)
+                }
+                None => {
+                    let what = format!("no batch holds offset {offset} of log {}", at.log());
+                    return Err((None, self.inner.damaged(Generation(0), 0, what)));
+                }
+            }
+        };
+        let region = {
+            let cold = self.inner.cold.borrow();
+            (together && cold.is_shared()).then(|| cold.region_bytes())
+        };
+        let mut out = Places::default();
+        for run in runs {
+            let first = out.batches.is_empty();
+            if !first && region.is_some() {
+                out.cut = true;
+                break;
+            }
+            match self.locate_in(&run, offset, high_watermark, bytes_max, region, &mut out).await {
+                Ok(true) => {}
+                Ok(false) => break,
+                // What lies before it can be read; who reads on meets the error again.
+                Err(_) if !first => break,
+                Err(e) => return Err((Some(run.generation), e)),
+            }
+        }
+        Ok(out)
+    }
+
+    /// Adds batches of one run, from the one that holds `offset`, up to where a region of the segment ends.
+    /// `false`: there is no room for more.
+    async fn locate_in(
+        &self,
+        run: &Run,
+        offset: Offset,
+        high_watermark: Offset,
+        bytes_max: usize,
+        region: Option<u64>,
+        out: &mut Places,
+    ) -> Result<bool, ReadError> {
+        let mut number =
+            if offset <= run.base_offset { 0 } else { self.inner.find_entry(run, offset).await? };
+        // Where the batch before ended, and the region of the first one ends.
+        let (mut before, mut region_end) = (None, u64::MAX);
+        while number < run.entries {
+            let block = self.inner.entries_from(run, number).await?;
+            for entry in &block {
+                let end = entry.base_offset + u64::from(entry.span);
+                let full = !out.batches.is_empty() && out.bytes + entry.len as usize > bytes_max;
+                if full || end > high_watermark {
+                    return Ok(false);
+                }
+                let at = u64::from(entry.position);
+                match (before, region) {
+                    (Some(before), _) if at >= region_end && at > before + APART_BYTES => {
+                        out.cut = true;
+                        return Ok(false);
+                    }
+                    (None, Some(region)) => region_end = (at + 1).next_multiple_of(region),
+                    _ => {}
+                }
+                before = Some(at + u64::from(entry.len));
+                out.bytes += entry.len as usize;
+                out.batches.push(Located { generation: run.generation, entry: *entry });
+            }
+            number += block.len() as u32;
+        }
+        Ok(out.bytes < bytes_max)
+    }
+}
+
+impl<F> State<F> {
+    fn locate_unsealed(&self, partition: &Partition, index: usize, bytes_max: usize) -> Vec<Located> {
+        let (mut out, mut bytes) = (Vec::new(), 0);
+        for batch in partition.tail.range(index..) {
+            let next = batch.base_offset + u64::from(batch.span);
+            let full = !out.is_empty() && bytes + batch.len as usize > bytes_max;
+            if full || next > partition.high_watermark || self.tail.holds(batch.seq) {
+                break;
+            }
+            let Some((generation, position)) = self.place(batch.seq) else { break };
+            bytes += batch.len as usize;
+            let entry = IndexEntry {
+                base_offset: batch.base_offset,
+                position: (position + u64::from(batch.at)) as u32,
+                len: batch.len,
+                span: batch.span,
+                max_timestamp: batch.max_timestamp,
+            };
+            out.push(Located { generation, entry });
+        }
+        out
+    }
+}
+
+impl<D: Disk> Inner<D> {
+    /// Number, within the run, of the entry of the batch that holds `offset` or is the first behind it.
+    /// Guesses by proportion, then narrows block by block.
+    async fn find_entry(&self, run: &Run, offset: Offset) -> Result<u32, ReadError> {
+        let (mut low, mut high) = (0u32, run.entries);
+        let (mut low_offset, mut high_offset) = (run.base_offset, run.next_offset);
+        while low < high {
+            let share = u128::from(offset.saturating_sub(low_offset)) * u128::from(high - low);
+            let guess = low + (share / u128::from((high_offset - low_offset).max(1))) as u32;
+            let guess = guess.clamp(low, high - 1);
+            let start = self.block_start(run, guess);
+            let block = self.entries_from(run, start).await?;
+            let (Some(first), Some(last)) = (block.first(), block.last()) else { break };
+            if offset < first.base_offset {
+                (high, high_offset) = (start, first.base_offset);
+            } else if offset >= last.base_offset + u64::from(last.span) {
+                (low, low_offset) = (start + block.len() as u32, last.base_offset + u64::from(last.span));
+            } else {
+                let before = block.partition_point(|e| e.base_offset + u64::from(e.span) <= offset);
+                return Ok(start + before as u32);
+            }
+        }
+        if low < run.entries {
+            return Ok(low);
+        }
+        Err(self.damaged(run.generation, 0, format!("its index names no batch with offset {offset}")))
+    }
+
+    /// The first entry of the run in the index block that holds entry `number` of the run.
+    fn block_start(&self, run: &Run, number: u32) -> u32 {
+        let absolute = run.first_entry + number;
+        (absolute - absolute % ENTRIES_PER_BLOCK as u32).saturating_sub(run.first_entry)
+    }
+
+    /// The entries of the run from `number` to the end of that index block.
+    pub(super) async fn entries_from(&self, run: &Run, number: u32) -> Result<Vec<IndexEntry>, ReadError> {
+        let entries_block = {
+            let state = self.state.borrow();
+            state.segments.get(&run.generation).map(|s| s.entries_block).ok_or(ReadError::UnknownPartition)?
+        };
+        let absolute = run.first_entry + number;
+        let block_number = entries_block + absolute / ENTRIES_PER_BLOCK as u32;
+        let block = self.index_block(run.generation, block_number).await?;
+        let from = absolute as usize % ENTRIES_PER_BLOCK;
+        let to = (from + (run.entries - number) as usize).min(block.len());
+        match block.get(from..to) {
+            Some(entries) if !entries.is_empty() => Ok(entries.to_vec()),
+            _ => Err(self.damaged(run.generation, 0, format!("index block {block_number} ends early"))),
+        }
+    }
+
+    async fn index_block(&self, generation: Generation, number: u32) -> Result<Vec<IndexEntry>, ReadError> {
+        let at = u64::from(number) * BLOCK as u64;
+        let io = |cause| ReadError::Io { shard: self.identity.shard, generation, position: at, cause };
+        let size = self.open_file(generation, true, at).await?.size().await.map_err(io)?;
+        let file_end = size.next_multiple_of(BLOCK as u64);
+        let block = self.shared_range(generation, true, at, BLOCK, file_end).await?;
+        let entries = decode_entries(self.identity.shard, generation, number, &block);
+        entries.ok_or_else(|| {
+            let what = format!(
+                "index block {number} is damaged; a restart derives it anew once the index file is removed"
+            );
+            self.damaged(generation, at, what)
+        })
+    }
+}
