@@ -37,8 +37,11 @@ struct Args {
     /// Partitions.
     #[arg(long, default_value_t = 100)]
     partitions: u32,
+    /// Keys. With few, some partitions fill much more slowly than others, and keep segments for longer.
+    #[arg(long, default_value_t = 100_000)]
+    keys: u32,
     /// MiB that all partitions together may keep.
-    #[arg(long, default_value_t = 4096)]
+    #[arg(long, default_value_t = 1024)]
     keep_mib: u64,
     /// MiB of a segment.
     #[arg(long, default_value_t = 128)]
@@ -137,6 +140,7 @@ fn load(
     command
         .args(["run", "--bootstrap", &address.to_string(), "--cores", &args.load_cores])
         .args(["--record-bytes", "1024", "--json", "--no-progress", "--consumers", "0"])
+        .args(["--keys", &args.keys.to_string()])
         .args(["--batch-bytes", &args.batch_bytes, "--connections", "8", "--window", "5"])
         .args(["--partitions", &args.partitions.to_string(), "--server-pid", &server_pid.to_string()])
         .args(["--duration", &format!("{seconds}s"), "--warmup", "1s"]);

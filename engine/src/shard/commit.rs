@@ -177,7 +177,10 @@ impl<D: Disk> Inner<D> {
         if state.in_flight.is_empty()
             && let Some(since) = state.busy_since.take()
         {
-            state.busy += since.elapsed();
+            let now = Instant::now();
+            state.busy += now - since;
+            state.landed_at = Some(now);
+            self.landed.notify_waiters();
         }
         if advanced {
             state.wake_space();

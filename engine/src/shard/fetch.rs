@@ -233,6 +233,7 @@ impl<D: Disk> Inner<D> {
         Counters::add(&self.counters.disk_reads, 1);
         let io = |cause| ReadError::Io { shard: self.identity.shard, generation, position: at, cause };
         let pooled = (POOLED_BYTES_MIN..=READ_BUFFER_BYTES).contains(&len);
+        let _turn = self.read_turn(len).await;
         let buf = if pooled { self.read_pool.take().split_front(len) } else { AlignedBuf::uninit(len) };
         read_exact_into(&file, at, buf).await.map_err(io)
     }

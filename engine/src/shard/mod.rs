@@ -34,7 +34,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 use crate::aligned::{BLOCK, Pool, round_up};
 use crate::disk::Disk;
@@ -223,6 +223,10 @@ struct Inner<D: Disk> {
     durable_below: Cell<CommitSeq>,
     failure: OnceCell<Rc<Failure>>,
     work: Notify,
+    /// No commit is in flight any more.
+    landed: Notify,
+    /// Room for reads beside commits.
+    reads: Semaphore,
     prepare: Notify,
     roll: Notify,
     sealing: Notify,
@@ -280,6 +284,8 @@ struct State<F> {
     /// Since when commits have been in flight without a pause, and for how long before that.
     busy_since: Option<tokio::time::Instant>,
     busy: Duration,
+    /// When the last of them ended.
+    landed_at: Option<tokio::time::Instant>,
     space: Vec<Waker>,
 }
 
@@ -355,6 +361,7 @@ impl<D: Disk> Shard<D> {
             now: None,
             busy_since: None,
             busy: Duration::ZERO,
+            landed_at: None,
             space: Vec::new(),
         };
         for (log, partition) in recovered.partitions {
@@ -388,6 +395,8 @@ impl<D: Disk> Shard<D> {
             durable_below: Cell::new(next_seq),
             failure: OnceCell::new(),
             work: Notify::new(),
+            landed: Notify::new(),
+            reads: Semaphore::new(pace::READ_UNITS),
             prepare: Notify::new(),
             roll: Notify::new(),
             sealing: Notify::new(),

@@ -1,13 +1,17 @@
-//! Background work waits while the log is busy, or somebody reads from its disk: commits and readers come first.
+//! Who comes first at the disk: commits, then readers, then background work.
+//!
+//! Background work waits while the log is busy, or somebody reads from its disk. Reads beside commits are bounded:
+//! what is queued at the device before a commit's write or flush is time that a producer waits.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use tokio::sync::SemaphorePermit;
 use tokio::time::Instant;
 
 use crate::disk::Disk;
 
-use super::Inner;
+use super::{Inner, State};
 
 /// How long the log is looked at.
 const LOOK: Duration = Duration::from_millis(10);
@@ -22,6 +26,14 @@ pub(super) const FOR_EVER: u32 = u32::MAX;
 pub(super) const A_WHILE: u32 = 24;
 /// Work that must not fall behind: a piece every [`LOOK`] at least.
 pub(super) const AT_ONCE: u32 = 0;
+
+/// Bytes that readers may be reading at once beside commits, in units of [`READ_UNIT`].
+pub(super) const READ_UNITS: usize = 32;
+const READ_UNIT: usize = 64 << 10;
+/// How long a read waits for commits in flight to end.
+const READ_PATIENCE: Duration = Duration::from_millis(2);
+/// Commits that ended so short a time ago are followed by others.
+const FLOW: Duration = Duration::from_millis(20);
 
 /// Gives way to the log.
 pub(super) struct Pace {
@@ -66,9 +78,31 @@ impl<D: Disk> Inner<D> {
         self.failure.get().is_some() || self.state.borrow().stopping
     }
 
+    /// Lets commits go before a read of so many bytes: while they flow, it begins when none is in flight, or
+    /// after a moment, and with few others. The turn ends when what is returned is dropped.
+    pub(super) async fn read_turn(&self, bytes: usize) -> Option<SemaphorePermit<'_>> {
+        if !self.state.borrow().commits_flow() {
+            return None;
+        }
+        let units = bytes.div_ceil(READ_UNIT).clamp(1, READ_UNITS);
+        let turn = self.reads.acquire_many(units as u32).await.ok();
+        let landed = self.landed.notified();
+        if !self.state.borrow().in_flight.is_empty() {
+            let _in_time = tokio::time::timeout(READ_PATIENCE, landed).await;
+        }
+        turn
+    }
+
     /// Time in which commits were in flight.
     fn busy_time(&self) -> Duration {
         let state = self.state.borrow();
         state.busy + state.busy_since.map_or(Duration::ZERO, |since| Instant::now() - since)
+    }
+}
+
+impl<F> State<F> {
+    /// Whether commits are in flight, or were a moment ago.
+    fn commits_flow(&self) -> bool {
+        self.busy_since.is_some() || self.landed_at.is_some_and(|at| at.elapsed() < FLOW)
     }
 }

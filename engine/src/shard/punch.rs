@@ -126,42 +126,50 @@ async fn punch<D: Disk>(
 ) -> io::Result<()> {
     let index = inner.disk.open(&files::index(&inner.dir, generation)).await?;
     let file = inner.disk.open(&files::segment(&inner.dir, generation)).await?;
-    for run in runs.iter().filter(|run| u64::from(run.bytes) >= HOLE_BYTES_MIN) {
+    // Of all runs together: where several partitions wrote in turn, the batches of one are small stretches.
+    let mut places = Vec::new();
+    for run in runs {
         let Some(entries) = index::load_run(&index, inner.identity.shard, entries_block, run).await? else {
             // The index is damaged: a start derives it anew, and the space is given back with the segment.
             return Ok(());
         };
-        let places =
-            entries.iter().map(|e| (u64::from(e.position), u64::from(e.position) + u64::from(e.len)));
-        for (from, to) in stretches(places) {
-            if inner.ends() {
-                return Ok(());
-            }
-            let begun = Instant::now();
-            match file.punch(from, to - from).await {
-                Err(e) if e.kind() == io::ErrorKind::Unsupported => return Ok(()),
-                other => other?,
-            }
-            if quiet {
-                tokio::task::yield_now().await;
-            } else {
-                tokio::time::sleep(begun.elapsed() * REST).await;
-            }
+        places.extend(merged(entries.iter().map(|e| (e.position, e.position.saturating_add(e.len)))));
+    }
+    places.sort_unstable();
+    for (from, to) in stretches(places) {
+        if inner.ends() {
+            return Ok(());
+        }
+        let begun = Instant::now();
+        match file.punch(from, to - from).await {
+            Err(e) if e.kind() == io::ErrorKind::Unsupported => return Ok(()),
+            other => other?,
+        }
+        if quiet {
+            tokio::task::yield_now().await;
+        } else {
+            tokio::time::sleep(begun.elapsed() * REST).await;
         }
     }
     Ok(())
 }
 
-/// The whole blocks of neighbouring places, where they are worth it.
-fn stretches(places: impl Iterator<Item = (u64, u64)>) -> Vec<(u64, u64)> {
-    let mut merged: Vec<(u64, u64)> = Vec::new();
+/// Places in rising order, neighbours as one.
+fn merged(places: impl IntoIterator<Item = (u32, u32)>) -> Vec<(u32, u32)> {
+    let mut merged: Vec<(u32, u32)> = Vec::new();
     for (from, to) in places {
         match merged.last_mut() {
             Some((_, end)) if *end == from => *end = to,
             _ => merged.push((from, to)),
         }
     }
-    let blocks = merged.into_iter().map(|(from, to)| (round_up(from as usize) as u64, round_down(to)));
+    merged
+}
+
+/// The whole blocks of neighbouring places, where they are worth it.
+fn stretches(places: Vec<(u32, u32)>) -> Vec<(u64, u64)> {
+    let whole = |(from, to)| (round_up(from as usize) as u64, round_down(u64::from(to)));
+    let blocks = merged(places).into_iter().map(whole);
     blocks.filter(|(from, to)| to.saturating_sub(*from) >= HOLE_BYTES_MIN).collect()
 }
 
@@ -172,7 +180,7 @@ mod tests {
     #[test]
     fn neighbours_are_one_stretch_of_whole_blocks_and_small_ones_stay() {
         let places = [(100, 9_000), (9_000, 30_000), (40_960, 57_344), (60_000, 70_000)];
-        assert_eq!(stretches(places.into_iter()), [(4_096, 28_672), (40_960, 57_344)]);
-        assert_eq!(stretches(std::iter::empty()), []);
+        assert_eq!(stretches(places.to_vec()), [(4_096, 28_672), (40_960, 57_344)]);
+        assert_eq!(stretches(Vec::new()), []);
     }
 }
