@@ -1,7 +1,11 @@
-//! The first record of every partition, before a measurement.
+//! The first records of every partition, before a measurement.
 //!
 //! A broker with files for each partition pays for them at the first write: at many partitions that would be
 //! measured instead of the load. The records written here are before the place where reading begins.
+//!
+//! Two of them are enough for a broker whose index has an entry every 4 KiB: the second brings the first entry (Kafka maps
+//! its indexes into memory, and the first touch of each costs a read-ahead). They are of the present: a broker that rolls
+//! and deletes by time would else do that in the midst of the measurement.
 
 use std::io::{Read, Write};
 use std::time::{Duration, Instant};
@@ -9,14 +13,18 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 
 use crate::args::RunArgs;
-use crate::batch::{STAMP_BYTES, Template, TemplateSpec};
+use crate::batch::{Template, TemplateSpec};
 use crate::client::{self, Admin};
 use crate::cpu;
+use crate::pacing::Clock;
 use crate::protocol;
 use crate::setup::Target;
 
-/// Requests in flight.
-const AT_ONCE: usize = 64;
+/// Partitions written to at once.
+const AT_ONCE: usize = 32;
+/// Records of each, each more than the 4 KiB after which Kafka's index has a new entry.
+const RECORDS: usize = 2;
+const VALUE_BYTES: usize = 5 << 10;
 /// How long a broker may take for one request: it may still be busy with the creation.
 const TIMEOUT: Duration = Duration::from_secs(120);
 const REST: f64 = 0.05;
@@ -30,7 +38,7 @@ pub fn prime(args: &RunArgs, target: &mut Target, admin: &mut Admin) -> Result<(
         topic: &target.topic,
         acks: -1,
         key_bytes: target.names.key_bytes(),
-        value_bytes: STAMP_BYTES,
+        value_bytes: VALUE_BYTES,
         records: 1,
         run: 0,
         connection: 0,
@@ -40,19 +48,21 @@ pub fn prime(args: &RunArgs, target: &mut Target, admin: &mut Admin) -> Result<(
     let flexible = protocol::is_flexible(protocol::PRODUCE, target.versions.produce);
     let mut stream = client::connect(target.address).context("connecting to write to each partition")?;
     stream.set_read_timeout(Some(TIMEOUT))?;
+    let clock = Clock::new();
     let all: Vec<i32> = (0..target.partitions).collect();
     for some in all.chunks(AT_ONCE) {
         let mut frames = Vec::new();
+        let wall_ms = clock.wall_ms(clock.now_ns());
         for &partition in some {
             let mut frame = template.frame().to_vec();
             template.set_correlation(&mut frame, partition);
-            template.fill(&mut frame, partition, 0, 0, &target.names, || (0, 0));
-            frames.extend_from_slice(&frame);
+            template.fill(&mut frame, partition, 0, wall_ms, &target.names, || (0, 0));
+            frames.extend_from_slice(&frame.repeat(RECORDS));
         }
         stream.write_all(&frames).context("writing to each partition")?;
-        for partition in some {
+        for partition in some.iter().flat_map(|partition| [partition; RECORDS]) {
             let mut head = [0; 8];
-            stream.read_exact(&mut head).context("waiting for the first ack of each partition")?;
+            stream.read_exact(&mut head).context("waiting for the first acks of each partition")?;
             let length = i32::from_be_bytes([head[0], head[1], head[2], head[3]]);
             let length = usize::try_from(length)?.checked_sub(4).context("an answer without a body")?;
             ensure!(length <= client::FRAME_BYTES_MAX, "an answer of {length} bytes");

@@ -3,7 +3,9 @@
 mod common;
 
 use common::{broker, failed, load};
+use keylane::ServerConfig;
 use keylane_loadgen::args::RunArgs;
+use keylane_loadgen::client::Admin;
 use keylane_loadgen::find_max::{FindMaxArgs, Of, find_max};
 use keylane_loadgen::sink::Keep;
 
@@ -107,4 +109,21 @@ fn what_is_written_before_the_load_is_no_stray() {
     let report = load(&format!("{SHORT} --rate 5000 --batch-records 5 --prime --consumers 1 --reread"));
     assert_eq!((failed(&report), report.exit_code), (vec![], 0), "{report}");
     assert_eq!(report.consumed.unwrap().records_total, report.produced.records_acked_total);
+}
+
+/// A broker rolls and deletes by the time of records: those before the load are of the present as well.
+#[test]
+fn what_is_written_before_the_load_is_not_old() {
+    let data = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let kafka = "127.0.0.1:0".parse().unwrap();
+    let config = ServerConfig { data: data.path().to_owned(), kafka, ..ServerConfig::default() };
+    let server = keylane::start(config).unwrap();
+    let address = server.kafka_addr();
+    load(&format!(
+        "--bootstrap {address} {SHORT} --topic primed --rate 5000 --batch-records 5 --prime --consumers 0"
+    ));
+    let since_epoch = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis() as i64;
+    let first = Admin::connect(address).unwrap().offsets("primed", 4, since_epoch - 60_000).unwrap();
+    assert_eq!(first, [0; 4], "the first record of the last minute in each partition");
+    server.stop().unwrap();
 }

@@ -7,12 +7,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use keylane_engine::catalog::{Catalog, CatalogError, NewTopic, Topic};
-use keylane_engine::disk::uring::UringDisk;
 use tokio::sync::Mutex;
 
 use crate::broker::alter_configs::Refusal;
 use crate::config::ServerConfig;
 use crate::core::Core;
+use crate::disk::ServerDisk;
 use crate::groups;
 use crate::mesh::call;
 use crate::topic_settings::Values;
@@ -22,12 +22,12 @@ pub const CONTROLLER: usize = 0;
 
 /// The catalog, one change at a time.
 pub struct Controller {
-    catalog: Mutex<Catalog<UringDisk>>,
+    catalog: Mutex<Catalog<ServerDisk>>,
 }
 
 impl Controller {
     /// Takes the catalog over.
-    pub fn new(catalog: Catalog<UringDisk>) -> Self {
+    pub fn new(catalog: Catalog<ServerDisk>) -> Self {
         Self { catalog: Mutex::new(catalog) }
     }
 }

@@ -10,7 +10,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use keylane_engine::catalog::Topic;
-use keylane_engine::disk::uring::UringDisk;
 use keylane_engine::shard::Shard;
 use slab::Slab;
 use tokio::sync::{Notify, Semaphore};
@@ -18,6 +17,7 @@ use tokio::sync::{Notify, Semaphore};
 use crate::config::ServerConfig;
 use crate::connection;
 use crate::controller::Controller;
+use crate::disk::ServerDisk;
 use crate::groups::Groups;
 use crate::mesh::Mesh;
 use crate::net::{Listener, Stream};
@@ -53,7 +53,7 @@ pub struct Core {
     /// The server.
     pub cluster: Cluster,
     /// The shards it owns.
-    pub shards: Vec<Shard<UringDisk>>,
+    pub shards: Vec<Shard<ServerDisk>>,
     /// The topics.
     pub topics: RefCell<TopicTable>,
     /// Committed offsets of the groups that belong here.
@@ -82,7 +82,7 @@ impl Core {
         index: usize,
         config: Arc<ServerConfig>,
         cluster: Cluster,
-        shards: Vec<Shard<UringDisk>>,
+        shards: Vec<Shard<ServerDisk>>,
         mesh: Mesh,
         controller: Option<Controller>,
     ) -> Self {

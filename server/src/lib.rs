@@ -10,6 +10,7 @@ pub mod config;
 mod connection;
 mod controller;
 mod core;
+mod disk;
 mod groups;
 pub mod kafka;
 mod mesh;
@@ -21,4 +22,6 @@ mod topics;
 
 pub use config::ServerConfig;
 pub use keylane_engine::environment;
+#[cfg(keylane_planted)]
+pub use server::power;
 pub use server::{ServerHandle, StartError, Stats, abort_on_panic, start};

@@ -14,16 +14,19 @@ use std::time::Instant;
 
 use keylane_engine::catalog::{Catalog, Topic};
 use keylane_engine::data_dir::{DataDir, DirLock};
-use keylane_engine::disk::uring::UringDisk;
 use keylane_engine::shard::{Counters, Shard, ShardOptions};
 use keylane_engine::{LogId, OpenError, ShardId};
 
 use crate::config::{ConfigError, ServerConfig, allowed_cores};
 use crate::controller::Controller;
 use crate::core::{Cluster, Core};
+use crate::disk::{self, ServerDisk};
 use crate::groups;
 use crate::mesh::{self, Mesh, MeshParts, Stopper};
 use crate::net;
+
+#[cfg(keylane_planted)]
+pub mod power;
 
 /// Why a server could not start, or not stop cleanly.
 #[derive(Debug, thiserror::Error)]
@@ -242,7 +245,7 @@ impl CoreThread {
     }
 
     async fn serve(self) -> Result<(), String> {
-        let disk = UringDisk::new(&self.config.data, self.config.direct_io);
+        let disk = disk::open(&self.config);
         let (setup, controller) = match self.learn(&disk).await {
             Ok(Some(learned)) => learned,
             // Core 0 has reported why.
@@ -273,6 +276,9 @@ impl CoreThread {
         if self.ready.send(Ok(counters)).is_err() || self.go.recv().is_err() {
             return Ok(());
         }
+        #[cfg(keylane_planted)]
+        return power::run(core, listener, &self.drained).await;
+        #[cfg(not(keylane_planted))]
         core.run(listener, &self.drained).await
     }
 
@@ -282,7 +288,7 @@ impl CoreThread {
     }
 
     /// Core 0 reads directory and catalog and tells the others; those wait for it.
-    async fn learn(&self, disk: &UringDisk) -> Result<Option<(Arc<Setup>, Option<Controller>)>, StartError> {
+    async fn learn(&self, disk: &ServerDisk) -> Result<Option<(Arc<Setup>, Option<Controller>)>, StartError> {
         if let Some(setup) = &self.setup {
             return Ok(setup.recv().ok().map(|setup| (setup, None)));
         }
@@ -300,9 +306,9 @@ impl CoreThread {
 
     async fn open_shards(
         &self,
-        disk: &UringDisk,
+        disk: &ServerDisk,
         setup: &Setup,
-    ) -> Result<Vec<Shard<UringDisk>>, StartError> {
+    ) -> Result<Vec<Shard<ServerDisk>>, StartError> {
         let options = shard_options(&self.config, setup.dir.shards);
         let mut shards = Vec::new();
         for number in (self.index..usize::from(setup.dir.shards)).step_by(self.cores) {

@@ -70,7 +70,7 @@ async fn one(core: &Rc<Core>, topic: &str, wanted: &ListOffsetsPartition) -> Lis
 
 /// Offset and timestamp, or -1 and -1 if there is no such record.
 async fn find(
-    shard: &Shard<keylane_engine::disk::uring::UringDisk>,
+    shard: &Shard<crate::disk::ServerDisk>,
     at: PartitionRef,
     timestamp: i64,
 ) -> Result<(i64, i64), ErrorCode> {

@@ -6,7 +6,6 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::SystemTime;
 
-use keylane_engine::disk::uring::UringDisk;
 use keylane_engine::embed::{decode_batches, encode_batch};
 use keylane_engine::shard::{Cached, CommitState, PartitionRef, Shard};
 use keylane_engine::{AppendError, CommitSeq, EmbedError, ReadError, Record};
@@ -14,6 +13,7 @@ use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use crate::core::Core;
+use crate::disk::ServerDisk;
 use crate::kafka::ErrorCode;
 use crate::kafka::produce::TopicRef;
 use crate::topics::OFFSETS_TOPIC;
@@ -58,7 +58,7 @@ impl Held {
         Self { shard, at, turn: Mutex::new(()), offsets: RefCell::default(), broken: Cell::new(false) }
     }
 
-    fn shard<'c>(&self, core: &'c Core) -> &'c Shard<UringDisk> {
+    fn shard<'c>(&self, core: &'c Core) -> &'c Shard<ServerDisk> {
         &core.shards[self.shard]
     }
 

@@ -29,8 +29,9 @@ mod tests;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::io;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Poll;
 
@@ -45,11 +46,17 @@ pub use self::rng::Rng;
 use super::Disk;
 use crate::aligned::BLOCK;
 
+/// Turns that pass.
+pub type Turns = Pin<Box<dyn Future<Output = ()>>>;
+
 /// How the disk behaves when nothing special is injected.
 #[derive(Clone, Debug)]
 pub struct SimOptions {
     /// Least and greatest number of polls between submission and completion.
     pub latency_turns: (u32, u32),
+    /// Lets so many turns pass instead of polls. For an executor that sends and receives only when nothing else is to be
+    /// done: polls would keep it from that until the disk is at rest.
+    pub wait: Option<fn(u32) -> Turns>,
     /// One write in so many of more than one block is short, by whole blocks; 0 for none.
     pub short_write_1_in: u32,
     /// One read in so many of more than one block is short, by whole blocks; 0 for none.
@@ -68,6 +75,7 @@ impl Default for SimOptions {
     fn default() -> Self {
         Self {
             latency_turns: (1, 8),
+            wait: None,
             short_write_1_in: 0,
             short_read_1_in: 0,
             garble_1_in: 16,
@@ -253,7 +261,11 @@ impl SimDisk {
         let ticket = self.ticket(op, path);
         let begun = begin(&mut self.state.borrow_mut(), &ticket);
         self.tell(&ticket, Phase::Submitted);
-        turns(ticket.turns).await;
+        let wait = self.state.borrow().options.wait;
+        match wait {
+            None => turns(ticket.turns).await,
+            Some(wait) => wait(ticket.turns).await,
+        }
         let result = end(&mut self.state.borrow_mut(), &ticket, begun);
         self.tell(&ticket, Phase::Completed);
         result
