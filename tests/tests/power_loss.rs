@@ -10,6 +10,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use anyhow::{Context, Result, anyhow, ensure};
 use keylane::ServerConfig;
 use keylane::power::{Failure, serve};
 use keylane_engine::disk::sim::{CrashStyle, Fault, Op, Rule, SimDisk, SimOptions, Turns};
@@ -65,8 +66,8 @@ fn switch(conduct: Conduct) -> (Sender<()>, Failure) {
 
 /// Three lives of one disk: the topic is created; the load runs until power fails; the load goes on and everything is
 /// read.
-fn lose_power_under_load(conduct: Conduct) -> Report {
-    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+fn lose_power_under_load(conduct: Conduct) -> Result<Report> {
+    let address = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
     let config = ServerConfig {
         kafka: address,
         cores: Some(vec![0]),
@@ -75,7 +76,7 @@ fn lose_power_under_load(conduct: Conduct) -> Report {
         ..ServerConfig::default()
     };
     let (offs, failures): (Vec<_>, Vec<_>) = (0..3).map(|_| switch(conduct)).unzip();
-    let server = std::thread::spawn(move || {
+    let server = std::thread::spawn(move || -> Result<()> {
         // A flush takes a while, so that power may fail in the midst of one.
         let wait = |turns| -> Turns { Box::pin(tokio::time::sleep(turns * TURN)) };
         let disk = SimOptions { latency_turns: (1, 200), wait: Some(wait), ..SimOptions::default() };
@@ -91,41 +92,43 @@ fn lose_power_under_load(conduct: Conduct) -> Report {
                 disk.add_rule(flushes(Fault::Delay(SLOW_TURNS)));
             }
             plant(conduct.bug.filter(|_| under_test));
-            disk = serve(config.clone(), disk, failure).unwrap();
+            disk = serve(config.clone(), disk, failure)?;
             plant(None);
             std::thread::sleep(AWAY);
         }
+        Ok(())
     });
     let mut offs = offs.into_iter();
-    let mut cut = || offs.next().unwrap().send(()).unwrap();
-    create_topic(address);
-    cut();
+    let mut cut = || offs.next().and_then(|off| off.send(()).ok()).context("the server ended by itself");
+    create_topic(address)?;
+    cut()?;
     std::thread::sleep(2 * AWAY);
     let args = RunArgs::from_text(&format!(
         "--bootstrap {address} --topic {TOPIC} --partitions {PARTITIONS} {LOAD}"
-    ));
-    let load = std::thread::spawn(move || keylane_loadgen::run::run(&args.unwrap()).unwrap());
+    ))?;
+    let load = std::thread::spawn(move || keylane_loadgen::run::run(&args));
     std::thread::sleep(BEFORE_THE_FAILURE);
-    cut();
-    let report = load.join().unwrap();
-    cut();
-    server.join().unwrap();
-    assert!(report.disconnects > 0 && report.reconnects > 0, "{report}");
-    assert!(report.produced.records_acked_total > 10_000, "{report}");
-    report
+    cut()?;
+    let report = load.join().map_err(|_| anyhow!("the load panicked"))??;
+    cut()?;
+    server.join().map_err(|_| anyhow!("the server panicked"))??;
+    ensure!(report.disconnects > 0 && report.reconnects > 0, "{report}");
+    ensure!(report.produced.records_acked_total > 10_000, "{report}");
+    Ok(report)
 }
 
-fn create_topic(address: SocketAddr) {
+fn create_topic(address: SocketAddr) -> Result<()> {
     let deadline = std::time::Instant::now() + Duration::from_secs(10);
     let mut admin = loop {
         match Admin::connect(address) {
             Ok(admin) => break admin,
-            Err(error) => assert!(std::time::Instant::now() < deadline, "{error:#}"),
+            Err(error) => ensure!(std::time::Instant::now() < deadline, "{error:#}"),
         }
         std::thread::sleep(Duration::from_millis(20));
     };
-    admin.create_topic(TOPIC, PARTITIONS, &[]).unwrap();
-    admin.wait_for_topic(TOPIC, Duration::from_secs(10)).unwrap();
+    admin.create_topic(TOPIC, PARTITIONS, &[])?;
+    admin.wait_for_topic(TOPIC, Duration::from_secs(10))?;
+    Ok(())
 }
 
 fn failed(report: &Report) -> Vec<&'static str> {
@@ -136,13 +139,13 @@ fn failed(report: &Report) -> Vec<&'static str> {
 #[test]
 fn what_was_flushed_survives() {
     for (seed, style) in (1..).zip([CrashStyle::AllDropped, CrashStyle::Mixed, CrashStyle::AllKept]) {
-        let report = lose_power_under_load(Conduct { style, seed, ..HONEST });
+        let report = lose_power_under_load(Conduct { style, seed, ..HONEST }).unwrap();
         assert_eq!((failed(&report), report.exit_code), (vec![], 0), "{style:?}\n{report}");
     }
 }
 
 fn found(what: &str, conduct: Conduct) {
-    let report = lose_power_under_load(conduct);
+    let report = lose_power_under_load(conduct).expect("a run");
     let failed = failed(&report);
     assert!(failed.contains(&"loss") && report.exit_code == 1, "{what} was not found\n{report}");
     println!("planted: {what} in the server: the load generator's verdict: {} FAILED", failed.join(", "));
@@ -161,6 +164,6 @@ fn an_answer_before_the_flush_is_found() {
 /// The same slow disk, and answers that wait for it.
 #[test]
 fn an_answer_after_a_slow_flush_passes() {
-    let report = lose_power_under_load(Conduct { slow_flushes: true, ..FAULTY });
+    let report = lose_power_under_load(Conduct { slow_flushes: true, ..FAULTY }).unwrap();
     assert_eq!((failed(&report), report.exit_code), (vec![], 0), "{report}");
 }
