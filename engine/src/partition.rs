@@ -85,7 +85,7 @@ pub struct Partition {
     pub noted: Generation,
     /// Bytes of its durable batches in that segment.
     pub touched_bytes: u64,
-    /// Bytes of its batches, those freed only in part or not yet included.
+    /// Bytes of its batches, and those of sealed segments that were deleted in part or are not freed yet.
     pub bytes: u64,
     /// The highest log start offset that was asked for, and the commit that states it.
     pub trim: (Offset, CommitSeq),
@@ -169,6 +169,16 @@ impl Partition {
         assert!(to >= self.high_watermark && to <= self.next, "high watermark out of range");
         self.high_watermark = to;
         self.wake_watchers();
+    }
+
+    /// Raises the log start offset. Batches before it in segments that are not sealed (from commit
+    /// `sealed_below` on) count no more; runs are dropped by the segment.
+    pub fn raise_start(&mut self, to: Offset, sealed_below: CommitSeq) {
+        let end = |b: &BatchRef| b.base_offset + u64::from(b.span);
+        let old = self.tail.partition_point(|b| b.seq < sealed_below || end(b) <= self.start);
+        let gone = self.tail.range(old..).take_while(|b| end(b) <= to).map(|b| u64::from(b.len));
+        self.bytes = self.bytes.saturating_sub(gone.sum());
+        self.start = self.start.max(to);
     }
 
     /// Has a watcher told of the next change. Watchers that are gone are forgotten here.

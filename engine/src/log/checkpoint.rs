@@ -91,9 +91,13 @@ pub struct Compacted {
 impl Compacted {
     /// Whether other segments took the place of what this one holds of the log, up to `end`.
     pub fn replaces(&self, generation: Generation, end: Offset) -> bool {
-        let written = generation.is_sorted()
-            && u32::try_from(generation.number()).is_ok_and(|number| self.segments.contains(&number));
-        end <= self.end && !written
+        end <= self.end && !self.is_in(generation)
+    }
+
+    /// Whether this segment is one of those that were written.
+    pub fn is_in(&self, generation: Generation) -> bool {
+        generation.is_sorted()
+            && u32::try_from(generation.number()).is_ok_and(|number| self.segments.contains(&number))
     }
 }
 

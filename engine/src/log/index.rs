@@ -81,6 +81,14 @@ pub struct Index {
     pub runs: Vec<(LogId, Run)>,
 }
 
+impl Index {
+    /// Bytes of its file.
+    pub fn bytes(&self) -> u64 {
+        let entries: usize = self.runs.iter().map(|(_, run)| run.entries as usize).sum();
+        (self.entries_block as usize + entries.div_ceil(ENTRIES_PER_BLOCK)) as u64 * BLOCK as u64
+    }
+}
+
 fn block_crc(shard: ShardId, generation: Generation, number: u32, content: &[u8]) -> u32 {
     let mut crc = crc32c::crc32c(&u32::from(shard.0).to_le_bytes());
     crc = crc32c::crc32c_append(crc, &generation.0.to_le_bytes());

@@ -116,15 +116,15 @@ impl<D: Disk> Shard<D> {
         Ok(seq)
     }
 
-    /// Makes sure that the open commit can take `len` bytes and that the disk can take the commit, with
-    /// `reserve` bytes to spare in the segment if there is no next one.
+    /// Makes sure that the open commit can take `len` bytes (0: a new log start offset, which does not wait for
+    /// what waits for the disk) and that the disk can take the commit, with `reserve` bytes to spare in the segment if there is no next one.
     fn make_room(&self, state: &mut State<D::File>, len: usize, reserve: u64) -> Result<(), AppendError> {
         if state.stopping {
             return Err(AppendError::Busy);
         }
         let uncommitted = state.uncommitted_bytes();
         let grown = uncommitted - state.open.disk_len() + state.open.disk_len_with(len);
-        if uncommitted > 0 && grown > self.inner.options.uncommitted_bytes_max {
+        if len > 0 && uncommitted > 0 && grown > self.inner.options.uncommitted_bytes_max {
             return Err(AppendError::Busy);
         }
         let waiting = state.closed_bytes + state.open.disk_len() + commit_len(len, 1);

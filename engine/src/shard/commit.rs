@@ -214,7 +214,7 @@ impl<F> State<F> {
                 noting.note(partition);
             }
             if entry.is_trim() {
-                partition.start = partition.start.max(entry.base_offset);
+                partition.raise_start(entry.base_offset, self.sealed_below);
                 self.trimmed.push((slotted.slot, entry.log));
                 self.trims.insert(entry.log, (generation, partition.start));
                 continue;

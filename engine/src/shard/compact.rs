@@ -31,7 +31,7 @@ use crate::partition::Partition;
 use crate::record_batch::{self, RecordBatch};
 use crate::records::RecordsError;
 
-use super::pace::{A_WHILE, AT_ONCE, Pace};
+use super::pace::{Pace, Wait};
 use super::regroup::{Origin, SortedWriter, discard, is_wasteful};
 use super::seal::no_space;
 use super::{Counters, Inner, PartitionRef, Shard, State};
@@ -44,6 +44,8 @@ const WORK_BYTES: usize = 128 << 10;
 const RECORDS_BYTES_MAX: usize = 64 << 20;
 /// Smallest size at which a segment is followed by another.
 const SPLIT_BYTES_MIN: u64 = 1 << 20;
+/// Room in the file of a segment for what its commits add.
+const SPARE_BYTES: u64 = 1 << 20;
 /// A dirty part from which on a pass does not wait for a quiet moment: else the log would grow and grow.
 const URGENT_RATIO: f64 = 0.8;
 /// A partition that could not be compacted is left alone for so long, in milliseconds.
@@ -97,8 +99,8 @@ pub(super) async fn cleaner<D: Disk>(inner: Rc<Inner<D>>) {
                 Due::Lag(_) => true,
                 Due::Ratio(ratio) => ratio >= URGENT_RATIO,
             };
-            let again = if urgent { AT_ONCE } else { A_WHILE };
-            if let Err(e) = compact(&inner, at, &mut pace, again).await {
+            let wait = if urgent { Wait::Moment } else { Wait::AWhile };
+            if let Err(e) = compact(&inner, at, &mut pace, wait).await {
                 inner.put_off(at, &e);
             }
         }
@@ -227,18 +229,18 @@ async fn compact<D: Disk>(
     inner: &Rc<Inner<D>>,
     at: PartitionRef,
     pace: &mut Pace,
-    again: u32,
+    wait: Wait,
 ) -> Result<(), PassError> {
     loop {
         let now_ms = inner.now_ms().unwrap_or(0);
         let Some(plan) = inner.state.borrow().get(at).and_then(|p| p.plan(now_ms)) else { return Ok(()) };
-        let Some(keys) = collect_keys(inner, at, &plan, pace, again).await? else {
+        let Some(keys) = collect_keys(inner, at, &plan, pace, wait).await? else {
             inner.state.borrow_mut().settle(at, &plan);
             return Ok(());
         };
         let full = keys.full;
         let mut output = Output::new(inner, at.log(), &keys.offsets);
-        let end = match rewrite_all(inner, at, &plan, &keys.offsets, &mut output, pace, again).await {
+        let end = match rewrite_all(inner, at, &plan, &keys.offsets, &mut output, pace, wait).await {
             Ok(end) => end,
             Err(e) => {
                 output.discard().await?;
@@ -270,7 +272,7 @@ async fn collect_keys<D: Disk>(
     at: PartitionRef,
     plan: &Plan,
     pace: &mut Pace,
-    again: u32,
+    wait: Wait,
 ) -> Result<Option<Keys>, PassError> {
     let shard = Shard { inner: Rc::clone(inner) };
     let records = usize::try_from(plan.end - plan.clean_end).unwrap_or(usize::MAX);
@@ -278,7 +280,7 @@ async fn collect_keys<D: Disk>(
     let (mut full, mut worked) = (false, 0);
     let mut next = plan.clean_end;
     'read: while next < plan.end {
-        if !pace.turn(inner, again).await {
+        if !pace.turn(inner, wait).await {
             return Err(PassError::Ends);
         }
         let batches = shard.read_disk(at, next, READ_BYTES).await?;
@@ -309,7 +311,7 @@ async fn rewrite_all<D: Disk>(
     keys: &KeyOffsets,
     output: &mut Output<'_, D>,
     pace: &mut Pace,
-    again: u32,
+    wait: Wait,
 ) -> Result<Offset, PassError> {
     let shard = Shard { inner: Rc::clone(inner) };
     let now_ms = inner.now_ms().unwrap_or(0);
@@ -325,7 +327,7 @@ async fn rewrite_all<D: Disk>(
     };
     let (mut next, mut worked) = (plan.start, 0);
     while next < end {
-        if !pace.turn(inner, again).await {
+        if !pace.turn(inner, wait).await {
             return Err(PassError::Ends);
         }
         let batches = shard.read_disk(at, next, READ_BYTES).await?;
@@ -404,7 +406,7 @@ impl<'a, D: Disk> Output<'a, D> {
                 let number = self.inner.take_sorted_number();
                 let number = number.ok_or_else(|| io::Error::other("no number is left for a segment"))?;
                 self.clean_bytes = 0;
-                let bytes = self.room.min(self.split);
+                let bytes = self.room.min(self.split) + SPARE_BYTES;
                 SortedWriter::create(self.inner, number, Origin::Compacted, bytes).await?
             }
         };
@@ -517,6 +519,7 @@ impl<F> State<F> {
         let came: u64 = runs.clone().map(|r| u64::from(r.bytes)).sum();
         partition.bytes = partition.bytes.saturating_sub(gone) + came;
         partition.compacted = Some(compacted);
+        let bounded = partition.bound().is_some();
         partition.cleaning.oldest = None;
         // Else readers would be served from the cache what has gone from the log.
         while partition.tail.front().is_some_and(|b| b.base_offset + u64::from(b.span) <= end) {
@@ -526,10 +529,12 @@ impl<F> State<F> {
         for index in new {
             let mut segment = SealedSegment::new(index);
             index.runs.iter().for_each(|(_, run)| segment.add(run));
+            self.room.set_segment(index.sealed.generation, index.sealed.data_end);
+            self.room.set_index(index.sealed.generation, index.bytes());
             self.segments.insert(index.sealed.generation, segment);
         }
         for run in old {
-            if !self.release(run) {
+            if !self.release(run, bounded) {
                 self.reclaim(run.generation, regroups);
             }
         }

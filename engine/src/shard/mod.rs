@@ -21,9 +21,11 @@ mod mark;
 mod pace;
 mod punch;
 mod read;
+mod reclaim;
 mod regroup;
 mod retention;
 mod roll;
+mod room;
 mod seal;
 
 use std::cell::{Cell, OnceCell, RefCell};
@@ -218,6 +220,7 @@ struct Inner<D: Disk> {
     punched: Cell<Option<Generation>>,
     cleaning: Notify,
     marking: Notify,
+    reclaiming: Notify,
     /// Tasks that work on sealed segments.
     keepers: Cell<u32>,
     durable_below: Cell<CommitSeq>,
@@ -265,6 +268,7 @@ struct State<F> {
     next_sorted: u32,
     dead: Vec<Generation>,
     spares: Vec<Generation>,
+    room: room::Room,
     base: Rc<manifest::Base>,
     /// The base of the last seal job, while it is being made.
     noting: Option<manifest::Noting>,
@@ -321,6 +325,7 @@ impl<D: Disk> Shard<D> {
         let next_seq = recovered.next_seq;
         let cold_cache_bytes = options.cold_cache_bytes;
         let pool = Pool::new(options.chunk_bytes, FREE_CHUNKS);
+        let room = room::Room::at_start(&recovered.segments, (recovered.next_generation, first.1));
         let mut state = State {
             partitions: Vec::new(),
             free_slots: Vec::new(),
@@ -349,6 +354,7 @@ impl<D: Disk> Shard<D> {
             next_sorted: recovered.next_sorted,
             dead: Vec::new(),
             spares: Vec::new(),
+            room,
             base: Rc::default(),
             noting: None,
             trims: BTreeMap::new(),
@@ -391,7 +397,8 @@ impl<D: Disk> Shard<D> {
             punched: Cell::new(None),
             cleaning: Notify::new(),
             marking: Notify::new(),
-            keepers: Cell::new(3),
+            reclaiming: Notify::new(),
+            keepers: Cell::new(4),
             durable_below: Cell::new(next_seq),
             failure: OnceCell::new(),
             work: Notify::new(),
@@ -411,6 +418,7 @@ impl<D: Disk> Shard<D> {
         tokio::task::spawn_local(regroup::keeper(Rc::clone(&inner)));
         tokio::task::spawn_local(punch::puncher(Rc::clone(&inner)));
         tokio::task::spawn_local(compact::cleaner(Rc::clone(&inner)));
+        tokio::task::spawn_local(reclaim::reclaimer(Rc::clone(&inner)));
         tokio::task::spawn_local(mark::marker(Rc::clone(&inner)));
         Ok(Self { inner })
     }
@@ -452,7 +460,8 @@ impl<D: Disk> Shard<D> {
         if let Some(mut partition) = state.partitions[slot as usize].take() {
             partition.wake_watchers();
             for run in partition.runs {
-                state.release(run);
+                // Its bound went with it.
+                state.release(run, false);
             }
         }
         self.inner.cold.borrow_mut().forget_log(log);
@@ -498,6 +507,8 @@ impl<D: Disk> Shard<D> {
         self.inner.punching.notify_one();
         self.inner.cleaning.notify_one();
         self.inner.marking.notify_one();
+        self.inner.reclaiming.notify_one();
+        self.inner.roll.notify_waiters();
         seal::close(&self.inner).await;
         self.inner.failure.get().cloned().map_or(Ok(()), Err)
     }
@@ -576,6 +587,7 @@ impl<D: Disk> Inner<D> {
         self.keeping.notify_one();
         self.punching.notify_one();
         self.cleaning.notify_one();
+        self.reclaiming.notify_one();
     }
 
     fn check_failed(&self) -> Result<(), AppendError> {

@@ -20,12 +20,18 @@ const BUSY_PERCENT_MAX: u32 = 50;
 /// Time between two looks at a busy log.
 const PATIENCE: Duration = Duration::from_millis(200);
 
-/// Work that may wait for ever.
-pub(super) const FOR_EVER: u32 = u32::MAX;
-/// Work that goes on under any load, a piece about every five seconds.
-pub(super) const A_WHILE: u32 = 24;
-/// Work that must not fall behind: a piece every [`LOOK`] at least.
-pub(super) const AT_ONCE: u32 = 0;
+/// How long a piece of background work may be put off by a busy log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wait {
+    /// For ever.
+    ForEver,
+    /// About five seconds.
+    AWhile,
+    /// [`LOOK`]: work that must not fall behind.
+    Moment,
+    /// The next segment waits for it: [`LOOK`] at most, and not at all once a quarter of the active one is used.
+    Haste,
+}
 
 /// Bytes that readers may be reading at once beside commits, in units of [`READ_UNIT`].
 pub(super) const READ_UNITS: usize = 32;
@@ -46,13 +52,19 @@ impl Pace {
     }
 
     /// Returns when a piece of background work may be done: at once if nothing was committed since the
-    /// last time, else when the log is busy less than half of the time, or has been too busy so many more
-    /// times as `again` says. `false`: the shard ends.
-    pub async fn turn<D: Disk>(&mut self, inner: &Inner<D>, again: u32) -> bool {
+    /// last time, else when the log is busy less than half of the time, or has been too busy for as long
+    /// as `wait` says. `false`: the shard ends.
+    pub async fn turn<D: Disk>(&mut self, inner: &Inner<D>, wait: Wait) -> bool {
         tokio::task::yield_now().await;
+        let mut again = match wait {
+            Wait::ForEver => u32::MAX,
+            Wait::AWhile => 24,
+            Wait::Moment => 0,
+            Wait::Haste if inner.state.borrow().hurries() => return !inner.ends(),
+            Wait::Haste => 0,
+        };
         let reads = || inner.counters.disk_reads.load(Ordering::Relaxed);
         let active = || inner.durable_below.get() + reads();
-        let mut again = again;
         while active() != self.seen {
             if inner.ends() {
                 return false;
@@ -101,6 +113,11 @@ impl<D: Disk> Inner<D> {
 }
 
 impl<F> State<F> {
+    /// Whether so much of the active segment is used that the next one will soon be needed.
+    fn hurries(&self) -> bool {
+        self.active.position * 4 >= self.active.len
+    }
+
     /// Whether commits are in flight, or were a moment ago.
     fn commits_flow(&self) -> bool {
         self.busy_since.is_some() || self.landed_at.is_some_and(|at| at.elapsed() < FLOW)

@@ -18,9 +18,9 @@ use crate::ids::Generation;
 use crate::log::{files, index};
 use crate::partition::Run;
 
-use super::Inner;
-use super::pace::{FOR_EVER, Pace};
+use super::pace::{Pace, Wait};
 use super::seal::no_space;
+use super::{Inner, State};
 
 /// A stretch is given back when it has at least so many bytes.
 const HOLE_BYTES_MIN: u64 = 16 << 10;
@@ -33,12 +33,42 @@ const REST: u32 = 9;
 pub(super) struct Holes {
     /// When the first of them was deleted.
     since: Instant,
-    pub runs: Vec<Run>,
+    runs: Vec<Run>,
+    /// Bytes of those that belonged to partitions without a bound.
+    unbounded: u64,
 }
 
 impl Default for Holes {
     fn default() -> Self {
-        Self { since: Instant::now(), runs: Vec::new() }
+        Self { since: Instant::now(), runs: Vec::new(), unbounded: 0 }
+    }
+}
+
+impl Holes {
+    /// A run of a partition with or without a bound was deleted.
+    pub fn add(&mut self, run: Run, bounded: bool) {
+        if !bounded {
+            self.unbounded += u64::from(run.bytes);
+        }
+        self.runs.push(run);
+    }
+}
+
+impl<F> State<F> {
+    /// When the first was deleted of what has to be given back in some segment. Where a bound is kept, commit
+    /// segments are emptied and used again as a whole when the space is needed: holes would make them slow.
+    fn oldest_hole(&self) -> Option<Instant> {
+        self.holes.iter().filter(|(g, h)| self.is_to_be_given_back(**g, h)).map(|(_, h)| h.since).min()
+    }
+
+    fn is_to_be_given_back(&self, generation: Generation, holes: &Holes) -> bool {
+        let emptied = self.room.limit.is_some() && self.room.fits(0) && !generation.is_sorted();
+        !emptied || holes.unbounded > 0
+    }
+
+    /// Deleted bytes that were never part of a bound, and will be given back.
+    pub(super) fn unbounded_holes(&self) -> u64 {
+        self.holes.values().map(|holes| holes.unbounded).sum()
     }
 }
 
@@ -46,7 +76,7 @@ impl Default for Holes {
 pub(super) async fn puncher<D: Disk>(inner: Rc<Inner<D>>) {
     while !inner.ends() {
         let notified = inner.punching.notified();
-        let oldest = inner.state.borrow().holes.values().map(|holes| holes.since).min();
+        let oldest = inner.state.borrow().oldest_hole();
         let Some(oldest) = oldest else {
             notified.await;
             continue;
@@ -58,7 +88,7 @@ pub(super) async fn puncher<D: Disk>(inner: Rc<Inner<D>>) {
             }
             continue;
         }
-        let quiet = match tokio::time::timeout(PATIENCE, Pace::new().turn(&inner, FOR_EVER)).await {
+        let quiet = match tokio::time::timeout(PATIENCE, Pace::new().turn(&inner, Wait::ForEver)).await {
             Ok(true) => true,
             Ok(false) => break,
             Err(_still_busy) => false,
@@ -89,6 +119,7 @@ async fn give_back<D: Disk>(inner: &Rc<Inner<D>>, quiet: bool) -> io::Result<()>
     let mut generations: Vec<_> = {
         let state = inner.state.borrow();
         let old = state.holes.iter().filter(|(_, holes)| holes.since.elapsed() >= PATIENCE);
+        let old = old.filter(|(generation, holes)| state.is_to_be_given_back(**generation, holes));
         old.map(|(generation, _)| *generation).collect()
     };
     generations.sort_unstable();
@@ -145,6 +176,7 @@ async fn punch<D: Disk>(
             Err(e) if e.kind() == io::ErrorKind::Unsupported => return Ok(()),
             other => other?,
         }
+        inner.state.borrow_mut().room.give_back(generation, to - from);
         if quiet {
             tokio::task::yield_now().await;
         } else {

@@ -11,19 +11,20 @@ use std::io;
 use std::rc::Rc;
 
 use bytes::Bytes;
+use futures_util::future::try_join_all;
 
-use crate::aligned::{AlignedBuf, BLOCK};
+use crate::aligned::{AlignedBuf, BLOCK, round_down, round_up};
 use crate::disk::{Disk, DiskFile, read_exact_at, write_all_at};
 use crate::ids::{CommitSeq, Generation, LogId};
 use crate::log::chunk::{OpenCommit, Slotted};
 use crate::log::files;
 use crate::log::format::{COMPACTED, Entry, Place, SegmentHeader, check_entry, commit_len};
-use crate::log::index::{self, Index, IndexEntry, Sealed};
+use crate::log::index::{self, GAP_BYTES, Index, IndexEntry, Sealed};
 use crate::log::recovery::SealedSegment;
 use crate::partition::Partition;
 use crate::planted::{self, Bug};
 
-use super::pace::{A_WHILE, FOR_EVER, Pace};
+use super::pace::{Pace, Wait};
 use super::seal::{no_space, remove};
 use super::{Counters, Inner, PartitionRef, State};
 
@@ -35,6 +36,8 @@ const COMMIT_BYTES: usize = 1 << 20;
 const WASTE_BYTES_MIN: u64 = 64 << 10;
 /// Bytes copied without a pause for others.
 const COPY_BYTES: usize = 128 << 10;
+/// Stretches that are read at once when it must not take long.
+const HASTY_READS: usize = 8;
 
 /// The batches of a segment, by partition.
 pub(super) type Grouped = Vec<(LogId, Vec<IndexEntry>)>;
@@ -90,21 +93,46 @@ async fn keep<D: Disk>(inner: &Rc<Inner<D>>) {
 }
 
 async fn regroup<D: Disk>(inner: &Rc<Inner<D>>, generation: Generation, pace: &mut Pace) -> io::Result<()> {
-    let Some(old) = inner.state.borrow().segments.get(&generation).cloned() else { return Ok(()) };
+    let wasteful = inner.state.borrow().segments.get(&generation).map(is_wasteful);
+    let Some(wasteful) = wasteful else { return Ok(()) };
+    // What is done for the space must not wait for ever.
+    let wait = if wasteful { Wait::AWhile } else { Wait::ForEver };
+    rewrite(inner, generation, pace, wait).await.map(drop)
+}
+
+/// Writes what is left of a segment anew, by partition, into one that takes its place. `false`: it stays.
+pub(super) async fn rewrite<D: Disk>(
+    inner: &Rc<Inner<D>>,
+    generation: Generation,
+    pace: &mut Pace,
+    wait: Wait,
+) -> io::Result<bool> {
+    if !inner.state.borrow().segments.contains_key(&generation) {
+        return Ok(false);
+    }
     let Some(groups) = load_groups(inner, generation).await? else {
         tracing::warn!(%generation, "its index is damaged: the segment is not regrouped");
-        return Ok(());
+        return Ok(false);
     };
-    // What is done for the space must not wait for ever.
-    let again = if is_wasteful(&old) { A_WHILE } else { FOR_EVER };
-    let Some(data) = load_data(inner, &old.sealed, &groups, pace, again).await? else { return Ok(()) };
-    let Some(number) = inner.take_sorted_number() else { return Ok(()) };
-    let mut writer = SortedWriter::create(inner, number, Origin::Regrouped, old.sealed.data_end).await?;
-    let written = copy(inner, generation, &groups, &data, &mut writer, pace, again).await;
+    let Some(data) = load_data(inner, generation, &groups, pace, wait).await? else { return Ok(false) };
+    let bytes = sorted_len(&groups);
+    // There is no hurry, but a bound to be kept: without room it stays as it is.
+    if wait != Wait::Haste && !inner.room_for(bytes).await {
+        return Ok(false);
+    }
+    let Some(number) = inner.take_sorted_number() else { return Ok(false) };
+    let mut writer = match SortedWriter::create(inner, number, Origin::Regrouped, bytes).await {
+        Ok(writer) => writer,
+        Err(e) => {
+            discard(inner, number).await?;
+            return Err(e);
+        }
+    };
+    let written = copy(inner, generation, &groups, &data, &mut writer, pace, wait).await;
     drop(data);
     let index = match written {
         Ok(true) => writer.finish(inner).await,
-        Ok(false) => return discard(inner, number).await,
+        Ok(false) => return discard(inner, number).await.map(|()| false),
         Err(e) => Err(e),
     };
     let index = match index {
@@ -130,17 +158,33 @@ async fn regroup<D: Disk>(inner: &Rc<Inner<D>>, generation: Generation, pace: &m
         there
     };
     if !adopted {
-        return discard(inner, number).await;
+        return discard(inner, number).await.map(|()| false);
     }
     Counters::add(&inner.counters.regrouped, 1);
     inner.sealing.notify_one();
-    Ok(())
+    Ok(true)
+}
+
+/// Bytes that the groups take in a sorted segment, or a little more.
+fn sorted_len(groups: &Grouped) -> u64 {
+    let entries = groups.iter().flat_map(|(_, group)| group);
+    let (bytes, count) = entries.fold((0, 0), |(bytes, count), e| (bytes + u64::from(e.len), count + 1));
+    sorted_bytes(bytes, count)
+}
+
+/// Bytes that batches of so many bytes and such a number take in a sorted segment, or a little more.
+pub(super) fn sorted_bytes(bytes: u64, batches: u64) -> u64 {
+    // Each commit begins and ends with a block that is not full.
+    let commits = bytes / COMMIT_BYTES as u64 + 1;
+    bytes + batches * commit_len(0, 64) as u64 / 64 + (1 + 2 * commits) * BLOCK as u64
 }
 
 /// Removes a sorted segment that came to nothing.
 pub(super) async fn discard<D: Disk>(inner: &Rc<Inner<D>>, generation: Generation) -> io::Result<()> {
     remove(inner, &files::index(&inner.dir, generation)).await?;
-    remove(inner, &files::segment(&inner.dir, generation)).await
+    remove(inner, &files::segment(&inner.dir, generation)).await?;
+    inner.state.borrow_mut().room.remove(generation);
+    Ok(())
 }
 
 /// The batches of a segment that are still needed. `None`: its index is damaged.
@@ -164,41 +208,48 @@ async fn load_groups<D: Disk>(inner: &Rc<Inner<D>>, generation: Generation) -> i
     Ok(Some(groups))
 }
 
-/// The bytes of a segment, in pieces of [`READ_BYTES`]; those in which nothing is needed are empty. `None`:
-/// the shard ends.
+/// The bytes of a segment that are needed, from where they begin.
+type Stretches = Vec<(u64, Bytes)>;
+
+/// Where what is needed lies: stretches of whole blocks, by position, each batch wholly in one of them.
+fn needed(groups: &Grouped) -> Vec<(u64, u64)> {
+    let place = |e: &IndexEntry| (u64::from(e.position), u64::from(e.position) + u64::from(e.len));
+    let mut places: Vec<_> = groups.iter().flat_map(|(_, group)| group).map(place).collect();
+    places.sort_unstable();
+    let mut needed: Vec<(u64, u64)> = Vec::new();
+    for (from, to) in places {
+        let (from, to) = (round_down(from), round_up(to as usize) as u64);
+        match needed.last_mut() {
+            Some((start, end)) if from <= *end + GAP_BYTES && to <= *start + READ_BYTES => *end = to,
+            _ => needed.push((from, to)),
+        }
+    }
+    needed
+}
+
+/// Reads what is needed of a segment. `None`: the shard ends.
 async fn load_data<D: Disk>(
     inner: &Rc<Inner<D>>,
-    sealed: &Sealed,
+    generation: Generation,
     groups: &Grouped,
     pace: &mut Pace,
-    again: u32,
-) -> io::Result<Option<Vec<Bytes>>> {
-    let file = inner.disk.open(&files::segment(&inner.dir, sealed.generation)).await?;
-    let mut needed = vec![false; sealed.data_end.div_ceil(READ_BYTES) as usize];
-    for entry in groups.iter().flat_map(|(_, group)| group) {
-        let (from, to) = (u64::from(entry.position), u64::from(entry.position) + u64::from(entry.len) - 1);
-        for number in from / READ_BYTES..=to / READ_BYTES {
-            if let Some(piece) = needed.get_mut(number as usize) {
-                *piece = true;
-            }
-        }
-    }
-    let (mut pieces, mut at) = (Vec::new(), 0);
-    for needed in needed {
-        let len = READ_BYTES.min(sealed.data_end - at);
-        if !needed {
-            pieces.push(Bytes::new());
-            at += len;
-            continue;
-        }
-        if !pace.turn(inner, again).await {
+    wait: Wait,
+) -> io::Result<Option<Stretches>> {
+    let file = inner.disk.open(&files::segment(&inner.dir, generation)).await?;
+    let at_once = if wait == Wait::Haste { HASTY_READS } else { 1 };
+    let mut stretches = Vec::new();
+    for some in needed(groups).chunks(at_once) {
+        if !pace.turn(inner, wait).await {
             return Ok(None);
         }
-        pieces.push(read_exact_at(&file, at, len as usize).await?);
-        Counters::add(&inner.counters.background_bytes, len);
-        at += len;
+        let read = async |&(from, to): &(u64, u64)| -> io::Result<_> {
+            Ok((from, read_exact_at(&file, from, (to - from) as usize).await?))
+        };
+        stretches.extend(try_join_all(some.iter().map(read)).await?);
+        let bytes = some.iter().map(|(from, to)| to - from).sum();
+        Counters::add(&inner.counters.background_bytes, bytes);
     }
-    Ok(Some(pieces))
+    Ok(Some(stretches))
 }
 
 /// Copies the groups. `false`: the shard ends, or a batch is damaged.
@@ -206,16 +257,15 @@ async fn copy<D: Disk>(
     inner: &Rc<Inner<D>>,
     generation: Generation,
     groups: &Grouped,
-    data: &[Bytes],
+    data: &Stretches,
     writer: &mut SortedWriter<D>,
     pace: &mut Pace,
-    again: u32,
+    wait: Wait,
 ) -> io::Result<bool> {
     let mut copied = 0;
-    let mut joined = Vec::new();
     for (log, group) in groups {
         for entry in group {
-            let raw = piece(data, entry, &mut joined);
+            let raw = piece(data, entry);
             let expected = expected(*log, entry);
             let good = raw.filter(|raw| check_entry(&expected, raw).is_ok());
             let Some(raw) = good else {
@@ -232,7 +282,7 @@ async fn copy<D: Disk>(
                 return Ok(false);
             };
             if !writer.fits(raw.len()) {
-                if !pace.turn(inner, again).await {
+                if !pace.turn(inner, wait).await {
                     return Ok(false);
                 }
                 writer.flush(inner, raw.len()).await?;
@@ -259,26 +309,12 @@ fn expected(log: LogId, entry: &IndexEntry) -> Entry {
     }
 }
 
-/// The bytes of a batch, joined in `joined` if it lies across pieces.
-fn piece<'a>(data: &'a [Bytes], entry: &IndexEntry, joined: &'a mut Vec<u8>) -> Option<&'a [u8]> {
-    let (mut at, mut left) = (u64::from(entry.position), entry.len as usize);
-    let first = data.get((at / READ_BYTES) as usize)?;
-    let from = (at % READ_BYTES) as usize;
-    if from + left <= first.len() {
-        return first.get(from..from + left);
-    }
-    joined.clear();
-    while left > 0 {
-        let part = data.get((at / READ_BYTES) as usize)?.get((at % READ_BYTES) as usize..)?;
-        let part = &part[..left.min(part.len())];
-        if part.is_empty() {
-            return None;
-        }
-        joined.extend_from_slice(part);
-        at += part.len() as u64;
-        left -= part.len();
-    }
-    Some(joined)
+/// The bytes of a batch.
+fn piece<'a>(data: &'a Stretches, entry: &IndexEntry) -> Option<&'a [u8]> {
+    let at = u64::from(entry.position);
+    let (start, bytes) = data.get(data.partition_point(|(start, _)| *start <= at).checked_sub(1)?)?;
+    let from = (at - start) as usize;
+    bytes.get(from..from + entry.len as usize)
 }
 
 /// What a sorted segment is made of.
@@ -311,7 +347,13 @@ impl<D: Disk> SortedWriter<D> {
         bytes: u64,
     ) -> io::Result<Self> {
         let path = files::segment(&inner.dir, generation);
-        let len = bytes.next_multiple_of(BLOCK as u64) + (1 << 20);
+        let len = bytes.next_multiple_of(BLOCK as u64);
+        if origin == Origin::Regrouped {
+            // What compaction writes counts when it takes the place of something.
+            let mut state = inner.state.borrow_mut();
+            state.room.held = 0;
+            state.room.set_segment(generation, len);
+        }
         let file = inner.disk.create(&path, len).await?;
         let header =
             SegmentHeader { directory: inner.identity.directory, shard: inner.identity.shard, generation };
@@ -379,6 +421,11 @@ impl<D: Disk> SortedWriter<D> {
         let (content, index) = index::build(inner.identity.shard, sealed, &self.groups);
         // Flushes the directory, which has the name of the segment as well.
         files::replace(&inner.disk, &inner.dir, &files::index(&inner.dir, self.generation), content).await?;
+        if self.origin == Origin::Regrouped {
+            let mut state = inner.state.borrow_mut();
+            state.room.set_segment(self.generation, self.position);
+            state.room.set_index(self.generation, index.bytes());
+        }
         Ok(index)
     }
 }
@@ -436,8 +483,8 @@ impl<F> State<F> {
             self.dead.push(index.sealed.generation);
         } else {
             self.segments.insert(index.sealed.generation, segment);
-            if !gone.is_empty() {
-                self.holes.entry(index.sealed.generation).or_default().runs.extend(gone);
+            for run in gone {
+                self.holes.entry(index.sealed.generation).or_default().add(run, true);
             }
         }
     }

@@ -60,10 +60,16 @@ impl<D: Disk> Shard<D> {
         self.inner.work.notify_one();
         self.inner.keeping.notify_one();
         self.inner.cleaning.notify_one();
+        self.inner.look_for_room(&mut self.inner.state.borrow_mut());
     }
 }
 
 impl Partition {
+    /// The bytes that it may have at most, if that is limited.
+    pub(super) fn bound(&self) -> Option<u64> {
+        self.config.retention_bytes.filter(|_| self.config.delete)
+    }
+
     /// The log start offset by age, if it has to be raised.
     fn expired(&self, now_ms: i64) -> Option<Offset> {
         let keep_ms = self.config.retention_ms.filter(|_| self.config.delete)?;
@@ -89,7 +95,7 @@ impl Partition {
 
     /// The log start offset by size, if it has to be raised, with `headroom` bytes to spare.
     fn surplus(&self, headroom: u64) -> Option<Offset> {
-        let max = self.config.retention_bytes.filter(|_| self.config.delete)?;
+        let max = self.bound()?;
         let max = max - headroom.min(max / 2);
         let (mut start, mut bytes) = (self.start, self.bytes);
         for run in &self.runs {
@@ -167,19 +173,20 @@ impl<F> State<F> {
             let runs: Vec<_> = partition.runs.drain(..gone).collect();
             let bytes: u64 = runs.iter().map(|r| u64::from(r.bytes)).sum();
             partition.bytes = partition.bytes.saturating_sub(bytes);
+            let bounded = partition.bound().is_some();
             for run in runs {
-                self.release(run);
+                self.release(run, bounded);
             }
         }
     }
 
-    /// A run is no longer needed: its space can be given back, and its segment freed if that was the last one.
+    /// A run of a partition with or without a bound is no longer needed: its space can be given back, and its segment freed if that was the last one.
     /// That it was deleted is durable. `true`: its segment is no longer needed.
-    pub(super) fn release(&mut self, run: Run) -> bool {
+    pub(super) fn release(&mut self, run: Run, bounded: bool) -> bool {
         let Some(segment) = self.segments.get_mut(&run.generation) else { return true };
         segment.remove(&run);
         if segment.live_runs > 0 {
-            self.holes.entry(run.generation).or_default().runs.push(run);
+            self.holes.entry(run.generation).or_default().add(run, bounded);
             return false;
         }
         self.segments.remove(&run.generation);

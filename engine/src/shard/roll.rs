@@ -19,7 +19,7 @@ use crate::log::format::SegmentHeader;
 use crate::log::recovery::Identity;
 use crate::planted::{self, Bug};
 
-use super::{Inner, State, seal};
+use super::{Inner, State};
 
 const RETRY: Duration = Duration::from_millis(250);
 const IDLE: Duration = Duration::from_millis(20);
@@ -117,12 +117,24 @@ pub(super) async fn preparer<D: Disk>(inner: Rc<Inner<D>>) {
 
 async fn prepare<D: Disk>(inner: &Rc<Inner<D>>, generation: Generation) {
     let len = inner.options.segment_bytes;
-    let recycle = seal::take_spare(inner, len).await;
+    let recycle = inner.spare_or_room(len).await;
+    {
+        let mut state = inner.state.borrow_mut();
+        if state.stopping {
+            state.spares.extend(recycle);
+            return;
+        }
+        if let Some(old) = recycle {
+            state.room.remove(old);
+        }
+        state.room.set_segment(generation, len);
+    }
     match create_segment(&inner.disk, &inner.identity, generation, len, recycle).await {
         Ok((file, len)) => {
             {
                 let mut state = inner.state.borrow_mut();
                 state.next = Next::Ready { file: file.clone(), len, generation, filling: false };
+                state.room.preparing = false;
                 state.next_wanted = false;
                 state.wake_space();
             }
@@ -139,6 +151,8 @@ async fn prepare<D: Disk>(inner: &Rc<Inner<D>>, generation: Generation) {
                     tracing::warn!(shard = inner.identity.shard.0, "no space for another segment; retrying");
                 }
                 state.next = Next::Full;
+                state.room.preparing = false;
+                state.room.remove(generation);
                 state.wake_space();
             }
             // A file that was created but could not be written is in the way of the next try.
@@ -221,6 +235,7 @@ pub(super) async fn roll<D: Disk>(inner: &Rc<Inner<D>>) {
                 let old = std::mem::replace(&mut state.active, active);
                 state.queue_seal(&old, next_seq);
                 inner.sealing.notify_one();
+                inner.look_for_room(&mut state);
                 return;
             }
         }

@@ -14,7 +14,7 @@ use crate::planted::{self, Bug};
 
 use super::manifest::Base;
 use super::roll::{Active, Next};
-use super::{Counters, Inner, State, regroup};
+use super::{Counters, Inner, PartitionRef, State, regroup};
 
 const RETRY: Duration = Duration::from_millis(250);
 /// Partitions noted for a checkpoint without giving way.
@@ -93,6 +93,20 @@ impl<F> State<F> {
         }
         self.sealed_below = index.sealed.next_seq;
         self.prune(index.sealed.next_seq);
+    }
+
+    /// Counts the bytes of partitions anew: batches that were deleted before their segment was sealed are in
+    /// no run of it.
+    fn recount(&mut self, touched: &[(u32, LogId)]) {
+        for &(slot, log) in touched {
+            let sealed_below = self.sealed_below;
+            let Some(partition) = self.get_mut(PartitionRef { slot, log }) else { continue };
+            let from = partition.tail.partition_point(|b| b.seq < sealed_below);
+            let start = partition.start;
+            let there = partition.tail.range(from..).filter(|b| b.base_offset + u64::from(b.span) > start);
+            let unsealed = there.map(|b| u64::from(b.len));
+            partition.bytes = partition.runs.iter().map(|r| u64::from(r.bytes)).chain(unsealed).sum();
+        }
     }
 
     /// Drops references to batches in sealed segments that are no longer cached.
@@ -203,7 +217,9 @@ async fn seal<D: Disk>(inner: &Rc<Inner<D>>, job: &Job) -> io::Result<()> {
         let mut state = inner.state.borrow_mut();
         state.base = base;
         state.trims.retain(|_, (generation, _)| *generation > job.sealed.generation);
+        state.room.set_index(job.sealed.generation, index.bytes());
         state.adopt(&index);
+        state.recount(&job.touched);
         state.seal_jobs.pop_front();
         state.unsealed -= 1;
         if regroup::is_candidate(&index, inner.options.regroup_extent_bytes) {
@@ -213,6 +229,7 @@ async fn seal<D: Disk>(inner: &Rc<Inner<D>>, job: &Job) -> io::Result<()> {
         Counters::add(&inner.counters.sealed, 1);
     }
     inner.keep_to_size(&index);
+    inner.look_for_room(&mut inner.state.borrow_mut());
     inner.cleaning.notify_one();
     Ok(())
 }
@@ -237,7 +254,10 @@ async fn free_dead<D: Disk>(inner: &Rc<Inner<D>>) -> io::Result<()> {
         let keep = {
             let mut state = inner.state.borrow_mut();
             let ready = usize::from(!matches!(state.next, Next::Wanted));
-            let wanted = state.spares.len() + ready < SPARES_MAX && !state.stopping;
+            let kept = state.spares.len() + ready;
+            // Beyond the bound only what the next one is made of.
+            let max = if state.room.fits(state.room.asked) { SPARES_MAX } else { 1 };
+            let wanted = kept < max && !state.stopping;
             let in_use = inner.cold.borrow().is_read() || inner.punched.get() == Some(generation);
             let holed = state.holed.remove(&generation);
             wanted && !generation.is_sorted() && !in_use && !holed
@@ -248,10 +268,14 @@ async fn free_dead<D: Disk>(inner: &Rc<Inner<D>>) -> io::Result<()> {
         let mut state = inner.state.borrow_mut();
         state.dead.retain(|g| *g != generation);
         if keep {
+            state.room.set_index(generation, 0);
             state.spares.push(generation);
+        } else {
+            state.room.remove(generation);
         }
         Counters::add(&inner.counters.freed, 1);
     }
+    inner.look_for_room(&mut inner.state.borrow_mut());
     Ok(())
 }
 
@@ -274,8 +298,14 @@ pub(super) async fn take_spare<D: Disk>(inner: &Rc<Inner<D>>, len: u64) -> Optio
         if size == Some(len) {
             return Some(generation);
         }
-        let _gone_already = inner.disk.remove(&path).await;
+        drop_spare(inner, generation).await;
     }
+}
+
+/// Removes a freed segment.
+pub(super) async fn drop_spare<D: Disk>(inner: &Rc<Inner<D>>, generation: Generation) {
+    let _gone_already = inner.disk.remove(&files::segment(&inner.dir, generation)).await;
+    inner.state.borrow_mut().room.remove(generation);
 }
 
 /// Waits for the workers, seals the active segment, and leaves nothing to be scanned.
