@@ -262,6 +262,14 @@ impl AlignedBuf {
         front
     }
 
+    /// Puts together again what [`AlignedBuf::split_front`] cut: `next` follows this part, which is written whole.
+    pub fn unsplit(&mut self, next: Self) {
+        assert!(Arc::ptr_eq(&self.region, &next.region) && self.end == next.start, "parts of other buffers");
+        assert!(self.init == self.capacity(), "a gap would leave unwritten memory readable");
+        self.init += next.init;
+        self.end = next.end;
+    }
+
     /// Freezes the written front; gives the rest back with it.
     pub fn into_bytes(self) -> Bytes {
         let len = self.init;
