@@ -231,6 +231,7 @@ impl<D: Disk> Inner<D> {
     ) -> Result<Bytes, ReadError> {
         let file = self.open_file(generation, index, at).await?;
         Counters::add(&self.counters.disk_reads, 1);
+        Counters::add(&self.counters.disk_read_bytes, len as u64);
         let io = |cause| ReadError::Io { shard: self.identity.shard, generation, position: at, cause };
         let pooled = (POOLED_BYTES_MIN..=READ_BUFFER_BYTES).contains(&len);
         let buf = if pooled { self.read_pool.take().split_front(len) } else { AlignedBuf::uninit(len) };

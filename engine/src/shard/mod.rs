@@ -171,6 +171,8 @@ pub struct Counters {
     pub batches: AtomicU64,
     /// Disk reads on behalf of readers (record data and index blocks).
     pub disk_reads: AtomicU64,
+    /// Bytes of them.
+    pub disk_read_bytes: AtomicU64,
     /// Segments sealed.
     pub sealed: AtomicU64,
     /// Segments written anew by partition.
