@@ -53,7 +53,7 @@ pub use read::{Batches, Cached};
 const FREE_CHUNKS: usize = 3;
 
 /// Free buffers of cold reads kept for reuse.
-const READ_BUFFERS: usize = 4;
+const READ_BUFFERS: usize = 24;
 
 /// Limits and sizes of one shard.
 #[derive(Debug, Clone)]
@@ -384,7 +384,7 @@ impl<D: Disk> Shard<D> {
             dir,
             options,
             pool,
-            read_pool: Pool::new(fetch::READ_BUFFER_BYTES, READ_BUFFERS),
+            read_pool: Pool::new(fetch::READ_BUFFER_BYTES, READ_BUFFERS).touched_bit_by_bit(),
             state: RefCell::new(state),
             cold: RefCell::new(cold::ColdCache::new(cold_cache_bytes)),
             manifest: tokio::sync::Mutex::default(),
