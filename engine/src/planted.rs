@@ -44,6 +44,10 @@ pub enum Bug {
     CompactedNotFlushed,
     /// Compaction takes tombstones before `delete.retention.ms` has passed.
     TombstonesDropped,
+    /// A checkpoint in the making states a partition as it is when its turn comes, not as it was.
+    NotedTooLate,
+    /// A log start offset counts before the entry that raises it is durable.
+    TrimBeforeFlush,
 }
 
 /// Polls after which a planted [`Bug::SlowDiskFails`] loses patience.

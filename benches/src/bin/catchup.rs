@@ -1,23 +1,29 @@
 //! Catch-up reads: how fast what was stored is read again, against a plain sequential reader.
 //!
 //! Writes batches to partitions in turn, closes the shard, opens it again and reads every partition from
-//! its start with several readers at once; then a plain loop reads the same files with O_DIRECT from
-//! front to back. The page cache plays no part in either. Prints both rates and their ratio, in turn, so
-//! that both meet the same disk.
+//! its start with several readers at once; a plain loop reads the same files with O_DIRECT from front to
+//! back. The page cache plays no part in either. The disk's speed changes from moment to moment, so the two take
+//! turns within a round, a slice each, until both have read everything; the plain loop begins in the middle of
+//! the files, so that neither finds warm, below this machine, what the other has just read. Prints for each round
+//! both rates, and for the slices in turn their ratios: median, lowest and highest.
 //!
 //! `catchup --data-parent DIR --gib 20 --partitions 1,16,1000`
 
-use std::os::unix::fs::OpenOptionsExt;
+use std::cell::Cell;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
-use keylane_benches::rig;
+use keylane_benches::rig::{self, UringShard};
 use keylane_engine::aligned::AlignedBuf;
-use keylane_engine::shard::ShardOptions;
-use tokio::sync::Semaphore;
+use keylane_engine::shard::{PartitionRef, ShardOptions};
+use keylane_loadgen::cpu::thread_cpu;
+use serde_json::{Value, json};
+use tokio::sync::{Notify, Semaphore};
 
 /// Reads what was stored, against a plain O_DIRECT reader.
 #[derive(Parser)]
@@ -43,9 +49,18 @@ struct Args {
     /// Seconds that the engine may have to regroup segments before it is read.
     #[arg(long, default_value_t = 0)]
     settle_s: u64,
-    /// Times that each reads.
+    /// Times that each reads everything.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
+    /// MiB that each reads before it is the other's turn.
+    #[arg(long, default_value_t = 512)]
+    slice_mib: u64,
+    /// Keep what was written, in a folder of this name for each partition count, and use what is there.
+    #[arg(long)]
+    keep: bool,
+    /// Only write, with `--keep`.
+    #[arg(long, requires = "keep")]
+    only_write: bool,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -55,116 +70,316 @@ fn main() -> Result<()> {
     let args = Args::parse();
     let mut points = Vec::new();
     for &partitions in &args.partitions {
-        let dir = tempfile::tempdir_in(&args.data_parent)?;
-        points.push(point(&args, dir.path(), partitions)?);
+        let (kept, scratch);
+        let root = if args.keep {
+            kept = args.data_parent.join(format!("catchup-{partitions}"));
+            std::fs::create_dir_all(&kept)?;
+            kept.as_path()
+        } else {
+            scratch = tempfile::tempdir_in(&args.data_parent)?;
+            scratch.path()
+        };
+        points.push(point(&args, root, partitions)?);
     }
-    match args.json {
-        true => println!("{}", serde_json::Value::Array(points)),
-        false => println!("rates in MB/s; medians of {} rounds in turn", args.rounds),
+    if args.json {
+        println!("{}", Value::Array(points));
     }
     Ok(())
 }
 
-fn point(args: &Args, root: &Path, partitions: u32) -> Result<serde_json::Value> {
+fn point(args: &Args, root: &Path, partitions: u32) -> Result<Value> {
     let runtime = rig::runtime()?;
     let batch = rig::batch(args.batch_bytes);
     let count = (args.gib << 30) / batch.len() as u64;
-    let written = runtime.block_on(async {
-        let (shard, all) = rig::open(root, partitions, ShardOptions::default()).await?;
-        let started = Instant::now();
-        rig::append(&shard, &all, &batch, count).await.map_err(|e| anyhow::anyhow!("{e}"))?;
-        let took = started.elapsed();
-        shard.close().await.map_err(|e| anyhow::anyhow!("{e}"))?;
-        anyhow::Ok(took)
-    })?;
     let bytes = count * batch.len() as u64;
-    let rate = |took: Duration| bytes as f64 / 1e6 / took.as_secs_f64();
-    let (mut engine, mut plain, mut regrouped) = (Vec::new(), Vec::new(), 0);
-    for _ in 0..args.rounds {
-        let (took, sorted) = runtime.block_on(read_all(args, root, partitions, bytes))?;
-        engine.push(rate(took));
-        regrouped = sorted;
-        let (took, read) = read_plain(root)?;
-        plain.push(read as f64 / 1e6 / took.as_secs_f64());
+    let mut point = json!({ "partitions": partitions, "bytes": bytes });
+    if !root.join("shard-00000").exists() {
+        let rate = runtime.block_on(write(root, partitions, &batch, count))?;
+        if !args.json {
+            println!("{partitions:>6} partitions  written at {rate:.0} MB/s");
+        }
+        point["write_mb_s"] = json!(rate);
     }
-    let median = |rates: &mut Vec<f64>| {
-        rates.sort_by(f64::total_cmp);
-        rates[rates.len() / 2]
-    };
-    let (engine, plain) = (median(&mut engine), median(&mut plain));
-    if !args.json {
-        println!(
-            "{partitions:>6} partitions  written {:>6.0}  read {engine:>6.0}  plain {plain:>6.0}  ratio {:.2}  ({regrouped} segments regrouped since)",
-            rate(written),
-            engine / plain
-        );
+    let rounds = if args.only_write { 0 } else { args.rounds };
+    let rounds: Vec<Round> =
+        (0..rounds).map(|_| runtime.block_on(round(args, root, partitions, bytes))).collect::<Result<_>>()?;
+    let mut ratios: Vec<f64> = rounds.iter().flat_map(|r| r.ratios.iter().copied()).collect();
+    ratios.sort_by(f64::total_cmp);
+    if let [lowest, .., highest] = ratios[..] {
+        let median = ratios[ratios.len() / 2];
+        if !args.json {
+            rounds.iter().for_each(|r| println!("{partitions:>6} partitions  {r}"));
+            println!(
+                "{partitions:>6} partitions  ratio {median:.2} (median of {} slices in turn, {lowest:.2} to {highest:.2})",
+                ratios.len()
+            );
+        }
+        point["ratio"] = json!(median);
+        point["ratio_min"] = json!(lowest);
+        point["ratio_max"] = json!(highest);
+        point["rounds"] = rounds.iter().map(Round::json).collect();
     }
-    Ok(serde_json::json!({
-        "partitions": partitions, "bytes": bytes, "write_mb_s": rate(written), "read_mb_s": engine,
-        "plain_mb_s": plain, "ratio": engine / plain, "regrouped": regrouped,
-    }))
+    Ok(point)
 }
 
-/// Reads every partition from its start; returns the time it took.
-async fn read_all(args: &Args, root: &Path, partitions: u32, bytes: u64) -> Result<(Duration, u64)> {
+/// Fills the directory; MB/s.
+async fn write(root: &Path, partitions: u32, batch: &[u8], count: u64) -> Result<f64> {
+    let (shard, all) = rig::open(root, partitions, ShardOptions::default()).await?;
+    let started = Instant::now();
+    rig::append(&shard, &all, batch, count).await.map_err(|e| anyhow::anyhow!("{e}"))?;
+    let took = started.elapsed();
+    shard.close().await.map_err(|e| anyhow::anyhow!("{e}"))?;
+    Ok(count as f64 * batch.len() as f64 / 1e6 / took.as_secs_f64())
+}
+
+/// What one of the two has read, in which time.
+#[derive(Debug, Default, Clone, Copy)]
+struct Read {
+    bytes: u64,
+    took: Duration,
+    cpu: Duration,
+}
+
+impl Read {
+    fn rate(&self) -> f64 {
+        self.bytes as f64 / 1e6 / self.took.as_secs_f64()
+    }
+
+    fn cpu_percent(&self) -> f64 {
+        100.0 * self.cpu.as_secs_f64() / self.took.as_secs_f64()
+    }
+
+    fn add(&mut self, slice: Self) {
+        self.bytes += slice.bytes;
+        self.took += slice.took;
+        self.cpu += slice.cpu;
+    }
+}
+
+/// Everything, read once by both.
+#[derive(Debug, Default)]
+struct Round {
+    engine: Read,
+    plain: Read,
+    /// Keylane's rate over that of the plain loop right before or after it.
+    ratios: Vec<f64>,
+    disk_reads: u64,
+    disk_bytes: u64,
+    regrouped: u64,
+}
+
+impl Round {
+    fn json(&self) -> Value {
+        json!({
+            "read_mb_s": self.engine.rate(), "plain_mb_s": self.plain.rate(), "ratio": self.engine.rate() / self.plain.rate(),
+            "slice_ratios": self.ratios, "cpu_percent": self.engine.cpu_percent(), "disk_reads": self.disk_reads,
+            "disk_bytes": self.disk_bytes, "regrouped": self.regrouped,
+        })
+    }
+}
+
+impl std::fmt::Display for Round {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "read {:>5.0} MB/s ({:.0} % cpu)  plain {:>5.0} ({:.0} % cpu)  ratio {:.2}  {:.2} bytes from the disk for each, {:.0} KiB at once  ({} segments regrouped)",
+            self.engine.rate(),
+            self.engine.cpu_percent(),
+            self.plain.rate(),
+            self.plain.cpu_percent(),
+            self.engine.rate() / self.plain.rate(),
+            self.disk_bytes as f64 / self.engine.bytes as f64,
+            self.disk_bytes as f64 / 1024.0 / self.disk_reads.max(1) as f64,
+            self.regrouped
+        )
+    }
+}
+
+/// Keylane and the plain loop in turn, until both have read everything.
+async fn round(args: &Args, root: &Path, partitions: u32, bytes: u64) -> Result<Round> {
+    let mut plain = Plain::new(root)?;
     let (shard, all) = rig::open(root, partitions, ShardOptions::default()).await?;
     tokio::time::sleep(Duration::from_secs(args.settle_s)).await;
-    let permits = Rc::new(Semaphore::new(args.readers));
-    let started = Instant::now();
-    let mut tasks = Vec::new();
-    for at in all {
-        let (shard, permits, fetch) = (shard.clone(), Rc::clone(&permits), args.fetch_bytes);
-        tasks.push(tokio::task::spawn_local(async move {
-            let (mut offset, mut read) = (0, 0u64);
-            loop {
-                // Consumers of many partitions take turns among them.
-                let permit = permits.acquire().await?;
-                let part = shard.read(at, offset, fetch).await?;
-                drop(permit);
-                if part.slices.is_empty() {
-                    return anyhow::Ok(read);
-                }
-                (offset, read) = (part.next_offset, read + part.bytes as u64);
-            }
-        }));
+    let counters = shard.counters();
+    let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    let slice_bytes = args.slice_mib << 20;
+    let turns = Rc::new(Turns::new(all.len(), args.readers));
+    let tasks: Vec<_> = all
+        .into_iter()
+        .map(|at| {
+            let (shard, turns) = (shard.clone(), Rc::clone(&turns));
+            tokio::task::spawn_local(read_partition(shard, turns, at, args.fetch_bytes))
+        })
+        .collect();
+    let mut round = Round::default();
+    let mut plain_first = false;
+    while turns.readers.get() > 0 || !plain.done() {
+        let mut slices = [Read::default(); 2];
+        for n in [usize::from(plain_first), usize::from(!plain_first)] {
+            slices[n] = match n {
+                0 => turns.slice(slice_bytes).await,
+                _ => plain.slice(slice_bytes)?,
+            };
+        }
+        plain_first = !plain_first;
+        let [engine, other] = slices;
+        // The last ones are short.
+        if engine.bytes.min(other.bytes) >= slice_bytes {
+            round.ratios.push(engine.rate() / other.rate());
+        }
+        round.engine.add(engine);
+        round.plain.add(other);
     }
-    let mut read = 0;
     for task in tasks {
-        read += task.await??;
+        task.await??;
     }
-    let took = started.elapsed();
+    let read = round.engine.bytes;
     ensure!(read == bytes, "{read} bytes were read, {bytes} were written");
-    let regrouped = shard.counters().regrouped.load(std::sync::atomic::Ordering::Relaxed);
+    round.disk_reads = load(&counters.disk_reads);
+    round.disk_bytes = load(&counters.disk_read_bytes);
+    round.regrouped = load(&counters.regrouped);
     shard.close().await.map_err(|e| anyhow::anyhow!("{e}"))?;
-    Ok((took, regrouped))
+    Ok(round)
 }
 
-/// Reads the segments from front to back, 2 MiB at a time. One without an index holds nothing: its space was
-/// only reserved, and reads as zeros without the disk.
-fn read_plain(root: &Path) -> Result<(Duration, u64)> {
-    let mut buf = AlignedBuf::zeroed(2 << 20);
-    let (started, mut bytes) = (Instant::now(), 0);
-    let mut paths: Vec<_> = std::fs::read_dir(root.join("shard-00000"))?
-        .filter_map(|e| e.ok().map(|e| e.path()))
-        .filter(|p| p.extension().is_some_and(|x| x == "log" || x == "sorted"))
-        .filter(|p| p.with_extension("idx").exists() || p.with_extension("sorted.idx").exists())
-        .collect();
-    paths.sort();
-    for path in paths {
-        let file = std::fs::OpenOptions::new()
-            .read(true)
-            .custom_flags(libc::O_DIRECT)
-            .open(&path)
-            .with_context(|| format!("opening {}", path.display()))?;
-        let mut at = 0;
-        loop {
-            let n = std::os::unix::fs::FileExt::read_at(&file, buf.as_mut_slice(), at)?;
-            if n == 0 {
-                break;
-            }
-            at += n as u64;
+/// Reads a partition from its start, when it is its turn. Consumers of many partitions take turns among them.
+async fn read_partition(
+    shard: UringShard,
+    turns: Rc<Turns>,
+    at: PartitionRef,
+    fetch_bytes: usize,
+) -> Result<()> {
+    let _ends = Ends(Rc::clone(&turns));
+    let mut offset = 0;
+    loop {
+        let permit = turns.permits.acquire().await?;
+        turns.wait().await;
+        let part = shard.read(at, offset, fetch_bytes).await?;
+        turns.count(part.bytes as u64);
+        drop(permit);
+        if part.slices.is_empty() {
+            return Ok(());
         }
-        bytes += at;
+        offset = part.next_offset;
     }
-    Ok((started.elapsed(), bytes))
+}
+
+/// Lets the readers of Keylane read a slice at a time.
+struct Turns {
+    permits: Semaphore,
+    /// Bytes that may still be read now.
+    left: Cell<u64>,
+    read: Cell<u64>,
+    readers: Cell<usize>,
+    go: Notify,
+    over: Notify,
+}
+
+impl Turns {
+    fn new(readers: usize, at_once: usize) -> Self {
+        Self {
+            permits: Semaphore::new(at_once),
+            left: Cell::new(0),
+            read: Cell::new(0),
+            readers: Cell::new(readers),
+            go: Notify::new(),
+            over: Notify::new(),
+        }
+    }
+
+    /// Has a slice read.
+    async fn slice(&self, bytes: u64) -> Read {
+        let (started, cpu) = (Instant::now(), thread_cpu());
+        self.read.set(0);
+        self.left.set(bytes);
+        if self.readers.get() > 0 {
+            self.go.notify_waiters();
+            self.over.notified().await;
+        }
+        Read { bytes: self.read.get(), took: started.elapsed(), cpu: thread_cpu() - cpu }
+    }
+
+    /// Waits until something may be read.
+    async fn wait(&self) {
+        while self.left.get() == 0 {
+            self.go.notified().await;
+        }
+    }
+
+    /// So much was read.
+    fn count(&self, bytes: u64) {
+        self.read.set(self.read.get() + bytes);
+        let left = self.left.get();
+        self.left.set(left.saturating_sub(bytes));
+        if left > 0 && self.left.get() == 0 {
+            self.over.notify_one();
+        }
+    }
+}
+
+/// Says that a reader has read everything.
+struct Ends(Rc<Turns>);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        self.0.readers.set(self.0.readers.get() - 1);
+        if self.0.readers.get() == 0 {
+            self.0.over.notify_one();
+        }
+    }
+}
+
+/// Reads the segments one after the other from front to back, 2 MiB at a time, beginning in the middle of them.
+struct Plain {
+    paths: Vec<PathBuf>,
+    next: usize,
+    file: Option<std::fs::File>,
+    at: u64,
+    buf: AlignedBuf,
+}
+
+impl Plain {
+    /// A segment without an index holds nothing: its space was only reserved, and reads as zeros without the disk.
+    fn new(root: &Path) -> Result<Self> {
+        let mut paths: Vec<_> = std::fs::read_dir(root.join("shard-00000"))?
+            .filter_map(|e| e.ok().map(|e| e.path()))
+            .filter(|p| {
+                let is = |kind: &str| p.extension().is_some_and(|x| x == kind);
+                is("log") && p.with_extension("idx").exists()
+                    || is("sorted") && p.with_extension("sorted.idx").exists()
+            })
+            .collect();
+        paths.sort();
+        let middle = paths.len() / 2;
+        paths.rotate_left(middle);
+        let buf = AlignedBuf::zeroed(2 << 20);
+        Ok(Self { paths, next: 0, file: None, at: 0, buf })
+    }
+
+    fn done(&self) -> bool {
+        self.file.is_none() && self.next == self.paths.len()
+    }
+
+    fn slice(&mut self, bytes: u64) -> Result<Read> {
+        let (started, cpu) = (Instant::now(), thread_cpu());
+        let mut read = 0;
+        while read < bytes && !self.done() {
+            if self.file.is_none() {
+                let path = &self.paths[self.next];
+                let mut options = std::fs::OpenOptions::new();
+                options.read(true).custom_flags(libc::O_DIRECT);
+                let file = options.open(path).with_context(|| format!("opening {}", path.display()))?;
+                (self.file, self.at) = (Some(file), 0);
+                self.next += 1;
+            }
+            let Some(file) = &self.file else { break };
+            let n = file.read_at(self.buf.as_mut_slice(), self.at)?;
+            read += n as u64;
+            self.at += n as u64;
+            if n == 0 {
+                self.file = None;
+            }
+        }
+        Ok(Read { bytes: read, took: started.elapsed(), cpu: thread_cpu() - cpu })
+    }
 }

@@ -11,6 +11,7 @@ use crate::ids::{CommitSeq, Offset};
 use crate::log::chunk::Slotted;
 use crate::log::format::{Entry, commit_len};
 use crate::partition::BatchRef;
+use crate::planted::{self, Bug};
 use crate::record_batch::RecordBatch;
 
 use super::roll::Next;
@@ -112,6 +113,9 @@ impl<D: Disk> Shard<D> {
         state.open.push_trim(at.log, at.slot, offset);
         if let Some(partition) = state.get_mut(at) {
             partition.trim = (offset, seq);
+            if planted::is(Bug::TrimBeforeFlush) {
+                partition.start = offset;
+            }
         }
         Ok(seq)
     }

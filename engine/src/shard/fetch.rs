@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures_util::future::try_join_all;
 
 use crate::aligned::{AlignedBuf, BLOCK, round_down};
-use crate::disk::{Disk, read_exact_into};
+use crate::disk::Disk;
 use crate::error::ReadError;
 use crate::ids::{Generation, Offset};
 use crate::log::files;
@@ -231,11 +231,11 @@ impl<D: Disk> Inner<D> {
     ) -> Result<Bytes, ReadError> {
         let file = self.open_file(generation, index, at).await?;
         Counters::add(&self.counters.disk_reads, 1);
+        Counters::add(&self.counters.disk_read_bytes, len as u64);
         let io = |cause| ReadError::Io { shard: self.identity.shard, generation, position: at, cause };
         let pooled = (POOLED_BYTES_MIN..=READ_BUFFER_BYTES).contains(&len);
-        let _turn = self.read_turn(len).await;
         let buf = if pooled { self.read_pool.take().split_front(len) } else { AlignedBuf::uninit(len) };
-        read_exact_into(&file, at, buf).await.map_err(io)
+        self.read_paced(&file, at, buf).await.map_err(io)
     }
 
     pub(super) async fn open_file(

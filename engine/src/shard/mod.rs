@@ -55,7 +55,7 @@ pub use read::{Batches, Cached};
 const FREE_CHUNKS: usize = 3;
 
 /// Free buffers of cold reads kept for reuse.
-const READ_BUFFERS: usize = 4;
+const READ_BUFFERS: usize = 24;
 
 /// Limits and sizes of one shard.
 #[derive(Debug, Clone)]
@@ -173,6 +173,8 @@ pub struct Counters {
     pub batches: AtomicU64,
     /// Disk reads on behalf of readers (record data and index blocks).
     pub disk_reads: AtomicU64,
+    /// Bytes of them.
+    pub disk_read_bytes: AtomicU64,
     /// Segments sealed.
     pub sealed: AtomicU64,
     /// Segments written anew by partition.
@@ -388,7 +390,7 @@ impl<D: Disk> Shard<D> {
             dir,
             options,
             pool,
-            read_pool: Pool::new(fetch::READ_BUFFER_BYTES, READ_BUFFERS),
+            read_pool: Pool::new(fetch::READ_BUFFER_BYTES, READ_BUFFERS).touched_bit_by_bit(),
             state: RefCell::new(state),
             cold: RefCell::new(cold::ColdCache::new(cold_cache_bytes)),
             manifest: tokio::sync::Mutex::default(),

@@ -3,13 +3,16 @@
 //! Background work waits while the log is busy, or somebody reads from its disk. Reads beside commits are bounded:
 //! what is queued at the device before a commit's write or flush is time that a producer waits.
 
+use std::io;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::sync::SemaphorePermit;
 use tokio::time::Instant;
 
-use crate::disk::Disk;
+use crate::aligned::AlignedBuf;
+use crate::disk::{Disk, DiskFile, read_exact_at};
 
 use super::{Inner, State};
 
@@ -34,8 +37,10 @@ pub(super) enum Wait {
 }
 
 /// Bytes that readers may be reading at once beside commits, in units of [`READ_UNIT`].
-pub(super) const READ_UNITS: usize = 32;
+pub(super) const READ_UNITS: usize = 4;
 const READ_UNIT: usize = 64 << 10;
+/// Largest single read beside commits.
+const READ_SLICE: usize = 256 << 10;
 /// How long a read waits for commits in flight to end.
 const READ_PATIENCE: Duration = Duration::from_millis(2);
 /// Commits that ended so short a time ago are followed by others.
@@ -90,12 +95,27 @@ impl<D: Disk> Inner<D> {
         self.failure.get().is_some() || self.state.borrow().stopping
     }
 
-    /// Lets commits go before a read of so many bytes: while they flow, it begins when none is in flight, or
-    /// after a moment, and with few others. The turn ends when what is returned is dropped.
-    pub(super) async fn read_turn(&self, bytes: usize) -> Option<SemaphorePermit<'_>> {
-        if !self.state.borrow().commits_flow() {
-            return None;
+    /// Reads as much as `buf` has room for at `at`: while commits flow, in slices that each wait for their turn.
+    pub(super) async fn read_paced(&self, file: &D::File, at: u64, mut buf: AlignedBuf) -> io::Result<Bytes> {
+        let len = buf.capacity();
+        let mut done = buf.split_front(0);
+        while buf.capacity() > 0 {
+            let flow = self.state.borrow().commits_flow();
+            let slice = if flow { buf.capacity().min(READ_SLICE) } else { buf.capacity() };
+            let _turn = if flow { self.read_turn(slice).await } else { None };
+            let (result, part) = file.read_at(buf.split_front(slice), at + done.capacity() as u64).await;
+            if result? < slice {
+                // Rare: a short read.
+                return read_exact_at(file, at, len).await;
+            }
+            done.unsplit(part);
         }
+        Ok(done.into_bytes())
+    }
+
+    /// Lets commits go before a read of so many bytes: it begins when none is in flight, or after a moment,
+    /// and with few others. The turn ends when what is returned is dropped.
+    async fn read_turn(&self, bytes: usize) -> Option<SemaphorePermit<'_>> {
         let units = bytes.div_ceil(READ_UNIT).clamp(1, READ_UNITS);
         let turn = self.reads.acquire_many(units as u32).await.ok();
         let landed = self.landed.notified();

@@ -104,7 +104,7 @@ impl Log {
 }
 
 /// The same batch, in which some records, by their last byte, have no value.
-fn with_tombstones(mut batch: Vec<u8>) -> Vec<u8> {
+pub fn with_tombstones(mut batch: Vec<u8>) -> Vec<u8> {
     let mut plain = Vec::new();
     let Ok(opened) = Opened::of(&batch, batch.len()) else { return batch };
     for record in opened.records().flatten() {
