@@ -2,7 +2,7 @@
 //! and its resident memory is looked at on the way. What a partition keeps of sealed batches must be one entry of
 //! 48 bytes for each segment that it has data in (`docs/architecture.md`, bounds), whatever the number of batches.
 //!
-//! `small_batches --data-parent DIR --batches 100000000 --partitions 1` needs about 22 GB of disk.
+//! `small_batches --data-parent DIR --batches 100000000 --partitions 1` needs some tens of GB of disk.
 
 use std::path::PathBuf;
 use std::sync::atomic::Ordering::Relaxed;
