@@ -147,13 +147,18 @@ impl Partition {
         self.compacted.as_ref().is_some_and(|c| c.replaces(generation, end))
     }
 
+    /// Position in the tail of the batch that holds `offset`, or of the first one behind it.
+    pub fn tail_position(&self, offset: Offset) -> usize {
+        self.tail.partition_point(|b| b.base_offset + u64::from(b.span) <= offset)
+    }
+
     /// Where the batch is that holds `offset`, or the first one behind it: compaction leaves gaps. What
     /// `tail` names is preferred if its commit is at or after `tail_from`.
     pub fn find(&self, offset: Offset, tail_from: CommitSeq) -> Option<Whereabouts> {
         let from = self.tail.partition_point(|b| b.seq < tail_from);
         let in_tail = |at: usize| (at < self.tail.len()).then_some(Whereabouts::Tail(at));
         if self.tail.get(from).is_some_and(|b| b.base_offset <= offset) {
-            return in_tail(self.tail.partition_point(|b| b.base_offset + u64::from(b.span) <= offset));
+            return in_tail(self.tail_position(offset));
         }
         let run = self.runs.partition_point(|r| r.next_offset <= offset);
         if run < self.runs.len() {

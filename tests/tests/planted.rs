@@ -165,8 +165,3 @@ fn an_exchange_before_the_flush() {
 fn tombstones_that_go_too_early() {
     prove(Bug::TombstonesDropped, || crashes(compacting));
 }
-
-#[test]
-fn a_partition_that_is_noted_too_late() {
-    prove(Bug::NotedTooLate, || crashes(|_, _| {}));
-}

@@ -12,12 +12,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Result, anyhow, ensure};
 use clap::Parser;
 use keylane_benches::rig::{self, UringShard};
 use keylane_engine::record_batch::build;
 use keylane_engine::shard::{PartitionRef, ShardOptions};
 use keylane_engine::{AppendError, LogConfig};
+use keylane_loadgen::cpu::process_use;
 
 const RECORDS: u64 = 63;
 const TIME: i64 = 1_700_000_000_000;
@@ -43,12 +44,6 @@ struct Args {
     /// Seconds of batches without compaction.
     #[arg(long, default_value_t = 5)]
     alone_s: u64,
-}
-
-fn memory(field: &str) -> Result<u64> {
-    let status = std::fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix(field)).context("no such field")?;
-    Ok(line.trim().trim_end_matches(" kB").trim().parse::<u64>()? << 10)
 }
 
 /// Batches of keys in no order; each key comes as often as any other, give or take.
@@ -142,7 +137,7 @@ fn main() -> Result<()> {
         let every = Duration::from_micros(args.every_us);
         let begun = Instant::now();
         let alone = beside(&shard, to[1], every, || begun.elapsed().as_secs() >= args.alone_s).await?;
-        let before = memory("VmRSS:")?;
+        let before = process_use(std::process::id())?.rss_bytes;
         // From here on the high-water mark of the memory is compaction's.
         let _not_allowed = std::fs::write("/proc/self/clear_refs", "5");
         let config = LogConfig { compact: true, delete: false, ..LogConfig::keep_all() };
@@ -163,7 +158,7 @@ fn main() -> Result<()> {
         let passes = counters.compacted.load(Relaxed);
         ensure!(passes > 0, "no pass in {PATIENCE:?}");
         let seconds = (worked.get().1 - begun).as_secs_f64();
-        let (peak, moved) = (memory("VmHWM:")?, worked.get().0 - from);
+        let (peak, moved) = (process_use(std::process::id())?.rss_bytes_max, worked.get().0 - from);
         let left = bytes_left(&shard, to[0]).await?;
         println!(
             "compacted in {seconds:.2} s, {passes} passes: {:.0} MB/s of what there was, {:.0} MB/s read and written; {:.1} % left; \

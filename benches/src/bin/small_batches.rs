@@ -2,17 +2,18 @@
 //! and its resident memory is looked at on the way. What a partition keeps of sealed batches must be one entry of
 //! 48 bytes for each segment that it has data in (`docs/architecture.md`, bounds), whatever the number of batches.
 //!
-//! `small_batches --data-parent DIR --batches 100000000 --partitions 1` needs about 22 GB of disk.
+//! `small_batches --data-parent DIR --batches 100000000 --partitions 1` needs some tens of GB of disk.
 
 use std::path::PathBuf;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Result, anyhow, ensure};
 use clap::Parser;
 use keylane_benches::rig;
 use keylane_engine::record_batch::build;
 use keylane_engine::shard::ShardOptions;
+use keylane_loadgen::cpu::process_use;
 
 /// Appends batches of one record and watches the memory.
 #[derive(Parser)]
@@ -37,12 +38,6 @@ struct Args {
     looks: u64,
 }
 
-fn resident_bytes() -> Result<u64> {
-    let status = std::fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
-    Ok(line.trim().trim_end_matches(" kB").trim().parse::<u64>()? << 10)
-}
-
 fn main() -> Result<()> {
     let args = Args::parse();
     let folder = tempfile::Builder::new().prefix("small-batches-").tempdir_in(&args.data_parent)?;
@@ -51,6 +46,7 @@ fn main() -> Result<()> {
     rig::runtime()?.block_on(async {
         let (shard, to) = rig::open(folder.path(), args.partitions, options).await?;
         let counters = shard.counters();
+        let resident_bytes = || process_use(std::process::id()).map(|used| used.rss_bytes);
         let (begun, before) = (Instant::now(), resident_bytes()?);
         println!("{} bytes a batch, {} partitions", batch.len(), args.partitions);
         println!(

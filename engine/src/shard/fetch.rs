@@ -234,7 +234,8 @@ impl<D: Disk> Inner<D> {
         Counters::add(&self.counters.disk_read_bytes, len as u64);
         let io = |cause| ReadError::Io { shard: self.identity.shard, generation, position: at, cause };
         let pooled = (POOLED_BYTES_MIN..=READ_BUFFER_BYTES).contains(&len);
-        let buf = if pooled { self.read_pool.take().split_front(len) } else { AlignedBuf::uninit(len) };
+        let pool = if self.commits_flow() { &self.paced_read_pool } else { &self.read_pool };
+        let buf = if pooled { pool.take().split_front(len) } else { AlignedBuf::uninit(len) };
         self.read_paced(&file, at, buf).await.map_err(io)
     }
 

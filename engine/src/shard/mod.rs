@@ -54,8 +54,9 @@ pub use read::{Batches, Cached};
 /// Free chunks kept for reuse: few, so that the one that is taken was used a moment ago.
 const FREE_CHUNKS: usize = 3;
 
-/// Free buffers of cold reads kept for reuse.
-const READ_BUFFERS: usize = 24;
+/// Free buffers of cold reads kept for reuse, and of those beside commits.
+const READ_BUFFERS: usize = 4;
+const PACED_READ_BUFFERS: usize = 24;
 
 /// Limits and sizes of one shard.
 #[derive(Debug, Clone)]
@@ -213,6 +214,7 @@ struct Inner<D: Disk> {
     options: ShardOptions,
     pool: Pool,
     read_pool: Pool,
+    paced_read_pool: Pool,
     state: RefCell<State<D::File>>,
     cold: RefCell<cold::ColdCache<D::File>>,
     manifest: tokio::sync::Mutex<()>,
@@ -390,7 +392,8 @@ impl<D: Disk> Shard<D> {
             dir,
             options,
             pool,
-            read_pool: Pool::new(fetch::READ_BUFFER_BYTES, READ_BUFFERS).touched_bit_by_bit(),
+            read_pool: Pool::new(fetch::READ_BUFFER_BYTES, READ_BUFFERS),
+            paced_read_pool: Pool::new(fetch::READ_BUFFER_BYTES, PACED_READ_BUFFERS).touched_bit_by_bit(),
             state: RefCell::new(state),
             cold: RefCell::new(cold::ColdCache::new(cold_cache_bytes)),
             manifest: tokio::sync::Mutex::default(),
@@ -405,7 +408,7 @@ impl<D: Disk> Shard<D> {
             failure: OnceCell::new(),
             work: Notify::new(),
             landed: Notify::new(),
-            reads: Semaphore::new(pace::READ_UNITS),
+            reads: Semaphore::new(pace::READS_AT_ONCE),
             prepare: Notify::new(),
             roll: Notify::new(),
             sealing: Notify::new(),

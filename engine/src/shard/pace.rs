@@ -8,7 +8,6 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::SemaphorePermit;
 use tokio::time::Instant;
 
 use crate::aligned::AlignedBuf;
@@ -36,10 +35,9 @@ pub(super) enum Wait {
     Haste,
 }
 
-/// Bytes that readers may be reading at once beside commits, in units of [`READ_UNIT`].
-pub(super) const READ_UNITS: usize = 4;
-const READ_UNIT: usize = 64 << 10;
-/// Largest single read beside commits.
+/// Reads that go on at once beside commits.
+pub(super) const READS_AT_ONCE: usize = 1;
+/// Bytes that such a read has the device do at once.
 const READ_SLICE: usize = 256 << 10;
 /// How long a read waits for commits in flight to end.
 const READ_PATIENCE: Duration = Duration::from_millis(2);
@@ -95,14 +93,23 @@ impl<D: Disk> Inner<D> {
         self.failure.get().is_some() || self.state.borrow().stopping
     }
 
-    /// Reads as much as `buf` has room for at `at`: while commits flow, in slices that each wait for their turn.
+    /// Reads as much as `buf` has room for at `at`: while commits flow, one read after the other, in slices that
+    /// each let commits go first.
     pub(super) async fn read_paced(&self, file: &D::File, at: u64, mut buf: AlignedBuf) -> io::Result<Bytes> {
         let len = buf.capacity();
+        // Held to the end: reads that took turns by the slice would all end late, and readers of one segment
+        // lose each other.
+        let mut turn = None;
         let mut done = buf.split_front(0);
         while buf.capacity() > 0 {
-            let flow = self.state.borrow().commits_flow();
+            let flow = self.commits_flow();
             let slice = if flow { buf.capacity().min(READ_SLICE) } else { buf.capacity() };
-            let _turn = if flow { self.read_turn(slice).await } else { None };
+            if flow {
+                if turn.is_none() {
+                    turn = self.reads.acquire().await.ok();
+                }
+                self.let_commits_land().await;
+            }
             let (result, part) = file.read_at(buf.split_front(slice), at + done.capacity() as u64).await;
             if result? < slice {
                 // Rare: a short read.
@@ -113,16 +120,18 @@ impl<D: Disk> Inner<D> {
         Ok(done.into_bytes())
     }
 
-    /// Lets commits go before a read of so many bytes: it begins when none is in flight, or after a moment,
-    /// and with few others. The turn ends when what is returned is dropped.
-    async fn read_turn(&self, bytes: usize) -> Option<SemaphorePermit<'_>> {
-        let units = bytes.div_ceil(READ_UNIT).clamp(1, READ_UNITS);
-        let turn = self.reads.acquire_many(units as u32).await.ok();
+    /// Whether commits are in flight, or were a moment ago.
+    pub(super) fn commits_flow(&self) -> bool {
+        let state = self.state.borrow();
+        state.busy_since.is_some() || state.landed_at.is_some_and(|at| at.elapsed() < FLOW)
+    }
+
+    /// Returns when no commit is in flight, or after a moment.
+    async fn let_commits_land(&self) {
         let landed = self.landed.notified();
         if !self.state.borrow().in_flight.is_empty() {
             let _in_time = tokio::time::timeout(READ_PATIENCE, landed).await;
         }
-        turn
     }
 
     /// Time in which commits were in flight.
@@ -136,10 +145,5 @@ impl<F> State<F> {
     /// Whether so much of the active segment is used that the next one will soon be needed.
     fn hurries(&self) -> bool {
         self.active.position * 4 >= self.active.len
-    }
-
-    /// Whether commits are in flight, or were a moment ago.
-    fn commits_flow(&self) -> bool {
-        self.busy_since.is_some() || self.landed_at.is_some_and(|at| at.elapsed() < FLOW)
     }
 }

@@ -83,9 +83,7 @@ impl Partition {
             }
             start = start.max(run.next_offset);
         }
-        for batch in
-            self.tail.iter().skip(self.tail.partition_point(|b| b.base_offset + u64::from(b.span) <= start))
-        {
+        for batch in self.tail.iter().skip(self.tail_position(start)) {
             let end = batch.base_offset + u64::from(batch.span);
             if end > self.high_watermark || !old(batch.max_timestamp) {
                 break;
@@ -107,9 +105,7 @@ impl Partition {
             bytes = bytes.saturating_sub(u64::from(run.bytes));
             start = start.max(run.next_offset);
         }
-        for batch in
-            self.tail.iter().skip(self.tail.partition_point(|b| b.base_offset + u64::from(b.span) <= start))
-        {
+        for batch in self.tail.iter().skip(self.tail_position(start)) {
             let end = batch.base_offset + u64::from(batch.span);
             if bytes <= max || end > self.high_watermark {
                 break;
