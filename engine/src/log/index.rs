@@ -84,9 +84,15 @@ pub struct Index {
 impl Index {
     /// Bytes of its file.
     pub fn bytes(&self) -> u64 {
-        let entries: usize = self.runs.iter().map(|(_, run)| run.entries as usize).sum();
-        (self.entries_block as usize + entries.div_ceil(ENTRIES_PER_BLOCK)) as u64 * BLOCK as u64
+        let entries: u64 = self.runs.iter().map(|(_, run)| u64::from(run.entries)).sum();
+        bytes_of(self.runs.len() as u64, entries)
     }
+}
+
+/// Bytes of the index of a segment with so many runs and batches.
+pub fn bytes_of(runs: u64, entries: u64) -> u64 {
+    let blocks = 1 + runs.div_ceil(TABLE_PER_BLOCK as u64) + entries.div_ceil(ENTRIES_PER_BLOCK as u64);
+    blocks * BLOCK as u64
 }
 
 fn block_crc(shard: ShardId, generation: Generation, number: u32, content: &[u8]) -> u32 {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::disk::Disk;
 use crate::ids::{CommitSeq, Generation};
 use crate::log::checkpoint::{Checkpoint, Compacted, LogState, LogStates};
+use crate::log::files;
 use crate::log::index::Sealed;
 use crate::partition::Partition;
 
@@ -108,6 +109,8 @@ impl<D: Disk> Inner<D> {
                 logs: Arc::clone(&base.logs),
             }
         };
-        checkpoint.store(&self.disk, &self.dir, self.identity.shard).await
+        let content = checkpoint.encode(self.identity.shard);
+        self.state.borrow_mut().room.set_checkpoint(content.len() as u64);
+        files::replace(&self.disk, &self.dir, &files::checkpoint(&self.dir), content).await
     }
 }

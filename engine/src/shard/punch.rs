@@ -62,7 +62,7 @@ impl<F> State<F> {
     }
 
     fn is_to_be_given_back(&self, generation: Generation, holes: &Holes) -> bool {
-        let emptied = self.room.limit.is_some() && self.room.fits(0) && !generation.is_sorted();
+        let emptied = self.room.limit.is_some() && !self.room.is_exceeded() && !generation.is_sorted();
         !emptied || holes.unbounded > 0
     }
 

@@ -17,7 +17,8 @@ use std::time::Duration;
 use crate::disk::Disk;
 use crate::error::TrimError;
 use crate::ids::{CommitSeq, Generation, Offset};
-use crate::partition::Partition;
+use crate::log::index;
+use crate::partition::{Partition, Run};
 
 use super::pace::{Pace, Wait};
 use super::regroup::{rewrite, sorted_bytes};
@@ -33,20 +34,48 @@ const WORTH: u64 = 16;
 /// Pause after a segment could not be emptied.
 const RETRY: Duration = Duration::from_millis(250);
 
-/// Most bytes that the segments of a shard may take, when its partitions may have so many.
+/// Most bytes that the files of a shard may take, when its partitions may have so many. A little is left for what
+/// the file system keeps of where they lie.
 fn limit(allowed: u64, segment: u64) -> u64 {
-    (allowed + segment).max(allowed / 2 + segment * 9 / 2)
+    (allowed + segment).max(allowed / 2 + segment * 9 / 2) - segment / 256
+}
+
+/// A part of a segment.
+#[derive(Debug, Clone, Copy, Default)]
+struct Amount {
+    bytes: u64,
+    batches: u64,
+    runs: u64,
+}
+
+impl Amount {
+    fn add(&mut self, run: &Run) {
+        self.bytes += u64::from(run.bytes);
+        self.batches += u64::from(run.entries);
+        self.runs += 1;
+    }
+
+    fn with(&self, other: &Self) -> Self {
+        let (bytes, batches) = (self.bytes + other.bytes, self.batches + other.batches);
+        Self { bytes, batches, runs: self.runs + other.runs }
+    }
+
+    /// Bytes that it takes when it is written elsewhere.
+    fn moved_bytes(&self) -> u64 {
+        if self.runs == 0 {
+            return 0;
+        }
+        sorted_bytes(self.bytes, self.batches) + index::bytes_of(self.runs, self.batches)
+    }
 }
 
 /// What there is of a segment.
 #[derive(Debug, Clone, Copy, Default)]
 struct Content {
-    /// Bytes and batches that have to stay.
-    stay: u64,
-    batches: u64,
-    /// Bytes that may be deleted, and batches of them.
-    may_go: u64,
-    may_go_batches: u64,
+    /// What has to stay.
+    stay: Amount,
+    /// What may be deleted.
+    may_go: Amount,
     /// Bytes to be deleted for that: with what is older of the same partitions.
     lost: u64,
     /// It was written by compaction, which has to know where that is.
@@ -95,9 +124,9 @@ pub(super) async fn reclaimer<D: Disk>(inner: Rc<Inner<D>>) {
             Step::Wait => notified.await,
             Step::DropSpare(generation) => drop_spare(&inner, generation).await,
             Step::Empty(victim) => {
-                inner.state.borrow_mut().room.held = victim.stay;
                 let emptied = inner.empty(&victim).await;
                 inner.state.borrow_mut().room.held = 0;
+                inner.roll.notify_waiters();
                 if !emptied {
                     left.insert(victim.generation);
                 }
@@ -110,7 +139,7 @@ pub(super) async fn reclaimer<D: Disk>(inner: Rc<Inner<D>>) {
 impl Partition {
     /// Its runs, each with the bytes of all up to it, and whether these may go: then at least half of its bound
     /// is left.
-    fn cuts(&self) -> impl Iterator<Item = (&crate::partition::Run, u64, bool)> {
+    fn cuts(&self) -> impl Iterator<Item = (&Run, u64, bool)> {
         let floor = self.bound().map(|bound| bound / 2);
         let mut through = 0;
         self.runs.iter().map(move |run| {
@@ -138,14 +167,11 @@ impl Partition {
                 continue;
             }
             let content = contents.entry(run.generation).or_default();
-            let (bytes, batches) = (u64::from(run.bytes), u64::from(run.entries));
             if may_go {
-                content.may_go += bytes;
-                content.may_go_batches += batches;
+                content.may_go.add(run);
                 content.lost += through - gone;
             } else {
-                content.stay += bytes;
-                content.batches += batches;
+                content.stay.add(run);
             }
             content.compacted |= self.compacted.as_ref().is_some_and(|c| c.is_in(run.generation));
         }
@@ -156,13 +182,10 @@ impl Content {
     /// What it takes to empty a segment of `taken` bytes in a shard with segments of `whole` bytes, if that is
     /// worth it.
     fn victim(&self, generation: Generation, taken: u64, whole: u64) -> Option<Victim> {
-        let keeps_all = (self.stay + self.may_go) * LITTLE <= taken;
-        let (stay, batches, lost) = if keeps_all {
-            (self.stay + self.may_go, self.batches + self.may_go_batches, 0)
-        } else {
-            (self.stay, self.batches, self.lost)
-        };
-        let stay = if stay == 0 { 0 } else { sorted_bytes(stay, batches) };
+        let all = self.stay.with(&self.may_go);
+        let keeps_all = all.bytes * LITTLE <= taken;
+        let (stay, lost) = if keeps_all { (all, 0) } else { (self.stay, self.lost) };
+        let stay = stay.moved_bytes();
         let gain = taken.saturating_sub(stay);
         let worth = !self.compacted && gain * WORTH >= whole;
         worth.then_some(Victim { generation, keeps_all, stay, gain, cost: stay + lost + whole / WORTH })
@@ -220,6 +243,7 @@ impl<D: Disk> Inner<D> {
             // What was never part of a bound is given back by and by.
             allowed = allowed.saturating_add(state.unbounded_holes()).min(u64::MAX / 4);
             state.room.limit = Some(limit(allowed, segment));
+            state.room.held = 0;
             state.is_short_of(segment + state.room.asked, segment)
         };
         if short {
@@ -227,19 +251,20 @@ impl<D: Disk> Inner<D> {
             self.each_partition(|_, p| p.add_content(&mut contents)).await;
             let mut state = self.state.borrow_mut();
             if let Some(victim) = state.choose(&contents, left, segment) {
-                // What stays needs room before the rest gives it back.
-                if state.room.fits(victim.stay) {
+                // What stays needs room before the rest gives it back, if need be that of the next segment.
+                state.room.held = victim.stay;
+                if state.room.fits(0) {
                     return Step::Empty(victim);
                 }
-                return match state.let_go(victim.stay) {
+                return match state.let_go(0, 0) {
                     Step::Rest => Step::Empty(victim),
                     first => first,
                 };
             }
         }
         let mut state = self.state.borrow_mut();
-        let asked = state.room.asked;
-        state.let_go(asked)
+        let (asked, needed) = (state.room.asked, usize::from(state.next_is_open()));
+        state.let_go(asked, needed)
     }
 
     /// Empties a segment. `false`: it stays as it is.
@@ -311,10 +336,15 @@ impl<D: Disk> Inner<D> {
 impl<F> State<F> {
     /// Whether the bound has no room for the next segment and `more` bytes, if all that is free is used for it.
     fn is_short_of(&self, more: u64, segment: u64) -> bool {
+        let next = if self.next_is_open() { segment + self.room.index_bytes } else { 0 };
+        !self.could_take(next + more)
+    }
+
+    /// Whether so many bytes are within the bound, if all that is free is used for them.
+    fn could_take(&self, bytes: u64) -> bool {
         let free: u64 = self.dead.iter().chain(&self.spares).map(|g| self.room.of(*g)).sum();
-        let next = if self.next_is_open() { segment } else { 0 };
-        let wanted = self.room.used().saturating_sub(free) + next + more;
-        self.room.limit.is_some_and(|limit| wanted > limit)
+        let wanted = self.room.used().saturating_sub(free) + bytes;
+        self.room.limit.is_none_or(|limit| wanted <= limit)
     }
 
     /// The segment that is best emptied, if one has to be.
@@ -329,16 +359,22 @@ impl<F> State<F> {
             content.victim(*generation, self.room.of(*generation), segment)
         };
         let there = self.segments.keys().filter(|g| !left.contains(g));
-        let best = there.filter_map(victim).reduce(|a, b| if b.is_better(&a) { b } else { a })?;
+        let victims: Vec<_> = there.filter_map(victim).collect();
+        // One for which there is no room is emptied only if there is no other.
+        let is_best = |fit: bool| {
+            let some = victims.iter().filter(|v| !fit || self.could_take(v.stay));
+            some.copied().reduce(|a, b| if b.is_better(&a) { b } else { a })
+        };
+        let best = is_best(true).or_else(|| is_best(false))?;
         // What stays needs room before the rest gives it back.
         let needed = self.is_short_of(best.stay, segment);
         let wished = best.is_cheap() && self.is_short_of(best.stay + self.room.asked, segment);
         (needed || wished).then_some(best)
     }
 
-    /// What is to be done for room for so many bytes before a segment is emptied, or when none has to be.
-    fn let_go(&mut self, bytes: u64) -> Step {
-        let needed = usize::from(self.next_is_open());
+    /// What is to be done for room for so many bytes before a segment is emptied, or when none has to be; so
+    /// many freed segments stay.
+    fn let_go(&mut self, bytes: u64, needed: usize) -> Step {
         if !self.room.fits(bytes)
             && self.spares.len() > needed
             && let Some(spare) = self.spares.pop()

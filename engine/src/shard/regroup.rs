@@ -115,12 +115,20 @@ pub(super) async fn rewrite<D: Disk>(
         return Ok(false);
     };
     let Some(data) = load_data(inner, generation, &groups, pace, wait).await? else { return Ok(false) };
-    let bytes = sorted_len(&groups);
+    let (bytes, index_bytes) = sorted_len(&groups);
     // There is no hurry, but a bound to be kept: without room it stays as it is.
-    if wait != Wait::Haste && !inner.room_for(bytes).await {
+    if wait != Wait::Haste && !inner.room_for(bytes + index_bytes).await {
         return Ok(false);
     }
     let Some(number) = inner.take_sorted_number() else { return Ok(false) };
+    {
+        let mut state = inner.state.borrow_mut();
+        if wait == Wait::Haste {
+            state.room.held = 0;
+        }
+        state.room.set_segment(number, bytes);
+        state.room.set_index(number, index_bytes);
+    }
     let mut writer = match SortedWriter::create(inner, number, Origin::Regrouped, bytes).await {
         Ok(writer) => writer,
         Err(e) => {
@@ -165,18 +173,19 @@ pub(super) async fn rewrite<D: Disk>(
     Ok(true)
 }
 
-/// Bytes that the groups take in a sorted segment, or a little more.
-fn sorted_len(groups: &Grouped) -> u64 {
+/// Bytes that the groups take in a sorted segment, or a little more, and those of its index.
+fn sorted_len(groups: &Grouped) -> (u64, u64) {
     let entries = groups.iter().flat_map(|(_, group)| group);
     let (bytes, count) = entries.fold((0, 0), |(bytes, count), e| (bytes + u64::from(e.len), count + 1));
-    sorted_bytes(bytes, count)
+    (sorted_bytes(bytes, count), index::bytes_of(groups.len() as u64, count))
 }
 
 /// Bytes that batches of so many bytes and such a number take in a sorted segment, or a little more.
 pub(super) fn sorted_bytes(bytes: u64, batches: u64) -> u64 {
     // Each commit begins and ends with a block that is not full.
     let commits = bytes / COMMIT_BYTES as u64 + 1;
-    bytes + batches * commit_len(0, 64) as u64 / 64 + (1 + 2 * commits) * BLOCK as u64
+    let bytes = bytes + batches * commit_len(0, 64) as u64 / 64 + (1 + 2 * commits) * BLOCK as u64;
+    bytes.next_multiple_of(BLOCK as u64)
 }
 
 /// Removes a sorted segment that came to nothing.
@@ -348,12 +357,6 @@ impl<D: Disk> SortedWriter<D> {
     ) -> io::Result<Self> {
         let path = files::segment(&inner.dir, generation);
         let len = bytes.next_multiple_of(BLOCK as u64);
-        if origin == Origin::Regrouped {
-            // What compaction writes counts when it takes the place of something.
-            let mut state = inner.state.borrow_mut();
-            state.room.held = 0;
-            state.room.set_segment(generation, len);
-        }
         let file = inner.disk.create(&path, len).await?;
         let header =
             SegmentHeader { directory: inner.identity.directory, shard: inner.identity.shard, generation };
@@ -421,6 +424,7 @@ impl<D: Disk> SortedWriter<D> {
         let (content, index) = index::build(inner.identity.shard, sealed, &self.groups);
         // Flushes the directory, which has the name of the segment as well.
         files::replace(&inner.disk, &inner.dir, &files::index(&inner.dir, self.generation), content).await?;
+        // What compaction writes counts when it takes the place of something.
         if self.origin == Origin::Regrouped {
             let mut state = inner.state.borrow_mut();
             state.room.set_segment(self.generation, self.position);

@@ -127,7 +127,7 @@ async fn prepare<D: Disk>(inner: &Rc<Inner<D>>, generation: Generation) {
         if let Some(old) = recycle {
             state.room.remove(old);
         }
-        state.room.set_segment(generation, len);
+        state.room.add_next(generation, len);
     }
     match create_segment(&inner.disk, &inner.identity, generation, len, recycle).await {
         Ok((file, len)) => {

@@ -1,4 +1,4 @@
-//! The disk space of a shard's segments, and how much of it retention by size allows.
+//! The disk space of a shard, and how much of it retention by size allows.
 //!
 //! What the files take is counted as they are made, cut and removed. Whoever is about to make one asks for room
 //! and waits while the reclaimer makes it ([`super::reclaim`]); where there is none to be had, the bound is
@@ -29,18 +29,22 @@ struct Taken {
     index: u64,
 }
 
-/// What the segments of a shard take.
+/// What the files of a shard take.
 #[derive(Debug, Default)]
 pub(super) struct Room {
     taken: HashMap<Generation, Taken>,
     used: u64,
+    /// Bytes of the checkpoint, and of the one that took its place or is about to.
+    checkpoints: [u64; 2],
+    /// Bytes of the last index that was written: the next ones are taken to be like it.
+    pub index_bytes: u64,
     /// Segments that were there at the start: how much they take is not known yet.
     unknown: Vec<Generation>,
     /// Most bytes that the segments may take. `None`: no partition has a bound.
     pub limit: Option<u64>,
     /// Bytes for which somebody waits who can do without.
     pub asked: u64,
-    /// Bytes set aside for what has to stay of a segment that is being emptied.
+    /// Bytes set aside for what has to stay of the segment that is emptied next.
     pub held: u64,
     /// Room may still come: the reclaimer is at work, or is about to look.
     pub coming: bool,
@@ -58,9 +62,9 @@ impl Room {
         room
     }
 
-    /// Bytes of all segments.
+    /// Bytes of all segments, and of the checkpoint while it is replaced.
     pub fn used(&self) -> u64 {
-        self.used
+        self.used + self.checkpoints.iter().sum::<u64>()
     }
 
     /// Bytes of a segment and its index.
@@ -78,6 +82,17 @@ impl Room {
     /// A segment's file has so many bytes.
     pub fn set_segment(&mut self, generation: Generation, bytes: u64) {
         self.change(generation, |t| t.segment = bytes);
+    }
+
+    /// Another segment is prepared.
+    pub fn add_next(&mut self, generation: Generation, bytes: u64) {
+        self.set_segment(generation, bytes);
+        self.set_index(generation, self.index_bytes);
+    }
+
+    /// A checkpoint of so many bytes is written to take the place of the last one.
+    pub fn set_checkpoint(&mut self, bytes: u64) {
+        self.checkpoints = [self.checkpoints[1], bytes];
     }
 
     /// A segment's index has so many bytes.
@@ -99,9 +114,14 @@ impl Room {
         }
     }
 
-    /// Whether so many bytes more are within the bound.
+    /// Whether so many bytes more are within the bound, and what is set aside.
     pub fn fits(&self, bytes: u64) -> bool {
-        self.limit.is_none_or(|limit| self.used + self.held + bytes <= limit)
+        self.limit.is_none_or(|limit| self.used() + self.held + bytes <= limit)
+    }
+
+    /// Whether there is more than the bound allows.
+    pub fn is_exceeded(&self) -> bool {
+        self.limit.is_some_and(|limit| self.used() > limit)
     }
 }
 
@@ -120,19 +140,25 @@ impl<D: Disk> Inner<D> {
         self.reclaiming.notify_one();
     }
 
-    /// A freed segment to become the next one, as soon as there is one or room for a new one.
+    /// A freed segment to become the next one, as soon as there is one or room for a new one. What is set aside
+    /// for another purpose is not taken.
     pub(super) async fn spare_or_room(self: &Rc<Self>, len: u64) -> Option<Generation> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let notified = self.roll.notified();
-            self.state.borrow_mut().room.preparing = true;
-            if let Some(spare) = take_spare(self, len).await {
+            let waits =
+                |state: &State<D::File>| state.room.coming && Instant::now() < deadline && !state.stopping;
+            let may_take = {
+                let mut state = self.state.borrow_mut();
+                state.room.preparing = state.room.fits(0) || !waits(&state);
+                state.room.preparing
+            };
+            if may_take && let Some(spare) = take_spare(self, len).await {
                 return Some(spare);
             }
             {
                 let mut state = self.state.borrow_mut();
-                if state.room.fits(len) || !state.room.coming || Instant::now() >= deadline || state.stopping
-                {
+                if may_take && (state.room.fits(len + state.room.index_bytes) || !waits(&state)) {
                     return None;
                 }
                 state.room.preparing = false;
@@ -172,18 +198,23 @@ impl<D: Disk> Inner<D> {
 
     /// Finds out what the segments take that were there at the start.
     pub(super) async fn measure(&self) {
+        let size = async |path: String| match self.disk.open(&path).await {
+            Ok(file) => file.size().await.unwrap_or(0),
+            Err(_) => 0,
+        };
+        if self.state.borrow().room.checkpoints[1] == 0 {
+            let bytes = size(files::checkpoint(&self.dir)).await;
+            self.state.borrow_mut().room.checkpoints[1] = bytes;
+        }
         loop {
             let Some(generation) = self.state.borrow_mut().room.unknown.pop() else { return };
-            let size = async |path: String| match self.disk.open(&path).await {
-                Ok(file) => file.size().await.unwrap_or(0),
-                Err(_) => 0,
-            };
             let segment = size(files::segment(&self.dir, generation)).await;
             let index = size(files::index(&self.dir, generation)).await;
             let mut state = self.state.borrow_mut();
             if state.segments.contains_key(&generation) || state.dead.contains(&generation) {
                 state.room.set_segment(generation, segment);
                 state.room.set_index(generation, index);
+                state.room.index_bytes = state.room.index_bytes.max(index);
             }
         }
     }

@@ -209,6 +209,11 @@ async fn seal<D: Disk>(inner: &Rc<Inner<D>>, job: &Job) -> io::Result<()> {
     let logs = inner.state.borrow().batches_of(job);
     let (content, index) = index::build(shard, job.sealed, &logs);
     let path = files::index(&inner.dir, job.sealed.generation);
+    {
+        let mut state = inner.state.borrow_mut();
+        state.room.index_bytes = index.bytes();
+        state.room.set_index(job.sealed.generation, index.bytes());
+    }
     files::replace(&inner.disk, &inner.dir, &path, content).await?;
     {
         let _manifest = inner.manifest.lock().await;
@@ -217,7 +222,6 @@ async fn seal<D: Disk>(inner: &Rc<Inner<D>>, job: &Job) -> io::Result<()> {
         let mut state = inner.state.borrow_mut();
         state.base = base;
         state.trims.retain(|_, (generation, _)| *generation > job.sealed.generation);
-        state.room.set_index(job.sealed.generation, index.bytes());
         state.adopt(&index);
         state.recount(&job.touched);
         state.seal_jobs.pop_front();
