@@ -463,8 +463,13 @@ impl<F> State<F> {
         for (log, run) in &index.runs {
             let slot = self.by_log.get(log).copied();
             let partition = slot.and_then(|slot| self.partitions[slot as usize].as_mut());
-            let place = partition.and_then(|p| p.runs.iter_mut().find(|r| r.generation == old));
-            if let (Some(place), Some(slot)) = (place, slot) {
+            let place = partition.and_then(|p| {
+                let place = p.runs.iter_mut().find(|r| r.generation == old)?;
+                Some((place, &mut p.bytes))
+            });
+            if let (Some((place, bytes)), Some(slot)) = (place, slot) {
+                // What was deleted of it was not copied.
+                *bytes = bytes.saturating_sub(u64::from(place.bytes)) + u64::from(run.bytes);
                 *place = *run;
                 segment.add(run);
                 self.trimmed.push((slot, *log));
@@ -478,7 +483,9 @@ impl<F> State<F> {
             && before.live_runs > segment.live_runs
         {
             for partition in self.partitions.iter_mut().flatten() {
-                partition.runs.retain(|r| r.generation != old);
+                let gone = partition.runs.extract_if(.., |r| r.generation == old);
+                let bytes: u64 = gone.map(|r| u64::from(r.bytes)).sum();
+                partition.bytes = partition.bytes.saturating_sub(bytes);
             }
         }
         self.holes.remove(&old);

@@ -93,24 +93,27 @@ impl Partition {
         (start > self.start).then_some(start)
     }
 
-    /// The log start offset by size, if it has to be raised, with `headroom` bytes to spare.
+    /// The log start offset by size, if it has to be raised, with `headroom` bytes to spare. For these, nothing goes
+    /// that would leave less than half of the bound.
     fn surplus(&self, headroom: u64) -> Option<Offset> {
-        let max = self.bound()?;
-        let max = max - headroom.min(max / 2);
+        let bound = self.bound()?;
+        let max = bound - headroom.min(bound / 2);
         let (mut start, mut bytes) = (self.start, self.bytes);
         for run in &self.runs {
-            if bytes <= max {
+            let left = bytes.saturating_sub(u64::from(run.bytes));
+            if bytes <= max || (bytes <= bound && left < bound / 2) {
                 return (start > self.start).then_some(start);
             }
-            bytes = bytes.saturating_sub(u64::from(run.bytes));
+            bytes = left;
             start = start.max(run.next_offset);
         }
         for batch in self.tail.iter().skip(self.tail_position(start)) {
             let end = batch.base_offset + u64::from(batch.span);
-            if bytes <= max || end > self.high_watermark {
+            let left = bytes.saturating_sub(u64::from(batch.len));
+            if bytes <= max || (bytes <= bound && left < bound / 2) || end > self.high_watermark {
                 break;
             }
-            bytes = bytes.saturating_sub(u64::from(batch.len));
+            bytes = left;
             start = end;
         }
         (start > self.start).then_some(start)
