@@ -51,16 +51,17 @@ fn every_acknowledged_batch_survives_a_crash_at_every_step() {
             writeln!(terminal, "crash: seed {seed}, {} images, {:?}", total.images, start.elapsed()).unwrap();
         }
     }
-    let Tally { appends, steps, images, recoveries, interrupted, twice, compared, cleaned } = total;
+    let Tally { appends, steps, images, recoveries, interrupted, twice, compared, cleaned, cut } = total;
     writeln!(
         terminal,
         "crash: {seeds} seeds, {appends} appends, {steps} I/O steps, {images} crash images, {recoveries} \
-         recoveries ({interrupted} cut short by another crash, {twice} images in two recoveries), {compared} batches compared, {cleaned} logs that were compacted, {:?}",
+         recoveries ({interrupted} cut short by another crash, {twice} images in two recoveries), {compared} batches compared, {cleaned} logs that were compacted, {cut} cut back to a size, {:?}",
         start.elapsed()
     )
     .unwrap();
     assert!(appends >= 2000 * seeds && images > 1000 * seeds && interrupted > 0 && twice > 0);
     assert!(cleaned > 0 || seeds < 10, "no image held a log that was compacted");
+    assert!(cut > 0 || seeds < 10, "in no image had retention by size deleted anything");
 }
 
 /// Negative control: with flushes that do nothing, the same harness must find loss.
@@ -85,6 +86,14 @@ fn an_acknowledgement_before_the_flush_is_found_out() {
     let mut plan = Plan::draw(1, 300);
     plan.acks_at_once = true;
     assert!(losses(&plan) > 100);
+}
+
+/// Negative control: records that went although they were within half of their bound must be missed.
+#[test]
+fn deleting_more_than_half_of_the_bound_leaves_is_found_out() {
+    let mut plan = Plan::draw(1, 2000);
+    (plan.retain, plan.compact, plan.retains_less_by) = (true, false, 100 << 10);
+    assert!(losses(&plan.fitted()) > 0);
 }
 
 /// A write or flush that fails once, and succeeds when it is repeated: what was acknowledged before is

@@ -5,18 +5,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::future::Future;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use keylane_engine::disk::sim::{CrashStyle, Phase, Rng, SimDisk, Step};
-use keylane_engine::shard::{Batches, CommitState, PartitionRef, Shard, ShardOptions};
-use keylane_engine::{AppendError, LogId, record_batch};
+use keylane_engine::shard::{Batches, CommitState, Offsets, PartitionRef, Shard, ShardOptions};
+use keylane_engine::{AppendError, LogId, Offset, record_batch};
 use tokio::runtime::Runtime;
 use tokio::task::LocalSet;
 
 use super::compacted;
 use super::engine::Engine;
 use super::model::{Model, Promise, Sent, Snapshot, Stage};
+use super::workload;
 
 /// What is wrong with an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,6 +86,8 @@ pub struct Tally {
     pub compared: u64,
     /// Logs that compaction had taken something from.
     pub cleaned: u64,
+    /// Logs of which retention by size had deleted something.
+    pub cut: u64,
 }
 
 impl Tally {
@@ -97,6 +101,7 @@ impl Tally {
         self.twice += other.twice;
         self.compared += other.compared;
         self.cleaned += other.cleaned;
+        self.cut += other.cut;
     }
 }
 
@@ -114,12 +119,15 @@ pub struct Checker<'a> {
     pub tally: RefCell<Tally>,
     /// Steps of the last whole recovery: where to interrupt the next one.
     pub recovery_steps: Cell<u64>,
+    /// Where the logs of the image that is checked were seen to start.
+    pub starts: RefCell<BTreeMap<LogId, Offset>>,
 }
 
 impl Checker<'_> {
     /// Checks one image in one of several ways, drawn by `rng`.
     pub fn check(&self, image: SimDisk, snapshot: &Snapshot, rng: &mut Rng) -> Result<(), Finding> {
         self.tally.borrow_mut().images += 1;
+        self.starts.borrow_mut().clear();
         let mut image = image;
         if rng.one_in(4) {
             image = self.interrupt(image, rng)?;
@@ -206,11 +214,60 @@ impl Checker<'_> {
                 let extra = added.get(&placement.log);
                 found.insert(placement.log, self.compare_log(&shard, at, snapshot, extra, depth).await?);
             }
+            // From here on logs are cut, beside the next crash. Where they are seen to start they do.
+            if self.configure(&engine) {
+                workload::tend(&engine, 1).await;
+                for placement in engine.placements() {
+                    let Some((shard, at)) = engine.find(placement.log) else { continue };
+                    self.compare_start(&shard, at, snapshot, added.get(&placement.log))?;
+                }
+            }
             Ok(found)
         });
         image.on_step(None);
         self.tally.borrow_mut().recoveries += 1;
         found
+    }
+
+    /// Sets what logs are kept to. `false`: none is.
+    fn configure(&self, engine: &Engine) -> bool {
+        let model = self.model.borrow();
+        let mut any = false;
+        for (log, bound) in model.logs.iter().filter_map(|(log, entry)| Some((*log, entry.bound?))) {
+            if let Some((shard, at)) = engine.find(log) {
+                shard.configure(at, Arc::new(workload::bounded(bound)));
+                any = true;
+            }
+        }
+        any
+    }
+
+    /// Where a log starts: as far on as was promised or seen, and no further than was asked for or its bound allows.
+    fn compare_start(
+        &self,
+        shard: &Shard<SimDisk>,
+        at: PartitionRef,
+        snapshot: &Snapshot,
+        added: Option<&Sent>,
+    ) -> Result<Offsets, Finding> {
+        let log = at.log();
+        let offsets = shard.offsets(at).map_err(|e| Finding::Refused(format!("reading log {log}: {e}")))?;
+        let Promise { trimmed, trim_asked, .. } = snapshot.of(log);
+        let model = self.model.borrow();
+        let deletable = model.logs.get(&log).map_or(0, |log| log.deletable(offsets.high_watermark, added));
+        let mut starts = self.starts.borrow_mut();
+        let seen = starts.entry(log).or_default();
+        let (least, most) = (trimmed.max(*seen), trim_asked.max(deletable));
+        if offsets.start > most || offsets.end != offsets.high_watermark {
+            return Err(Finding::Lost(format!("log {log}: {offsets:?}, it may start at {most} at most")));
+        }
+        if offsets.start < least {
+            let what = format!("log {log}: {offsets:?}, but records before {least} were deleted");
+            return Err(Finding::Invented(what));
+        }
+        *seen = offsets.start;
+        self.tally.borrow_mut().cut += u64::from(offsets.start > trim_asked);
+        Ok(offsets)
     }
 
     fn compare_topics(&self, engine: &Engine, snapshot: &Snapshot) -> Result<(), Finding> {
@@ -247,14 +304,8 @@ impl Checker<'_> {
         let lost = |what: String| Finding::Lost(format!("log {log}: {what}"));
         let invented = |what: String| Finding::Invented(format!("log {log}: {what}"));
         let refused = |e: &dyn fmt::Display| Finding::Refused(format!("reading log {log}: {e}"));
-        let Promise { acked, sent, trimmed, trim_asked } = snapshot.of(log);
-        let offsets = shard.offsets(at).map_err(|e| refused(&e))?;
-        if offsets.start > trim_asked || offsets.end != offsets.high_watermark {
-            return Err(lost(format!("{offsets:?}, and {trim_asked} was the highest start asked for")));
-        }
-        if offsets.start < trimmed {
-            return Err(invented(format!("{offsets:?}, but records before {trimmed} were deleted")));
-        }
+        let Promise { acked, sent, .. } = snapshot.of(log);
+        let offsets = self.compare_start(shard, at, snapshot, added)?;
         if self.model.borrow().logs.get(&log).is_some_and(|log| log.compacted) {
             return self.compare_compacted(shard, at, snapshot, added).await;
         }
@@ -369,6 +420,7 @@ impl Checker<'_> {
             let engine = Engine::open(image, self.shards, self.options)
                 .await
                 .map_err(|e| Finding::Refused(e.to_string()))?;
+            self.configure(&engine);
             let mut added = BTreeMap::new();
             for (&log, &batches) in found {
                 let batch = {

@@ -49,6 +49,10 @@ pub struct Log {
     pub idempotent: bool,
     /// Whether it is compacted, its tombstones kept for ever: batches may lose records, or go.
     pub compacted: bool,
+    /// Bytes to which it is kept: then its start may rise as long as half of them are left.
+    pub bound: Option<u64>,
+    /// Whether its records are large.
+    pub large: bool,
     /// The highest log start offset that was asked for.
     pub trim_asked: Offset,
     /// The highest log start offset that was acknowledged, or shown to a reader.
@@ -75,12 +79,27 @@ impl Log {
         after.checked_sub(1).filter(|_| offset < self.end())
     }
 
+    /// The highest log start offset that retention by size may come to in a log that ends at `end`; `added` is
+    /// its last batch if that is none of those that were sent.
+    pub fn deletable(&self, end: Offset, added: Option<&Sent>) -> Offset {
+        let Some(bound) = self.bound else { return 0 };
+        let sent_end = added.map_or(end, |added| added.base_offset);
+        let sent = &self.sent[..self.sent.partition_point(|batch| batch.end() <= sent_end)];
+        let mut left = 0;
+        let from = added.into_iter().chain(sent.iter().rev()).find(|batch| {
+            left += batch.bytes.len() as u64;
+            left >= bound / 2
+        });
+        from.map_or(0, |batch| batch.base_offset)
+    }
+
     /// A batch that could be sent after `batches` batches of this log.
     pub fn make(&self, log: LogId, batches: usize, rng: &mut Rng) -> Sent {
         let count = rng.between(1, 4);
         let records: Vec<(Vec<u8>, Vec<u8>)> = (0..count)
             .map(|record| {
-                let len = if rng.one_in(40) { rng.below(5000) } else { rng.below(120) } as usize;
+                let usual = if self.large { 3000 } else { 120 };
+                let len = if rng.one_in(40) { rng.below(5000) } else { rng.below(usual) } as usize;
                 let mut value = format!("log {log} batch {batches} record {record} ").into_bytes();
                 let text = value.len();
                 value.resize(text + len, 0);

@@ -20,6 +20,9 @@ use super::workload;
 /// Images that may wait to be checked.
 const WAITING_MAX: usize = 256;
 
+/// Bytes of the smallest segments. No log is kept to less than two of them.
+pub const SEGMENT_BYTES_MIN: u64 = 16 * 4096;
+
 /// What runs it all: a runtime of one thread whose clock is paused, and the means to advance the clock
 /// (which tokio has for tests only).
 pub struct Machine {
@@ -58,6 +61,10 @@ pub struct Plan {
     pub close: bool,
     /// Every other log is compacted, and time told to the shards.
     pub compact: bool,
+    /// Most of the other logs are kept to a size, some of which are large enough to exceed it.
+    pub retain: bool,
+    /// Negative control: logs are kept to so much less than they should be.
+    pub retains_less_by: u64,
 }
 
 impl Plan {
@@ -99,7 +106,20 @@ impl Plan {
             trim_1_in: [0, 20, 200][rng.below(3) as usize],
             close: rng.one_in(2),
             compact: rng.one_in(2),
+            retain: rng.one_in(2),
+            retains_less_by: 0,
         }
+        .fitted()
+    }
+}
+
+impl Plan {
+    /// With small segments where logs are kept to a size: a log's part of one must not be as much as half of it.
+    pub fn fitted(mut self) -> Self {
+        if self.retain {
+            self.options.segment_bytes = SEGMENT_BYTES_MIN;
+        }
+        self
     }
 }
 
@@ -138,6 +158,7 @@ pub fn run(plan: &Plan, machine: &Machine, all: bool) -> Outcome {
         options: &plan.options,
         tally: RefCell::default(),
         recovery_steps: Cell::new(0),
+        starts: RefCell::default(),
     };
     let (mut findings, mut gave_up) = (Vec::new(), None);
     let local = LocalSet::new();
@@ -154,7 +175,7 @@ pub fn run(plan: &Plan, machine: &Machine, all: bool) -> Outcome {
             }
         });
         let engine = workload::run(load_disk, &load_plan, load_model).await?;
-        if load_plan.compact {
+        if load_plan.compact || load_plan.retain {
             // What is due is done before the end.
             workload::tend(&engine, 100).await;
         }

@@ -13,7 +13,7 @@ use tokio::task::{spawn_local, yield_now};
 
 use super::engine::Engine;
 use super::model::{Log, Model, Stage, TIME_MS, Topic};
-use super::run::Plan;
+use super::run::{Plan, SEGMENT_BYTES_MIN};
 
 type Targets = Rc<RefCell<BTreeMap<LogId, (Shard<SimDisk>, PartitionRef)>>>;
 
@@ -25,6 +25,8 @@ struct Load {
     appends_left: Rc<Cell<usize>>,
     trim_1_in: u32,
     compact: bool,
+    retain: bool,
+    retains_less_by: u64,
     /// A task has given up.
     over: Rc<Cell<bool>>,
 }
@@ -39,6 +41,8 @@ pub async fn run(disk: SimDisk, plan: &Plan, model: Rc<RefCell<Model>>) -> Resul
         appends_left: Rc::new(Cell::new(plan.appends)),
         trim_1_in: plan.trim_1_in,
         compact: plan.compact,
+        retain: plan.retain,
+        retains_less_by: plan.retains_less_by,
         over: Rc::default(),
     };
     let mut rng = Rng::new(plan.seed);
@@ -54,7 +58,7 @@ pub async fn run(disk: SimDisk, plan: &Plan, model: Rc<RefCell<Model>>) -> Resul
     for number in 3..3 + plan.topic_changes {
         let due = plan.appends * (3 + plan.topic_changes - number) / (plan.topic_changes + 1);
         while load.appends_left.get() > due && !load.over.get() {
-            if plan.compact {
+            if plan.compact || plan.retain {
                 tend(&engine, 1).await;
             }
             yield_now().await;
@@ -62,7 +66,7 @@ pub async fn run(disk: SimDisk, plan: &Plan, model: Rc<RefCell<Model>>) -> Resul
         create(&mut engine, &load, number, &mut rng).await?;
         delete(&mut engine, &load, number - 3).await?;
     }
-    while plan.compact && load.appends_left.get() > 0 && !load.over.get() {
+    while (plan.compact || plan.retain) && load.appends_left.get() > 0 && !load.over.get() {
         tend(&engine, 1).await;
     }
     for task in writers.into_iter().chain([reader]) {
@@ -75,6 +79,11 @@ pub async fn run(disk: SimDisk, plan: &Plan, model: Rc<RefCell<Model>>) -> Resul
 fn compacting() -> LogConfig {
     let delete_retention_ms = i64::MAX as u64;
     LogConfig { compact: true, delete: false, delete_retention_ms, ..LogConfig::keep_all() }
+}
+
+/// Settings of a log that is kept to so many bytes.
+pub fn bounded(bytes: u64) -> LogConfig {
+    LogConfig { retention_bytes: Some(bytes), ..LogConfig::keep_all() }
 }
 
 /// Tells the shards the time, again and again.
@@ -107,8 +116,15 @@ async fn create(engine: &mut Engine, load: &Load, number: usize, rng: &mut Rng) 
         if compacted {
             shard.configure(at, Arc::new(compacting()));
         }
+        let idempotent = rng.one_in(2);
+        let large = load.retain && rng.one_in(2);
+        let bound = SEGMENT_BYTES_MIN * 2 + rng.below(64 << 10);
+        let bound = (load.retain && !compacted && !rng.one_in(4)).then_some(bound);
+        if let Some(bound) = bound {
+            shard.configure(at, Arc::new(bounded(bound - load.retains_less_by)));
+        }
         load.targets.borrow_mut().insert(placement.log, (shard, at));
-        model.logs.insert(placement.log, Log { idempotent: rng.one_in(2), compacted, ..Log::default() });
+        model.logs.insert(placement.log, Log { idempotent, compacted, bound, large, ..Log::default() });
     }
     let topic = Topic { stage: Stage::Live, logs: placements.iter().map(|p| p.log).collect() };
     model.topics.insert(name, topic);
@@ -249,7 +265,15 @@ async fn read(load: Load, mut rng: Rng) -> Result<(), String> {
             let seen = entry.batch_at(offsets.high_watermark - 1);
             seen.inspect(|last| model.ack(log, last + 1))
         };
-        load.model.borrow_mut().saw_start(log, offsets.start);
+        {
+            let mut model = load.model.borrow_mut();
+            model.saw_start(log, offsets.start);
+            let entry = &model.logs[&log];
+            let allowed = entry.trim_asked.max(entry.deletable(offsets.high_watermark, None));
+            if offsets.start > allowed {
+                return Err(format!("log {log}: {offsets:?}, it may start at {allowed} at most"));
+            }
+        }
         let Some(_) = seen else {
             return Err(format!("log {log}: readers see up to {}", offsets.high_watermark));
         };
