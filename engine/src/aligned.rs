@@ -12,11 +12,10 @@
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::ptr::NonNull;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use crossbeam::queue::ArrayQueue;
 
 /// Alignment and unit of every disk transfer, in bytes.
 pub const BLOCK: usize = 4096;
@@ -38,15 +37,6 @@ pub const fn round_down(n: u64) -> u64 {
     n - n % BLOCK as u64
 }
 
-/// What an allocation is made of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Pages {
-    /// Huge pages, if its size allows: the least work in the long run, but the first touch of each is long.
-    Huge,
-    /// Pages that are touched one by one.
-    Small,
-}
-
 /// A raw aligned allocation; freed (or never, while pooled) by its owner.
 struct Memory {
     ptr: NonNull<u8>,
@@ -59,9 +49,10 @@ unsafe impl Send for Memory {}
 unsafe impl Sync for Memory {}
 
 impl Memory {
-    fn new(bytes: usize, pages: Pages) -> Self {
+    /// In huge pages, if the size allows: the least work in the long run, but the first touch of each is long.
+    fn new(bytes: usize) -> Self {
         assert!(bytes > 0 && bytes.is_multiple_of(BLOCK), "size must be a whole number of blocks");
-        let huge = pages == Pages::Huge && bytes.is_multiple_of(HUGE_PAGE);
+        let huge = bytes.is_multiple_of(HUGE_PAGE);
         let align = if huge { HUGE_PAGE } else { BLOCK };
         let layout = Layout::from_size_align(bytes, align).expect("alignments are powers of two");
         // SAFETY: the layout has a non-zero size (asserted above).
@@ -101,8 +92,11 @@ impl Drop for Region {
     fn drop(&mut self) {
         if let (Some(home), Some(memory)) = (&self.home, self.memory.take()) {
             home.alive.fetch_sub(1, Ordering::AcqRel);
+            let mut free = home.free();
             // A full free list drops the memory instead: that is what bounds the pool.
-            let _surplus = home.free.push(memory);
+            if free.len() < home.keep {
+                free.push(memory);
+            }
         }
     }
 }
@@ -128,9 +122,17 @@ impl AlignedBuf {
 
     /// Allocates at least `bytes` bytes whose content counts as not yet written.
     pub fn uninit(bytes: usize) -> Self {
-        let memory = Memory::new(round_up(bytes.max(1)), Pages::Huge);
+        let memory = Memory::new(round_up(bytes.max(1)));
         let end = memory.layout.size();
         Self { region: Arc::new(Region { memory: Some(memory), home: None }), start: 0, end, init: 0 }
+    }
+
+    /// Has the system make the memory ready that was never used.
+    pub fn touch(&mut self) {
+        for at in (self.init..self.capacity()).step_by(BLOCK) {
+            // SAFETY: the place lies in our exclusive range, behind what counts as written.
+            unsafe { self.as_mut_ptr().add(at).write_volatile(0) }
+        }
     }
 
     /// Holds the memory alive, whatever becomes of the buffer.
@@ -307,8 +309,15 @@ impl AsRef<[u8]> for Frozen {
 }
 
 struct PoolShared {
-    free: ArrayQueue<Memory>,
+    free: Mutex<Vec<Memory>>,
+    keep: usize,
     alive: AtomicUsize,
+}
+
+impl PoolShared {
+    fn free(&self) -> MutexGuard<'_, Vec<Memory>> {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Allocations of one size for reuse; cheap to clone.
@@ -316,25 +325,33 @@ struct PoolShared {
 pub struct Pool {
     shared: Arc<PoolShared>,
     bytes: usize,
-    pages: Pages,
 }
 
 impl Pool {
     /// A pool of buffers of `bytes` bytes (whole blocks) that keeps at most `keep` free ones.
     pub fn new(bytes: usize, keep: usize) -> Self {
-        let shared = PoolShared { free: ArrayQueue::new(keep.max(1)), alive: AtomicUsize::new(0) };
-        Self { shared: Arc::new(shared), bytes: round_up(bytes), pages: Pages::Huge }
-    }
-
-    /// The same pool, whose buffers cost nothing at once when they are new: no huge page is made ready (which
-    /// can take milliseconds on a virtual machine) while the core has other things to do.
-    pub fn touched_bit_by_bit(self) -> Self {
-        Self { pages: Pages::Small, ..self }
+        let shared = PoolShared { free: Mutex::default(), keep, alive: AtomicUsize::new(0) };
+        Self { shared: Arc::new(shared), bytes: round_up(bytes) }
     }
 
     /// A buffer: a free one, or else a new one. Its content counts as not yet written.
     pub fn take(&self) -> AlignedBuf {
-        let memory = self.shared.free.pop().unwrap_or_else(|| Memory::new(self.bytes, self.pages));
+        self.take_free().unwrap_or_else(|| self.take_new())
+    }
+
+    /// A free buffer, the one that was given back last: it may be in a processor's cache still.
+    pub fn take_free(&self) -> Option<AlignedBuf> {
+        let memory = self.shared.free().pop()?;
+        Some(self.lend(memory))
+    }
+
+    /// A new buffer, whose memory may take milliseconds to be touched first on a virtual machine: see
+    /// [`AlignedBuf::touch`].
+    pub fn take_new(&self) -> AlignedBuf {
+        self.lend(Memory::new(self.bytes))
+    }
+
+    fn lend(&self, memory: Memory) -> AlignedBuf {
         self.shared.alive.fetch_add(1, Ordering::AcqRel);
         let region = Region { memory: Some(memory), home: Some(Arc::clone(&self.shared)) };
         AlignedBuf { region: Arc::new(region), start: 0, end: self.bytes, init: 0 }
@@ -401,9 +418,7 @@ mod tests {
         assert_ne!(pool.take().as_ptr() as usize, address);
         drop(reader);
         assert_eq!(pool.alive(), 0);
-        // The queue is first in, first out: the other buffer comes back before ours.
-        let (a, b) = (pool.take(), pool.take());
-        assert!([a.as_ptr() as usize, b.as_ptr() as usize].contains(&address));
+        assert_eq!(pool.take().as_ptr() as usize, address, "the one that was given back last comes first");
     }
 
     #[test]

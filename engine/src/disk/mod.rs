@@ -48,6 +48,16 @@ pub trait Disk: Clone + 'static {
 
     /// Makes the entries of a directory durable.
     fn sync_dir(&self, dir: &str) -> impl Future<Output = io::Result<()>>;
+
+    /// Returns when the disk has begun what it was asked for before, where that needs a moment without other work.
+    fn begun(&self) -> impl Future<Output = ()> {
+        std::future::ready(())
+    }
+
+    /// Makes new memory ready to be read into, where that takes long.
+    fn ready(&self, buf: AlignedBuf) -> impl Future<Output = AlignedBuf> {
+        std::future::ready(buf)
+    }
 }
 
 /// An open file. Cloning gives another handle of the same file.

@@ -116,6 +116,27 @@ impl Disk for UringDisk {
         // Can take as long as any flush: the thread goes on meanwhile.
         tokio_uring::fs::File::from_std(fs::File::open(self.root.join(dir))?).sync_all().await
     }
+
+    /// The ring hands over what is in it when the thread has nothing else to do; a transfer of nothing is done
+    /// after that.
+    async fn begun(&self) {
+        let _nothing = tokio_uring::no_op().await;
+    }
+
+    /// On another thread, which need not stay on this one's core: the first touch of a huge page can take a
+    /// virtual machine milliseconds.
+    async fn ready(&self, mut buf: AlignedBuf) -> AlignedBuf {
+        let bytes = buf.capacity();
+        let touched = tokio::task::spawn_blocking(move || {
+            let mut cores = rustix::thread::CpuSet::new();
+            (0..rustix::thread::CpuSet::MAX_CPU).for_each(|core| cores.set(core));
+            // Else it waits for its turn on this core.
+            let _kept = rustix::thread::sched_setaffinity(None, &cores);
+            buf.touch();
+            buf
+        });
+        touched.await.unwrap_or_else(|_| AlignedBuf::uninit(bytes))
+    }
 }
 
 impl DiskFile for UringFile {

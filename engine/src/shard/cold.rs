@@ -6,7 +6,7 @@
 //! * Batches ahead of a reader that reads on: it finds them ready.
 //! * Open files.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -21,9 +21,11 @@ pub(super) const PIECE_BYTES: u64 = 64 << 10;
 /// A shared scan reads so much at once, unless the cache is too small for it.
 const SCAN_BYTES_MAX: u64 = 2 << 20;
 /// Such reads ahead of a shared scan.
-const SCANS_AHEAD: u64 = 2;
+const SCANS_AHEAD: u64 = 4;
 /// The highest score of moving together; from half of it on readers count as doing so.
-const TOGETHER_MAX: u8 = 16;
+const TOGETHER_MAX: u8 = 64;
+/// Places of small extents that are remembered, by which readers who move together know each other.
+const PASSED_MAX: usize = 4 << 10;
 const FILES_MAX: usize = 64;
 /// Stretches ahead of one reader at most: one that it takes from, and one that is being read. More of them
 /// only keep memory in turn that no processor cache holds.
@@ -44,8 +46,12 @@ pub(super) struct ColdCache<F> {
     order: VecDeque<Place>,
     pieces_bytes: usize,
     coming: HashMap<Place, Rc<Notify>>,
-    /// Rises with every small extent that lay at, or right behind, a piece that was here.
+    /// Rises with every small extent that lies at, or next to, one that was wanted not long ago. It is high
+    /// at first: readers who begin together must not be far apart before they are known as such.
     together: u8,
+    /// Pieces that were wanted, the oldest first, and the same for looking up.
+    passed: VecDeque<Place>,
+    passed_set: HashSet<Place>,
     ahead: HashMap<LogId, Ahead>,
     ahead_bytes: usize,
     epochs: u64,
@@ -101,7 +107,9 @@ impl<F: Clone> ColdCache<F> {
             order: VecDeque::new(),
             pieces_bytes: 0,
             coming: HashMap::new(),
-            together: 0,
+            together: TOGETHER_MAX,
+            passed: VecDeque::new(),
+            passed_set: HashSet::new(),
             ahead: HashMap::new(),
             ahead_bytes: 0,
             epochs: 0,
@@ -149,11 +157,22 @@ impl<F: Clone> ColdCache<F> {
 
     /// Somebody wants a small extent that begins in this piece.
     pub fn wanted(&mut self, (generation, index, at): Place) {
-        let before = at.checked_sub(PIECE_BYTES).is_some_and(|b| self.knows((generation, index, b)));
-        self.together = match before || self.knows((generation, index, at)) {
+        let place = (generation, index, at);
+        let near = [at.wrapping_sub(PIECE_BYTES), at + PIECE_BYTES];
+        let near = near.iter().any(|at| self.passed_set.contains(&(generation, index, *at)));
+        let fresh = self.passed_set.insert(place);
+        self.together = match near || !fresh {
             true => (self.together + 1).min(TOGETHER_MAX),
-            false => self.together.saturating_sub(2),
+            false => self.together.saturating_sub(1),
         };
+        if fresh {
+            self.passed.push_back(place);
+        }
+        if self.passed.len() > PASSED_MAX
+            && let Some(oldest) = self.passed.pop_front()
+        {
+            self.passed_set.remove(&oldest);
+        }
     }
 
     /// How many pieces to read at once from this one on, which is not here: `wanted`, or more when those
@@ -315,6 +334,8 @@ impl<F: Clone> ColdCache<F> {
     pub fn forget(&mut self, generation: Generation) {
         self.files.retain(|(g, _, _)| *g != generation);
         let gone = |place: &Place| place.0 == generation;
+        self.passed.retain(|place| !gone(place));
+        self.passed_set.retain(|place| !gone(place));
         let Self { pieces, order, pieces_bytes, .. } = self;
         order.retain(|place| !gone(place));
         pieces.retain(|place, _| {
@@ -357,7 +378,7 @@ mod tests {
     #[test]
     fn readers_who_move_together_scan_and_one_on_its_own_does_not() {
         let mut cold = ColdCache::<()>::new(64 << 20);
-        let alone: Vec<u64> = (0..40).map(|n| read(&mut cold, n * 3)).collect();
+        let alone: Vec<u64> = (1..41).map(|n| read(&mut cold, n * 3)).collect();
         assert_eq!(alone, [1; 40]);
         assert!(!cold.is_shared());
         assert!(cold.scan_ahead(place(117), u64::MAX).is_empty());
@@ -370,7 +391,7 @@ mod tests {
         assert_eq!(ahead, [(place(1_216), 32), (place(1_248), 32)]);
         assert_eq!(cold.scan_ahead(place(1_199), 1_217 * PIECE_BYTES), [(place(1_216), 32)]);
 
-        for n in 0..20 {
+        for n in 0..40 {
             read(&mut cold, 5_000 + n * 3);
         }
         assert!(!cold.is_shared());

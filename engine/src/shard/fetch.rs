@@ -29,6 +29,8 @@ pub(super) const READ_BUFFER_BYTES: usize = 2 << 20;
 const POOLED_BYTES_MIN: usize = 1 << 20;
 /// Longer extents are read on their own, shorter ones through shared pieces.
 const SHARED_BYTES_MAX: usize = 256 << 10;
+/// Of those, ones of so many bytes are read on their own, too, when nobody else seems to want what lies around them.
+const EXACT_BYTES_MIN: usize = PIECE_BYTES as usize / 2;
 /// Batches further apart than this are not neighbours.
 pub(super) const APART_BYTES: u64 = 16 << 10;
 
@@ -74,7 +76,9 @@ impl<D: Disk> Inner<D> {
             rest = &rest[n..];
         }
         let mut out = Batches { next_offset: offset, ..Batches::default() };
-        for (part, from, bytes) in try_join_all(reads).await? {
+        let read = try_join_all(reads).await?;
+        self.let_reads_begin().await;
+        for (part, from, bytes) in read {
             let generation = part.first().map(|l| l.generation);
             self.slice_batches(part, from, &bytes, &mut out).map_err(|e| (generation, e))?;
         }
@@ -135,11 +139,15 @@ impl<D: Disk> Inner<D> {
             return self.read_file(generation, false, from, len).await;
         };
         let place = (generation, false, from - from % PIECE_BYTES);
-        let ahead = {
+        let (ahead, alone) = {
             let mut cold = self.cold.borrow_mut();
             cold.wanted(place);
-            cold.scan_ahead(place, data_end)
+            let alone = len >= EXACT_BYTES_MIN && !cold.is_shared() && cold.piece(&place).is_none();
+            (cold.scan_ahead(place, data_end), alone)
         };
+        if alone {
+            return self.read_file(generation, false, from, len).await;
+        }
         let read = self.shared_range(generation, false, from, len, data_end);
         for (place, pieces) in ahead {
             self.cold.borrow_mut().pieces_come(place, pieces);
@@ -230,13 +238,42 @@ impl<D: Disk> Inner<D> {
         len: usize,
     ) -> Result<Bytes, ReadError> {
         let file = self.open_file(generation, index, at).await?;
+        self.reads_asked.set(self.reads_asked.get() + 1);
         Counters::add(&self.counters.disk_reads, 1);
         Counters::add(&self.counters.disk_read_bytes, len as u64);
         let io = |cause| ReadError::Io { shard: self.identity.shard, generation, position: at, cause };
-        let pooled = (POOLED_BYTES_MIN..=READ_BUFFER_BYTES).contains(&len);
-        let pool = if self.commits_flow() { &self.paced_read_pool } else { &self.read_pool };
-        let buf = if pooled { pool.take().split_front(len) } else { AlignedBuf::uninit(len) };
+        let buf = self.read_buffer(len).await;
         self.read_paced(&file, at, buf).await.map_err(io)
+    }
+
+    /// The disk works on what comes next while what is here is checked.
+    async fn let_reads_begin(&self) {
+        let asked = self.reads_asked.get();
+        if self.reads_begun.get() < asked {
+            self.disk.begun().await;
+            self.reads_begun.set(asked.max(self.reads_begun.get()));
+        }
+    }
+
+    /// Memory for a read: of a huge page, which the device fills in one go. Small reads, which end up in pieces that
+    /// come and go in order, share one.
+    async fn read_buffer(&self, len: usize) -> AlignedBuf {
+        if len > READ_BUFFER_BYTES {
+            return AlignedBuf::uninit(len);
+        }
+        let small = len < POOLED_BYTES_MIN;
+        if small && let Some(open) = self.small_reads.borrow_mut().as_mut().filter(|b| b.capacity() >= len) {
+            return open.split_front(len);
+        }
+        let mut buf = match self.read_pool.take_free() {
+            Some(free) => free,
+            None => self.disk.ready(self.read_pool.take_new()).await,
+        };
+        let front = buf.split_front(len);
+        if small {
+            *self.small_reads.borrow_mut() = Some(buf);
+        }
+        front
     }
 
     pub(super) async fn open_file(

@@ -38,7 +38,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore};
 
-use crate::aligned::{BLOCK, Pool, round_up};
+use crate::aligned::{AlignedBuf, BLOCK, Pool, round_up};
 use crate::disk::Disk;
 use crate::error::{AppendError, Failure, OpenError, ReadError};
 use crate::ids::{CommitSeq, Generation, LogId, Offset, ShardId};
@@ -54,9 +54,8 @@ pub use read::{Batches, Cached};
 /// Free chunks kept for reuse: few, so that the one that is taken was used a moment ago.
 const FREE_CHUNKS: usize = 3;
 
-/// Free buffers of cold reads kept for reuse, and of those beside commits.
-const READ_BUFFERS: usize = 4;
-const PACED_READ_BUFFERS: usize = 24;
+/// Free buffers of cold reads kept for reuse.
+const READ_BUFFERS: usize = 24;
 
 /// Limits and sizes of one shard.
 #[derive(Debug, Clone)]
@@ -214,7 +213,11 @@ struct Inner<D: Disk> {
     options: ShardOptions,
     pool: Pool,
     read_pool: Pool,
-    paced_read_pool: Pool,
+    /// Where the next small read goes.
+    small_reads: RefCell<Option<AlignedBuf>>,
+    /// Reads that the disk was asked for, and those of them that it is known to have begun.
+    reads_asked: Cell<u64>,
+    reads_begun: Cell<u64>,
     state: RefCell<State<D::File>>,
     cold: RefCell<cold::ColdCache<D::File>>,
     manifest: tokio::sync::Mutex<()>,
@@ -393,7 +396,9 @@ impl<D: Disk> Shard<D> {
             options,
             pool,
             read_pool: Pool::new(fetch::READ_BUFFER_BYTES, READ_BUFFERS),
-            paced_read_pool: Pool::new(fetch::READ_BUFFER_BYTES, PACED_READ_BUFFERS).touched_bit_by_bit(),
+            small_reads: RefCell::default(),
+            reads_asked: Cell::default(),
+            reads_begun: Cell::default(),
             state: RefCell::new(state),
             cold: RefCell::new(cold::ColdCache::new(cold_cache_bytes)),
             manifest: tokio::sync::Mutex::default(),
