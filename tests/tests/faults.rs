@@ -153,7 +153,8 @@ impl Bench {
 }
 
 fn checker<'a>(runtime: &'a Runtime, model: &'a RefCell<Model>, options: &'a ShardOptions) -> Checker<'a> {
-    Checker { runtime, model, shards: 1, options, tally: RefCell::default(), recovery_steps: Cell::new(0) }
+    let (tally, starts, recovery_steps) = (RefCell::default(), RefCell::default(), Cell::new(0));
+    Checker { runtime, model, shards: 1, options, tally, starts, recovery_steps }
 }
 
 /// PostgreSQL's "fsyncgate": a flush fails once, the next one succeeds, and the data is gone. And on
