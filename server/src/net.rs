@@ -18,6 +18,8 @@ const RING_ENTRIES: u32 = 1024;
 const BACKLOG: i32 = 1024;
 /// Slices in one vectored write: the system's limit.
 const SLICES_MAX: usize = 1024;
+/// Bytes in one write: the system copies them at once, and nothing else is done on this core meanwhile.
+const WRITE_BYTES_MAX: usize = 256 << 10;
 
 /// Runs a future on a new runtime on this thread, to its end.
 pub fn run<F: Future>(future: F) -> F::Output {
@@ -117,6 +119,22 @@ impl Listener {
     }
 }
 
+/// Leaves what goes into one write, and returns the rest.
+fn cut(slices: &mut Vec<Bytes>) -> Vec<Bytes> {
+    let mut room = WRITE_BYTES_MAX;
+    for n in 0..slices.len().min(SLICES_MAX) {
+        if slices[n].len() > room {
+            let mut later = slices.split_off(n);
+            if room > 0 {
+                slices.push(later[0].split_to(room));
+            }
+            return later;
+        }
+        room -= slices[n].len();
+    }
+    slices.split_off(slices.len().min(SLICES_MAX))
+}
+
 /// One connection; clones are the same connection.
 #[derive(Clone)]
 pub struct Stream(Rc<tokio_uring::net::TcpStream>);
@@ -133,13 +151,13 @@ impl Stream {
     /// Writes all slices, in order.
     pub async fn write_all(&self, mut slices: Vec<Bytes>) -> io::Result<()> {
         if slices.len() == 1
-            && let Some(only) = slices.pop()
+            && let Some(only) = slices.pop_if(|only| only.len() <= WRITE_BYTES_MAX)
         {
             return self.0.write_all(only).await.0;
         }
         let mut rest = slices;
         while !rest.is_empty() {
-            let later = rest.split_off(rest.len().min(SLICES_MAX));
+            let later = cut(&mut rest);
             let (result, mut tried) = self.0.writev(rest).await;
             let mut n = result?;
             if n == 0 {
@@ -170,5 +188,28 @@ impl Stream {
     /// Ends the receiving direction: a pending read returns, answers can still be written.
     pub fn shutdown_read(&self) {
         let _gone = self.0.shutdown(Shutdown::Read);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn writes_are_bounded_in_bytes_and_slices_and_lose_nothing() {
+        let lens =
+            [1, WRITE_BYTES_MAX - 1, 1, 0, 3 * WRITE_BYTES_MAX + 5, 7].into_iter().chain([2; 3 * SLICES_MAX]);
+        let all: Vec<Bytes> = lens.enumerate().map(|(n, len)| Bytes::from(vec![n as u8; len])).collect();
+        let (mut rest, mut written) = (all.clone(), Vec::new());
+        while !rest.is_empty() {
+            let later = cut(&mut rest);
+            assert!(
+                rest.len() <= SLICES_MAX && rest.iter().map(Bytes::len).sum::<usize>() <= WRITE_BYTES_MAX
+            );
+            assert!(!rest.is_empty());
+            written.append(&mut rest);
+            rest = later;
+        }
+        assert_eq!(written.concat(), all.concat());
     }
 }
