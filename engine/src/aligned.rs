@@ -37,6 +37,15 @@ pub const fn round_down(n: u64) -> u64 {
     n - n % BLOCK as u64
 }
 
+/// What an allocation is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pages {
+    /// Huge pages, if its size allows: the least work in the long run, but the first touch of each is long.
+    Huge,
+    /// Pages that are touched one by one.
+    Small,
+}
+
 /// A raw aligned allocation; freed (or never, while pooled) by its owner.
 struct Memory {
     ptr: NonNull<u8>,
@@ -49,10 +58,9 @@ unsafe impl Send for Memory {}
 unsafe impl Sync for Memory {}
 
 impl Memory {
-    /// In huge pages, if the size allows: the least work in the long run, but the first touch of each is long.
-    fn new(bytes: usize) -> Self {
+    fn new(bytes: usize, pages: Pages) -> Self {
         assert!(bytes > 0 && bytes.is_multiple_of(BLOCK), "size must be a whole number of blocks");
-        let huge = bytes.is_multiple_of(HUGE_PAGE);
+        let huge = pages == Pages::Huge && bytes.is_multiple_of(HUGE_PAGE);
         let align = if huge { HUGE_PAGE } else { BLOCK };
         let layout = Layout::from_size_align(bytes, align).expect("alignments are powers of two");
         // SAFETY: the layout has a non-zero size (asserted above).
@@ -122,7 +130,7 @@ impl AlignedBuf {
 
     /// Allocates at least `bytes` bytes whose content counts as not yet written.
     pub fn uninit(bytes: usize) -> Self {
-        let memory = Memory::new(round_up(bytes.max(1)));
+        let memory = Memory::new(round_up(bytes.max(1)), Pages::Huge);
         let end = memory.layout.size();
         Self { region: Arc::new(Region { memory: Some(memory), home: None }), start: 0, end, init: 0 }
     }
@@ -325,13 +333,20 @@ impl PoolShared {
 pub struct Pool {
     shared: Arc<PoolShared>,
     bytes: usize,
+    pages: Pages,
 }
 
 impl Pool {
     /// A pool of buffers of `bytes` bytes (whole blocks) that keeps at most `keep` free ones.
     pub fn new(bytes: usize, keep: usize) -> Self {
         let shared = PoolShared { free: Mutex::default(), keep, alive: AtomicUsize::new(0) };
-        Self { shared: Arc::new(shared), bytes: round_up(bytes) }
+        Self { shared: Arc::new(shared), bytes: round_up(bytes), pages: Pages::Huge }
+    }
+
+    /// The same pool, whose buffers cost nothing at once when they are new: no huge page is made ready (which
+    /// can take milliseconds on a virtual machine, whichever thread does it) while the core has other things to do.
+    pub fn touched_bit_by_bit(self) -> Self {
+        Self { pages: Pages::Small, ..self }
     }
 
     /// A buffer: a free one, or else a new one. Its content counts as not yet written.
@@ -348,7 +363,7 @@ impl Pool {
     /// A new buffer, whose memory may take milliseconds to be touched first on a virtual machine: see
     /// [`AlignedBuf::touch`].
     pub fn take_new(&self) -> AlignedBuf {
-        self.lend(Memory::new(self.bytes))
+        self.lend(Memory::new(self.bytes, self.pages))
     }
 
     fn lend(&self, memory: Memory) -> AlignedBuf {

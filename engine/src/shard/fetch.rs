@@ -256,12 +256,16 @@ impl<D: Disk> Inner<D> {
     }
 
     /// Memory for a read: of a huge page, which the device fills in one go. Small reads, which end up in pieces that
-    /// come and go in order, share one.
+    /// come and go in order, share one. Beside commits it is of small pages.
     async fn read_buffer(&self, len: usize) -> AlignedBuf {
-        if len > READ_BUFFER_BYTES {
+        let small = len < POOLED_BYTES_MIN;
+        let paced = self.commits_flow();
+        if len > READ_BUFFER_BYTES || (paced && small) {
             return AlignedBuf::uninit(len);
         }
-        let small = len < POOLED_BYTES_MIN;
+        if paced {
+            return self.paced_read_pool.take().split_front(len);
+        }
         if small && let Some(open) = self.small_reads.borrow_mut().as_mut().filter(|b| b.capacity() >= len) {
             return open.split_front(len);
         }

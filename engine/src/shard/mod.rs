@@ -54,8 +54,9 @@ pub use read::{Batches, Cached};
 /// Free chunks kept for reuse: few, so that the one that is taken was used a moment ago.
 const FREE_CHUNKS: usize = 3;
 
-/// Free buffers of cold reads kept for reuse.
-const READ_BUFFERS: usize = 24;
+/// Free buffers of cold reads kept for reuse, and of those beside commits.
+const READ_BUFFERS: usize = 16;
+const PACED_READ_BUFFERS: usize = 24;
 
 /// Limits and sizes of one shard.
 #[derive(Debug, Clone)]
@@ -213,6 +214,7 @@ struct Inner<D: Disk> {
     options: ShardOptions,
     pool: Pool,
     read_pool: Pool,
+    paced_read_pool: Pool,
     /// Where the next small read goes.
     small_reads: RefCell<Option<AlignedBuf>>,
     /// Reads that the disk was asked for, and those of them that it is known to have begun.
@@ -396,6 +398,7 @@ impl<D: Disk> Shard<D> {
             options,
             pool,
             read_pool: Pool::new(fetch::READ_BUFFER_BYTES, READ_BUFFERS),
+            paced_read_pool: Pool::new(fetch::READ_BUFFER_BYTES, PACED_READ_BUFFERS).touched_bit_by_bit(),
             small_reads: RefCell::default(),
             reads_asked: Cell::default(),
             reads_begun: Cell::default(),
