@@ -74,8 +74,10 @@ enum Extents {
     Allocated,
 }
 
-/// Bytes that Keylane keeps of all partitions together when it is to use its segments again.
-const KEPT_BYTES: u64 = 384 << 20;
+/// For how long Keylane keeps records when it is to use its segments again: as long as it takes to fill a few.
+const KEPT_MS: &str = "300";
+/// How often it looks for those that are older.
+const CHECKED_MS: &str = "50";
 
 /// File of the bare pipeline when it must not wrap, in MiB.
 const NO_WRAP_MIB: u64 = 4096;
@@ -154,8 +156,13 @@ impl Bench {
                 command.args(["--allocated", "--file-mib", &mib.to_string()]);
             }
             Server::Keylane if !fresh => {
-                let kept = KEPT_BYTES / u64::from(partitions.max(1));
-                command.args(["serve", "--retention-bytes", &kept.to_string()]);
+                command.args([
+                    "serve",
+                    "--retention-ms",
+                    KEPT_MS,
+                    "--retention-check-interval-ms",
+                    CHECKED_MS,
+                ]);
             }
             Server::Ceiling => {}
             Server::Keylane => {
