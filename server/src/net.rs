@@ -19,7 +19,7 @@ const BACKLOG: i32 = 1024;
 /// Slices in one vectored write: the system's limit.
 const SLICES_MAX: usize = 1024;
 /// Bytes in one write: the system copies them at once, and nothing else is done on this core meanwhile.
-const WRITE_BYTES_MAX: usize = 256 << 10;
+const WRITE_BYTES_MAX: usize = 1 << 20;
 
 /// Runs a future on a new runtime on this thread, to its end.
 pub fn run<F: Future>(future: F) -> F::Output {
