@@ -15,8 +15,12 @@ use crate::keys::KeyNames;
 use crate::pacing::Clock;
 use crate::protocol::{self, FetchLimits, FetchedPartition};
 
-const LIMITS: FetchLimits =
+/// What readers ask for at once.
+pub const LIMITS: FetchLimits =
     FetchLimits { max_wait_ms: 100, max_bytes: 4 << 20, partition_max_bytes: 1 << 20 };
+/// What readers ask for who have much to read while producers of the same thread are measured: an answer is
+/// checked in one go, and meanwhile the thread does not see what else arrives.
+pub const LIMITS_BESIDE_LOAD: FetchLimits = FetchLimits { max_bytes: 1 << 20, ..LIMITS };
 /// After an error the broker is left alone for a while.
 const ERROR_PAUSE_NS: u64 = 20_000_000;
 
@@ -27,6 +31,8 @@ pub struct ConsumerBooks<'a> {
     pub checker: Checker,
     /// Nothing is read before, unless the load is over.
     pub begin_ns: u64,
+    /// What is asked for at once.
+    pub limits: FetchLimits,
     pub verify_crc: bool,
     /// End-to-end latencies count for records sent between these times; `None`: none do.
     pub measure_ns: Option<(u64, u64)>,
@@ -135,7 +141,7 @@ impl Consumer {
             return;
         }
         if !self.waiting && now_ns >= self.not_before_ns {
-            self.encode();
+            self.encode(books.limits);
         }
         while self.request_sent < self.request.len() {
             match (&self.stream).write(&self.request[self.request_sent..]) {
@@ -147,7 +153,7 @@ impl Consumer {
         }
     }
 
-    fn encode(&mut self) {
+    fn encode(&mut self, limits: FetchLimits) {
         let mut wanted: Vec<(i32, i64)> =
             self.positions.iter().filter(|p| !p.is_done()).map(|p| (p.partition, p.next)).collect();
         self.turn = (self.turn + 1) % wanted.len();
@@ -156,7 +162,7 @@ impl Consumer {
         self.request.clear();
         self.request_sent = 0;
         let start = protocol::begin_frame(&mut self.request, protocol::FETCH, self.version, self.correlation);
-        protocol::encode_fetch(&mut self.request, self.version, &self.topic, LIMITS, wanted.into_iter());
+        protocol::encode_fetch(&mut self.request, self.version, &self.topic, limits, wanted.into_iter());
         protocol::end_frame(&mut self.request, start);
         self.waiting = true;
     }

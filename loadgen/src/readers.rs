@@ -1,6 +1,8 @@
 //! Who reads a topic during a run: groups of consumers, each of which reads everything.
 
 use crate::args::{Consume, RunArgs};
+use crate::consumer::{LIMITS, LIMITS_BESIDE_LOAD};
+use crate::protocol::FetchLimits;
 use crate::worker::Times;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +28,16 @@ pub struct Reader {
     pub timed: bool,
     /// Whether values are remembered, to be compared with other readers.
     pub compared: bool,
+}
+
+impl Reader {
+    /// What its consumers ask for at once.
+    pub fn limits(&self) -> FetchLimits {
+        match self.kind {
+            Kind::CatchUp => LIMITS_BESIDE_LOAD,
+            Kind::Tail | Kind::After | Kind::Again => LIMITS,
+        }
+    }
 }
 
 /// All groups of a run.

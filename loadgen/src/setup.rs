@@ -303,6 +303,7 @@ pub fn consumer_books<'a>(
         names: &target.names,
         checker: if reader.compared { checker.with_prints() } else { checker },
         begin_ns: reader.begin_ns,
+        limits: reader.limits(),
         verify_crc,
         measure_ns,
         latencies: Default::default(),

@@ -18,8 +18,6 @@ const RING_ENTRIES: u32 = 1024;
 const BACKLOG: i32 = 1024;
 /// Slices in one vectored write: the system's limit.
 const SLICES_MAX: usize = 1024;
-/// Bytes in one write: the system copies them at once, and nothing else is done on this core meanwhile.
-const WRITE_BYTES_MAX: usize = 1 << 20;
 
 /// Runs a future on a new runtime on this thread, to its end.
 pub fn run<F: Future>(future: F) -> F::Output {
@@ -119,9 +117,9 @@ impl Listener {
     }
 }
 
-/// Leaves what goes into one write, and returns the rest.
-fn cut(slices: &mut Vec<Bytes>) -> Vec<Bytes> {
-    let mut room = WRITE_BYTES_MAX;
+/// Leaves what goes into one write of at most `bytes_max` bytes, and returns the rest.
+fn cut(slices: &mut Vec<Bytes>, bytes_max: usize) -> Vec<Bytes> {
+    let mut room = bytes_max;
     for n in 0..slices.len().min(SLICES_MAX) {
         if slices[n].len() > room {
             let mut later = slices.split_off(n);
@@ -148,16 +146,16 @@ impl Stream {
         (result, slice.into_inner())
     }
 
-    /// Writes all slices, in order.
-    pub async fn write_all(&self, mut slices: Vec<Bytes>) -> io::Result<()> {
+    /// Writes all slices, in order, at most `at_once` bytes in one write.
+    pub async fn write_all(&self, mut slices: Vec<Bytes>, at_once: usize) -> io::Result<()> {
         if slices.len() == 1
-            && let Some(only) = slices.pop_if(|only| only.len() <= WRITE_BYTES_MAX)
+            && let Some(only) = slices.pop_if(|only| only.len() <= at_once)
         {
             return self.0.write_all(only).await.0;
         }
         let mut rest = slices;
         while !rest.is_empty() {
-            let later = cut(&mut rest);
+            let later = cut(&mut rest, at_once);
             let (result, mut tried) = self.0.writev(rest).await;
             let mut n = result?;
             if n == 0 {
@@ -197,12 +195,13 @@ mod tests {
 
     #[test]
     fn writes_are_bounded_in_bytes_and_slices_and_lose_nothing() {
+        const WRITE_BYTES_MAX: usize = 1000;
         let lens =
             [1, WRITE_BYTES_MAX - 1, 1, 0, 3 * WRITE_BYTES_MAX + 5, 7].into_iter().chain([2; 3 * SLICES_MAX]);
         let all: Vec<Bytes> = lens.enumerate().map(|(n, len)| Bytes::from(vec![n as u8; len])).collect();
         let (mut rest, mut written) = (all.clone(), Vec::new());
         while !rest.is_empty() {
-            let later = cut(&mut rest);
+            let later = cut(&mut rest, WRITE_BYTES_MAX);
             assert!(
                 rest.len() <= SLICES_MAX && rest.iter().map(Bytes::len).sum::<usize>() <= WRITE_BYTES_MAX
             );

@@ -256,11 +256,13 @@ impl<D: Disk> Inner<D> {
     }
 
     /// Memory for a read: of a huge page, which the device fills in one go. Small reads, which end up in pieces that
-    /// come and go in order, share one. Beside commits it is of small pages.
+    /// come and go in order, share one. Beside commits it is of small pages. Where little memory may be kept, a read
+    /// takes what it needs and no more.
     async fn read_buffer(&self, len: usize) -> AlignedBuf {
         let small = len < POOLED_BYTES_MIN;
         let paced = self.commits_flow();
-        if len > READ_BUFFER_BYTES || (paced && small) {
+        let little = self.options.cold_cache_bytes < READ_BUFFER_BYTES;
+        if len > READ_BUFFER_BYTES || little || (paced && small) {
             return AlignedBuf::uninit(len);
         }
         if paced {

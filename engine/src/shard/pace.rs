@@ -38,7 +38,7 @@ pub(super) enum Wait {
 /// Reads that go on at once beside commits.
 pub(super) const READS_AT_ONCE: usize = 1;
 /// Bytes that such a read has the device do at once.
-const READ_SLICE: usize = 256 << 10;
+const READ_SLICE: usize = 128 << 10;
 /// How long a read waits for commits in flight to end.
 const READ_PATIENCE: Duration = Duration::from_millis(2);
 /// Commits that ended so short a time ago are followed by others.

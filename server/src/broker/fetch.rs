@@ -56,6 +56,8 @@ struct Found {
     log_start: Offset,
     bytes: usize,
     slices: Vec<Bytes>,
+    /// The disk was needed.
+    from_disk: bool,
     /// There is more on the disk right now: waiting would bring nothing.
     more: bool,
 }
@@ -271,6 +273,7 @@ async fn read_one(
         log_start: offsets.start,
         bytes: if fits { batches.bytes } else { 0 },
         slices: if fits { batches.slices } else { Vec::new() },
+        from_disk,
         more,
     }
 }
@@ -281,6 +284,7 @@ fn respond(
     found: Vec<Found>,
     held: Option<OwnedSemaphorePermit>,
 ) -> Result<Answer, CloseReason> {
+    let unhurried = found.iter().any(|f| f.from_disk);
     let mut found = found.into_iter();
     let (version, id) = (header.version, header.correlation_id);
     let mut writer = FetchResponseWriter::begin(version, id, ErrorCode::None, request.topics.len());
@@ -307,7 +311,7 @@ fn respond(
             writer.partition(&head, part.slices);
         }
     }
-    Ok(Answer { slices: writer.finish()?, held, turn: None })
+    Ok(Answer { slices: writer.finish()?, held, turn: None, unhurried })
 }
 
 /// Waits until a partition has more than was found, or the time is over.

@@ -32,6 +32,11 @@ const BUSY_BYTES: usize = 256 << 10;
 const MOVED_BYTES: usize = 4 << 10;
 /// Small reads in a row after which a large buffer is given back.
 const SMALL_READS: u32 = 16;
+/// Bytes of one write to the socket: the system copies them at once, and nothing else is done on this core
+/// meanwhile.
+const WRITE_BYTES: usize = 1 << 20;
+/// The same for what was read from the disk: whoever reads it is behind, and should not hold up who is not.
+const UNHURRIED_WRITE_BYTES: usize = 256 << 10;
 /// A frame that has begun must be complete, and an answer must leave, within this.
 const STALL: Duration = Duration::from_secs(60);
 
@@ -118,7 +123,8 @@ async fn write(connection: Rc<Connection>, stream: Stream) {
     loop {
         let ready = poll_fn(|cx| connection.out.borrow_mut().poll_ready(&connection.core, cx)).await;
         let Some(due) = ready else { return };
-        let written = tokio::time::timeout(STALL, stream.write_all(due.slices)).await;
+        let at_once = if due.unhurried { UNHURRIED_WRITE_BYTES } else { WRITE_BYTES };
+        let written = tokio::time::timeout(STALL, stream.write_all(due.slices, at_once)).await;
         if !matches!(written, Ok(Ok(()))) {
             connection.out.borrow_mut().break_off();
             stream.shutdown();

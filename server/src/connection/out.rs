@@ -70,6 +70,8 @@ pub struct Answer {
     pub held: Option<OwnedSemaphorePermit>,
     /// The turn of a fetch.
     pub turn: Option<Turn>,
+    /// It was read from the disk, for somebody who is behind: others come first.
+    pub unhurried: bool,
 }
 
 /// The place of an answer that is not known yet.
@@ -85,6 +87,8 @@ pub struct Due {
     pub held: Vec<OwnedSemaphorePermit>,
     /// Turns of fetches, given back likewise.
     pub turns: Vec<Turn>,
+    /// Whether others come first.
+    pub unhurried: bool,
 }
 
 enum Slot {
@@ -215,6 +219,7 @@ impl Out {
                     due.slices.extend(answer.slices);
                     due.held.extend(answer.held);
                     due.turns.extend(answer.turn);
+                    due.unhurried |= answer.unhurried;
                     self.slots.pop_front();
                 }
             }

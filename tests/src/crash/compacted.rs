@@ -37,9 +37,18 @@ fn records(batch: &[u8], base: Offset) -> Result<Vec<(Offset, Content)>, String>
 
 /// The batches that a reader finds who reads from the start to the end.
 pub async fn read_all(shard: &Shard<SimDisk>, at: PartitionRef) -> Result<Vec<Bytes>, Finding> {
+    read_from(shard, at, 0).await
+}
+
+/// The batches that a reader finds who reads from an offset, or from the start if it is behind it, to the end.
+pub async fn read_from(
+    shard: &Shard<SimDisk>,
+    at: PartitionRef,
+    first: Offset,
+) -> Result<Vec<Bytes>, Finding> {
     let refused = |e: String| Finding::Refused(format!("reading log {}: {e}", at.log()));
     let offsets = shard.offsets(at).map_err(|e| refused(e.to_string()))?;
-    let (mut next, mut stored) = (offsets.start, Vec::new());
+    let (mut next, mut stored) = (first.max(offsets.start), Vec::new());
     while next < offsets.high_watermark {
         let part = shard.read(at, next, 1 << 20).await.map_err(|e| refused(e.to_string()))?;
         if part.next_offset <= next {
