@@ -6,7 +6,9 @@
 //! * Batches ahead of a reader that reads on: it finds them ready.
 //! * Open files.
 
+use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::ops::Range;
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -20,12 +22,19 @@ use super::read::Batches;
 pub(super) const PIECE_BYTES: u64 = 64 << 10;
 /// A shared scan reads so much at once, unless the cache is too small for it.
 const SCAN_BYTES_MAX: u64 = 2 << 20;
+/// Of pieces from which everything was taken so much is kept, for readers of the same partitions right behind. The
+/// rest goes: memory that is used again at once is in the processor's cache when the disk fills it.
+const SPENT_BYTES_MAX: u64 = 2 << 20;
+/// A piece counts as taken from so many bytes on: the rest is what separates batches.
+const SPENT_FROM: u64 = PIECE_BYTES / 8 * 7;
 /// Such reads ahead of a shared scan.
 const SCANS_AHEAD: u64 = 4;
 /// The highest score of moving together; from half of it on readers count as doing so.
 const TOGETHER_MAX: u8 = 64;
 /// Places of small extents that are remembered, by which readers who move together know each other.
 const PASSED_MAX: usize = 4 << 10;
+/// So many of them show where readers are.
+const RECENT_MAX: usize = 64;
 const FILES_MAX: usize = 64;
 /// Stretches ahead of one reader at most: one that it takes from, and one that is being read. More of them
 /// only keep memory in turn that no processor cache holds.
@@ -41,10 +50,12 @@ pub(super) struct ColdCache<F> {
     bytes_max: usize,
     files: VecDeque<(Generation, bool, F)>,
     /// Each from its place to the end of what was read with it.
-    pieces: HashMap<Place, Bytes>,
+    pieces: HashMap<Place, Piece>,
     /// Their places, the oldest first.
     order: VecDeque<Place>,
     pieces_bytes: usize,
+    /// Places of pieces from which everything was taken, in that order.
+    spent: VecDeque<Place>,
     coming: HashMap<Place, Rc<Notify>>,
     /// Rises with every small extent that lies at, or next to, one that was wanted not long ago. It is high
     /// at first: readers who begin together must not be far apart before they are known as such.
@@ -52,10 +63,19 @@ pub(super) struct ColdCache<F> {
     /// Pieces that were wanted, the oldest first, and the same for looking up.
     passed: VecDeque<Place>,
     passed_set: HashSet<Place>,
+    /// Small extents that were wanted last, by anybody: where readers are now.
+    recent: VecDeque<Place>,
     ahead: HashMap<LogId, Ahead>,
     ahead_bytes: usize,
     epochs: u64,
     readers: usize,
+}
+
+/// A piece of a file.
+struct Piece {
+    bytes: Bytes,
+    /// Bytes that readers have taken of it.
+    taken: u64,
 }
 
 /// What is read ahead of one reader.
@@ -106,10 +126,12 @@ impl<F: Clone> ColdCache<F> {
             pieces: HashMap::new(),
             order: VecDeque::new(),
             pieces_bytes: 0,
+            spent: VecDeque::new(),
             coming: HashMap::new(),
             together: TOGETHER_MAX,
             passed: VecDeque::new(),
             passed_set: HashSet::new(),
+            recent: VecDeque::new(),
             ahead: HashMap::new(),
             ahead_bytes: 0,
             epochs: 0,
@@ -130,7 +152,7 @@ impl<F: Clone> ColdCache<F> {
 
     /// A piece, or word that it is being read.
     pub fn piece(&self, place: &Place) -> Option<Result<Bytes, Rc<Notify>>> {
-        let here = self.pieces.get(place).map(|piece| Ok(piece.clone()));
+        let here = self.pieces.get(place).map(|piece| Ok(piece.bytes.clone()));
         here.or_else(|| self.coming.get(place).map(|notify| Err(Rc::clone(notify))))
     }
 
@@ -147,7 +169,7 @@ impl<F: Clone> ColdCache<F> {
 
     /// Readers who move together through a segment stay within so many bytes of it.
     pub fn region_bytes(&self) -> u64 {
-        2 * self.scan_bytes()
+        self.scan_bytes()
     }
 
     /// Whether readers move together through the segments, as those of one topic's partitions do.
@@ -158,6 +180,10 @@ impl<F: Clone> ColdCache<F> {
     /// Somebody wants a small extent that begins in this piece.
     pub fn wanted(&mut self, (generation, index, at): Place) {
         let place = (generation, index, at);
+        if self.recent.len() >= RECENT_MAX {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(place);
         let near = [at.wrapping_sub(PIECE_BYTES), at + PIECE_BYTES];
         let near = near.iter().any(|at| self.passed_set.contains(&(generation, index, *at)));
         let fresh = self.passed_set.insert(place);
@@ -173,6 +199,18 @@ impl<F: Clone> ColdCache<F> {
         {
             self.passed_set.remove(&oldest);
         }
+    }
+
+    /// Whether a reader who goes on here is so far ahead of others who read together with it that what it reads would
+    /// be gone when they come. Whoever has gone away is forgotten with the next few extents.
+    pub fn is_far_ahead(&self, generation: Generation, at: u64) -> bool {
+        let reach = self.bytes_max as u64 / 4;
+        let behind = |other: &Place| match other.0.cmp(&generation) {
+            Ordering::Less => at > reach,
+            Ordering::Equal => at > other.2 + reach,
+            Ordering::Greater => false,
+        };
+        self.is_shared() && self.recent.iter().any(behind)
     }
 
     /// How many pieces to read at once from this one on, which is not here: `wanted`, or more when those
@@ -224,7 +262,7 @@ impl<F: Clone> ColdCache<F> {
             }
             let from = (n * PIECE_BYTES) as usize;
             let Some(bytes) = bytes.filter(|b| from < b.len()) else { continue };
-            if self.pieces.insert(place, bytes.slice(from..)).is_none() {
+            if self.pieces.insert(place, Piece { bytes: bytes.slice(from..), taken: 0 }).is_none() {
                 self.order.push_back(place);
                 self.pieces_bytes += PIECE_BYTES as usize;
             }
@@ -232,6 +270,27 @@ impl<F: Clone> ColdCache<F> {
         while self.pieces_bytes > self.bytes_max / 2 {
             let Some(oldest) = self.order.pop_front() else { break };
             self.pieces_bytes -= self.pieces.remove(&oldest).map_or(0, |_| PIECE_BYTES as usize);
+        }
+    }
+
+    /// A reader has taken what it wanted of a piece: the part that lies in this range of the file.
+    pub fn took(&mut self, place: Place, wanted: &Range<u64>) {
+        let Some(piece) = self.pieces.get_mut(&place) else { return };
+        let (_, _, at) = place;
+        let before = piece.taken;
+        piece.taken += wanted.end.min(at + PIECE_BYTES).saturating_sub(wanted.start.max(at));
+        if before >= SPENT_FROM || piece.taken < SPENT_FROM {
+            return;
+        }
+        self.spent.push_back(place);
+        if self.spent.len() as u64 * PIECE_BYTES > SPENT_BYTES_MAX
+            && let Some(oldest) = self.spent.pop_front()
+            && self.pieces.remove(&oldest).is_some()
+        {
+            self.pieces_bytes -= PIECE_BYTES as usize;
+            if let Some(at) = self.order.iter().position(|place| *place == oldest) {
+                self.order.remove(at);
+            }
         }
     }
 
@@ -336,8 +395,9 @@ impl<F: Clone> ColdCache<F> {
         let gone = |place: &Place| place.0 == generation;
         self.passed.retain(|place| !gone(place));
         self.passed_set.retain(|place| !gone(place));
-        let Self { pieces, order, pieces_bytes, .. } = self;
+        let Self { pieces, order, pieces_bytes, spent, .. } = self;
         order.retain(|place| !gone(place));
+        spent.retain(|place| !gone(place));
         pieces.retain(|place, _| {
             *pieces_bytes -= if gone(place) { PIECE_BYTES as usize } else { 0 };
             !gone(place)
@@ -407,6 +467,43 @@ mod tests {
         assert!(cold.knows(place(99)) && !cold.knows(place(50)));
         cold.forget(SEGMENT);
         assert_eq!((cold.pieces_bytes, cold.pieces.len()), (0, 0));
+    }
+
+    #[test]
+    fn who_is_far_ahead_is_known_until_the_others_come_or_have_gone() {
+        let mut cold = ColdCache::<()>::new(64 << 20);
+        cold.wanted(place(3));
+        let at = |piece: u64| piece * PIECE_BYTES;
+        assert!(!cold.is_far_ahead(SEGMENT, at(3 + 256)));
+        assert!(cold.is_far_ahead(SEGMENT, at(3 + 257)));
+        assert!(!cold.is_far_ahead(SEGMENT, at(1)), "who is behind waits for nobody");
+        assert!(!cold.is_far_ahead(Generation(8), at(256)) && cold.is_far_ahead(Generation(8), at(257)));
+        assert!(!cold.is_far_ahead(Generation(6), at(1000)));
+        // The others have gone: this one goes on by itself.
+        (0..RECENT_MAX as u64).for_each(|n| cold.wanted(place(260 + n)));
+        assert!(!cold.is_far_ahead(SEGMENT, at(260 + RECENT_MAX as u64)));
+        // Who reads alone waits for nobody.
+        (0..100).for_each(|n| cold.wanted(place(1_000 + n * 300)));
+        assert!(!cold.is_shared() && !cold.is_far_ahead(SEGMENT, at(1_000_000)));
+    }
+
+    #[test]
+    fn what_was_taken_goes_once_others_right_behind_have_had_it() {
+        let mut cold = ColdCache::<()>::new(64 << 20);
+        let kept = SPENT_BYTES_MAX / PIECE_BYTES;
+        for n in 0..100 {
+            read(&mut cold, n);
+            let at = n * PIECE_BYTES;
+            // Two readers, with something between them that belongs to nobody.
+            cold.took(place(n), &(at..at + PIECE_BYTES / 2));
+            assert!(cold.knows(place(n)) && (n == 0 || cold.knows(place(n - 1))));
+            cold.took(place(n), &(at + PIECE_BYTES / 2 + 4096..at + PIECE_BYTES + 5));
+            assert!(
+                cold.pieces.len() == cold.order.len()
+                    && cold.pieces_bytes <= (kept + 32) as usize * PIECE_BYTES as usize
+            );
+        }
+        assert!(cold.knows(place(99)) && cold.knows(place(99 - kept + 1)) && !cold.knows(place(99 - kept)));
     }
 
     #[test]

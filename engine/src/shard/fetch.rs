@@ -4,6 +4,7 @@
 //! readers of several partitions scan a segment once. What comes from the disk is checked against its index
 //! entry and its checksum before anybody sees it.
 
+use std::ops::Range;
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -51,8 +52,9 @@ impl<D: Disk> Inner<D> {
         let mut reads = Vec::new();
         let mut rest = located;
         while let Some(first) = rest.first() {
-            let from = round_down(u64::from(first.entry.position));
-            let mut end = u64::from(first.entry.position) + u64::from(first.entry.len);
+            let start = u64::from(first.entry.position);
+            let from = round_down(start);
+            let mut end = start + u64::from(first.entry.len);
             let (mut n, mut bytes) = (1, u64::from(first.entry.len));
             for next in &rest[1..] {
                 let (at, len) = (u64::from(next.entry.position), u64::from(next.entry.len));
@@ -70,7 +72,7 @@ impl<D: Disk> Inner<D> {
             let len = ((end - from) as usize).next_multiple_of(BLOCK);
             let (part, generation) = (&rest[..n], first.generation);
             reads.push(async move {
-                let read = self.read_range(generation, from, len).await;
+                let read = self.read_range(generation, from, len, start..end).await;
                 read.map(|bytes| (part, from, bytes)).map_err(|e| (Some(generation), e))
             });
             rest = &rest[n..];
@@ -133,6 +135,7 @@ impl<D: Disk> Inner<D> {
         generation: Generation,
         from: u64,
         len: usize,
+        wanted: Range<u64>,
     ) -> Result<Bytes, ReadError> {
         // A segment that is still written to holds more the next time: nothing of it is kept.
         let Some(data_end) = self.data_end(generation).filter(|_| len <= SHARED_BYTES_MAX) else {
@@ -148,7 +151,7 @@ impl<D: Disk> Inner<D> {
         if alone {
             return self.read_file(generation, false, from, len).await;
         }
-        let read = self.shared_range(generation, false, from, len, data_end);
+        let read = self.shared_range(generation, false, from..from + len as u64, wanted, data_end);
         for (place, pieces) in ahead {
             self.cold.borrow_mut().pieces_come(place, pieces);
             let inner = Rc::clone(self);
@@ -172,16 +175,17 @@ impl<D: Disk> Inner<D> {
         state.segments.get(&generation).map(|s| s.sealed.data_end.next_multiple_of(BLOCK as u64))
     }
 
-    /// A range of a file that ends at `file_end`, through pieces.
+    /// A range of a file that ends at `file_end`, through pieces. `wanted`: what of it the reader takes, the rest belongs
+    /// to others.
     pub(super) async fn shared_range(
         &self,
         generation: Generation,
         index: bool,
-        from: u64,
-        len: usize,
+        range: Range<u64>,
+        wanted: Range<u64>,
         file_end: u64,
     ) -> Result<Bytes, ReadError> {
-        let end = from + len as u64;
+        let Range { start: from, end } = range;
         let mut parts: Vec<Bytes> = Vec::new();
         let mut at = from;
         while at < end {
@@ -209,6 +213,9 @@ impl<D: Disk> Inner<D> {
                 return Err(self.damaged(generation, at, "the file ends early".to_owned()));
             }
             parts.push(bytes.slice(skip..skip + take));
+            if !index {
+                self.cold.borrow_mut().took(place, &wanted);
+            }
             at += take as u64;
         }
         Ok(if parts.len() == 1 { parts.swap_remove(0) } else { parts.concat().into() })

@@ -203,7 +203,7 @@ impl<D: Disk> Inner<D> {
         let io = |cause| ReadError::Io { shard: self.identity.shard, generation, position: at, cause };
         let size = self.open_file(generation, true, at).await?.size().await.map_err(io)?;
         let file_end = size.next_multiple_of(BLOCK as u64);
-        let block = self.shared_range(generation, true, at, BLOCK, file_end).await?;
+        let block = self.shared_range(generation, true, at..at + BLOCK as u64, 0..0, file_end).await?;
         let entries = decode_entries(self.identity.shard, generation, number, &block);
         entries.ok_or_else(|| {
             let what = format!(

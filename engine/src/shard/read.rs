@@ -6,6 +6,8 @@
 //! Whole batches are returned, and the first one even when it is larger than what was asked for; an
 //! offset in the middle of a batch returns that batch. Nothing that is not durable is returned.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use crate::aligned::BLOCK;
@@ -18,12 +20,15 @@ use crate::record_batch;
 
 use super::cold::Found;
 use super::fetch::{Failed, READ_BYTES_MAX};
+use super::locate::Located;
 use super::{PartitionRef, Shard, State};
 
 /// Read ahead of a reader at once.
 const AHEAD_BYTES: usize = READ_BYTES_MAX as usize - BLOCK;
 /// Stretches joined into one answer.
 const PARTS_MAX: usize = 16;
+/// Milliseconds that a reader waits for others who are far behind.
+const FOLLOW_MS: u32 = 5;
 /// Times that a place is looked up again because the segment was written anew or freed meanwhile.
 const LOOKUPS_MAX: usize = 8;
 
@@ -267,7 +272,20 @@ impl<D: Disk> Shard<D> {
         together: bool,
     ) -> Result<(Batches, bool), Failed> {
         let places = self.locate(at, offset, bytes_max, together).await?;
+        if together && let Some(first) = places.batches.first() {
+            self.let_others_follow(first).await;
+        }
         Ok((self.inner.fetch(&places.batches, offset).await?, places.cut))
+    }
+
+    /// Returns when those who read together with this reader are not far behind it any more, or after a moment.
+    async fn let_others_follow(&self, first: &Located) {
+        for _ in 0..FOLLOW_MS {
+            if !self.inner.cold.borrow().is_far_ahead(first.generation, first.entry.position.into()) {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
     }
 
     /// The first batch whose largest timestamp is at least `timestamp_ms`, and its base offset.
