@@ -45,6 +45,7 @@ pub mod aligned;
 pub mod bytes_at;
 pub mod catalog;
 pub mod check;
+pub mod checksum;
 pub mod compaction;
 pub mod data_dir;
 pub mod disk;

@@ -27,6 +27,7 @@
 //! ```
 
 use crate::bytes_at::{i16_be, i32_be, i64_be, u32_be, varint};
+use crate::checksum;
 use crate::ids::Offset;
 
 /// Bytes before the first record.
@@ -156,7 +157,7 @@ impl<'a> RecordBatch<'a> {
             return Err(BatchError::Length { have, want });
         }
         let stated = u32_be(bytes, 17).ok_or(short)?;
-        let found = crc32c::crc32c(&bytes[CRC_START..]);
+        let found = checksum::crc32c(&bytes[CRC_START..]);
         if stated != found {
             return Err(BatchError::Crc { found, stated });
         }
@@ -273,7 +274,7 @@ pub fn build_from(
     out[51..53].copy_from_slice(&producer_epoch.to_be_bytes());
     out[53..57].copy_from_slice(&base_sequence.to_be_bytes());
     out[57..61].copy_from_slice(&count.to_be_bytes());
-    let crc = crc32c::crc32c(&out[CRC_START..]);
+    let crc = checksum::crc32c(&out[CRC_START..]);
     out[17..21].copy_from_slice(&crc.to_be_bytes());
     out
 }

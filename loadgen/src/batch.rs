@@ -406,7 +406,7 @@ impl<'a> BatchView<'a> {
 
     pub fn crc_matches(&self) -> bool {
         let stored = self.bytes.get(CRC_AT..ATTRIBUTES_AT);
-        let actual = self.bytes.get(ATTRIBUTES_AT..).map(crc32c::crc32c);
+        let actual = self.bytes.get(ATTRIBUTES_AT..).map(keylane_engine::checksum::crc32c);
         stored == actual.map(u32::to_be_bytes).as_ref().map(<[u8; 4]>::as_slice)
     }
 

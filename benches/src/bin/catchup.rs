@@ -10,6 +10,7 @@
 //! `catchup --data-parent DIR --gib 20 --partitions 1,16,1000`
 
 use std::cell::Cell;
+use std::collections::VecDeque;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -55,6 +56,10 @@ struct Args {
     /// MiB that each reads before it is the other's turn.
     #[arg(long, default_value_t = 512)]
     slice_mib: u64,
+    /// Buffers of 2 MiB that the plain reader fills in turn. With one it reads into memory that is in the processor's
+    /// cache; whoever keeps what it reads for a moment cannot.
+    #[arg(long, default_value_t = 1)]
+    plain_buffers: usize,
     /// Keep what was written, in a folder of this name for each partition count, and use what is there.
     #[arg(long)]
     keep: bool,
@@ -197,7 +202,7 @@ impl std::fmt::Display for Round {
 
 /// Keylane and the plain loop in turn, until both have read everything.
 async fn round(args: &Args, root: &Path, partitions: u32, bytes: u64) -> Result<Round> {
-    let mut plain = Plain::new(root)?;
+    let mut plain = Plain::new(root, args.plain_buffers)?;
     let (shard, all) = rig::open(root, partitions, ShardOptions::default()).await?;
     tokio::time::sleep(Duration::from_secs(args.settle_s)).await;
     let counters = shard.counters();
@@ -335,12 +340,12 @@ struct Plain {
     next: usize,
     file: Option<std::fs::File>,
     at: u64,
-    buf: AlignedBuf,
+    bufs: VecDeque<AlignedBuf>,
 }
 
 impl Plain {
     /// A segment without an index holds nothing: its space was only reserved, and reads as zeros without the disk.
-    fn new(root: &Path) -> Result<Self> {
+    fn new(root: &Path, buffers: usize) -> Result<Self> {
         let mut paths: Vec<_> = std::fs::read_dir(root.join("shard-00000"))?
             .filter_map(|e| e.ok().map(|e| e.path()))
             .filter(|p| {
@@ -352,8 +357,8 @@ impl Plain {
         paths.sort();
         let middle = paths.len() / 2;
         paths.rotate_left(middle);
-        let buf = AlignedBuf::zeroed(2 << 20);
-        Ok(Self { paths, next: 0, file: None, at: 0, buf })
+        let bufs = (0..buffers.max(1)).map(|_| AlignedBuf::zeroed(2 << 20)).collect();
+        Ok(Self { paths, next: 0, file: None, at: 0, bufs })
     }
 
     fn done(&self) -> bool {
@@ -373,7 +378,8 @@ impl Plain {
                 self.next += 1;
             }
             let Some(file) = &self.file else { break };
-            let n = file.read_at(self.buf.as_mut_slice(), self.at)?;
+            self.bufs.rotate_left(1);
+            let n = file.read_at(self.bufs[0].as_mut_slice(), self.at)?;
             read += n as u64;
             self.at += n as u64;
             if n == 0 {

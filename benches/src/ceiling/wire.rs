@@ -3,6 +3,8 @@
 //! Versions 3 to 11: one topic, one partition, one batch of format 2; anything else is `None` and the
 //! connection is closed. Nothing is allocated: the parts are slices of the receive buffer.
 
+use keylane_engine::checksum;
+
 /// API key of Produce.
 pub const PRODUCE: i16 = 0;
 /// Versions of Produce that are understood.
@@ -132,7 +134,7 @@ pub fn parse_produce(frame: &[u8]) -> Option<Produce<'_>> {
 
 /// Whether the checksum of a batch fits its bytes.
 pub fn crc_fits(batch: &[u8]) -> bool {
-    batch[CRC_AT..CRC_FROM] == crc32c::crc32c(&batch[CRC_FROM..]).to_be_bytes()
+    batch[CRC_AT..CRC_FROM] == checksum::crc32c(&batch[CRC_FROM..]).to_be_bytes()
 }
 
 /// The number of records that the header of a batch states.

@@ -4,7 +4,7 @@
 //!   readers of all of them share one scan: what is read at once grows with what was wanted right before
 //!   it, and what follows is read ahead for all. A piece that is being read is waited for, not read twice.
 //! * Batches ahead of a reader that reads on: it finds them ready.
-//! * Open files.
+//! * Open files, and blocks of their indexes.
 
 use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -15,6 +15,7 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 
 use crate::ids::{Generation, LogId, Offset};
+use crate::log::index::IndexEntry;
 
 use super::read::Batches;
 
@@ -27,7 +28,7 @@ const SCAN_BYTES_MAX: u64 = 2 << 20;
 const SPENT_BYTES_MAX: u64 = 2 << 20;
 /// A piece counts as taken from so many bytes on: the rest is what separates batches.
 const SPENT_FROM: u64 = PIECE_BYTES / 8 * 7;
-/// Such reads ahead of a shared scan.
+/// It goes so many of them ahead.
 const SCANS_AHEAD: u64 = 4;
 /// The highest score of moving together; from half of it on readers count as doing so.
 const TOGETHER_MAX: u8 = 64;
@@ -36,6 +37,8 @@ const PASSED_MAX: usize = 4 << 10;
 /// So many of them show where readers are.
 const RECENT_MAX: usize = 64;
 const FILES_MAX: usize = 64;
+/// Decoded blocks of indexes that are kept, of about 5 KiB each: fewer where little memory may be used.
+const BLOCKS_MAX: usize = 64;
 /// Stretches ahead of one reader at most: one that it takes from, and one that is being read. More of them
 /// only keep memory in turn that no processor cache holds.
 const STRETCHES_MAX: usize = 2;
@@ -49,6 +52,7 @@ pub(super) type Place = (Generation, bool, u64);
 pub(super) struct ColdCache<F> {
     bytes_max: usize,
     files: VecDeque<(Generation, bool, F)>,
+    blocks: VecDeque<(Generation, u32, Rc<[IndexEntry]>)>,
     /// Each from its place to the end of what was read with it.
     pieces: HashMap<Place, Piece>,
     /// Their places, the oldest first.
@@ -65,6 +69,10 @@ pub(super) struct ColdCache<F> {
     passed_set: HashSet<Place>,
     /// Small extents that were wanted last, by anybody: where readers are now.
     recent: VecDeque<Place>,
+    /// Whether pieces are being read ahead of readers who move together, and what was wanted last, in a segment that
+    /// ends there.
+    scanning: bool,
+    scan_from: (Place, u64),
     ahead: HashMap<LogId, Ahead>,
     ahead_bytes: usize,
     epochs: u64,
@@ -94,6 +102,8 @@ struct Ahead {
 
 struct Stretch {
     from: Offset,
+    /// It has come from the disk, and is being checked or ready.
+    came: bool,
     batches: Option<Batches>,
     done: Rc<Notify>,
 }
@@ -123,6 +133,7 @@ impl<F: Clone> ColdCache<F> {
         Self {
             bytes_max,
             files: VecDeque::new(),
+            blocks: VecDeque::new(),
             pieces: HashMap::new(),
             order: VecDeque::new(),
             pieces_bytes: 0,
@@ -132,6 +143,8 @@ impl<F: Clone> ColdCache<F> {
             passed: VecDeque::new(),
             passed_set: HashSet::new(),
             recent: VecDeque::new(),
+            scanning: false,
+            scan_from: ((Generation(0), false, 0), 0),
             ahead: HashMap::new(),
             ahead_bytes: 0,
             epochs: 0,
@@ -148,6 +161,20 @@ impl<F: Clone> ColdCache<F> {
             self.files.pop_front();
         }
         self.files.push_back((generation, index, file));
+    }
+
+    /// A decoded block of an index.
+    pub fn block(&self, generation: Generation, number: u32) -> Option<Rc<[IndexEntry]>> {
+        let found = self.blocks.iter().rev().find(|(g, n, _)| *g == generation && *n == number);
+        found.map(|(_, _, block)| Rc::clone(block))
+    }
+
+    pub fn keep_block(&mut self, generation: Generation, number: u32, block: &Rc<[IndexEntry]>) {
+        let most = (self.bytes_max / (128 << 10)).clamp(1, BLOCKS_MAX);
+        while self.blocks.len() >= most {
+            self.blocks.pop_front();
+        }
+        self.blocks.push_back((generation, number, Rc::clone(block)));
     }
 
     /// A piece, or word that it is being read.
@@ -228,21 +255,42 @@ impl<F: Clone> ColdCache<F> {
         1 + (1..most).take_while(free).count() as u64
     }
 
-    /// What to read ahead of readers who move together, once somebody wants this piece: place and pieces.
-    pub fn scan_ahead(&self, (generation, index, at): Place, data_end: u64) -> Vec<(Place, u64)> {
+    /// What to read ahead of readers who move together, now that somebody wants this piece: place and pieces. `None`:
+    /// nothing, or somebody reads ahead already. One read after the other: what is read at once comes at once, and the
+    /// disk would rest while it is checked.
+    pub fn begin_scan(&mut self, place: Place, data_end: u64) -> Option<(Place, u64)> {
+        self.scan_from = (place, data_end);
+        if self.scanning {
+            return None;
+        }
+        let next = self.scan_ahead(place, data_end);
+        self.scanning = next.is_some();
+        next
+    }
+
+    /// What to read ahead after that, unless it was read in vain.
+    pub fn go_on_scanning(&mut self, was_read: bool) -> Option<(Place, u64)> {
+        let (place, data_end) = self.scan_from;
+        let next = was_read.then(|| self.scan_ahead(place, data_end)).flatten();
+        self.scanning = next.is_some();
+        next
+    }
+
+    fn scan_ahead(&mut self, (generation, index, at): Place, data_end: u64) -> Option<(Place, u64)> {
         let scan = self.scan_bytes();
         let start = at - at % scan;
         let scanned =
             start.checked_sub(PIECE_BYTES).is_none_or(|before| self.knows((generation, index, before)));
         let room = (self.coming.len() as u64 * PIECE_BYTES) < self.bytes_max as u64 / 8;
         if !self.is_shared() || !scanned || !room {
-            return Vec::new();
+            return None;
         }
-        (1..=SCANS_AHEAD)
+        let next = (1..=SCANS_AHEAD)
             .map(|n| (generation, index, start + n * scan))
-            .filter(|place| place.2 < data_end && !self.knows(*place))
-            .map(|place| (place, self.pieces_at_once(place, scan / PIECE_BYTES)))
-            .collect()
+            .find(|place| place.2 < data_end && !self.knows(*place))?;
+        let pieces = self.pieces_at_once(next, scan / PIECE_BYTES);
+        self.pieces_come(next, pieces);
+        Some((next, pieces))
     }
 
     /// States that so many pieces are being read.
@@ -332,11 +380,13 @@ impl<F: Clone> ColdCache<F> {
         self.ahead.insert(log, ahead);
     }
 
-    /// Where to read ahead for a partition, if there is room and nobody looks already.
+    /// Where to read ahead for a partition, if there is room, and nothing of it is looked for or being read: two reads
+    /// at once would come at once, and the disk would rest while both are checked.
     pub fn begin_ahead(&mut self, log: LogId, bytes: usize) -> Option<(u64, Offset)> {
         let room = self.ahead_bytes + bytes <= self.bytes_max / 2;
         let ahead = self.ahead.get_mut(&log)?;
-        if !room || ahead.looking.is_some() || ahead.stretches.len() >= STRETCHES_MAX {
+        let reading = ahead.looking.is_some() || ahead.stretches.back().is_some_and(|s| !s.came);
+        if !room || reading || ahead.stretches.len() >= STRETCHES_MAX {
             return None;
         }
         ahead.looking = Some(Rc::new(Notify::new()));
@@ -352,12 +402,25 @@ impl<F: Clone> ColdCache<F> {
             looking.notify_waiters();
             return false;
         };
-        ahead.stretches.push_back(Stretch { from: ahead.end, batches: None, done: Rc::clone(&looking) });
+        ahead.stretches.push_back(Stretch {
+            from: ahead.end,
+            came: false,
+            batches: None,
+            done: Rc::clone(&looking),
+        });
         ahead.end = next;
         true
     }
 
-    /// The stretch from `from` on has been read; `None`: in vain, the reader will meet the error itself.
+    /// The stretch from `from` on has come from the disk: the next one may be read while it is checked.
+    pub fn ahead_came(&mut self, log: LogId, epoch: u64, from: Offset) {
+        let ahead = self.ahead.get_mut(&log).filter(|a| a.epoch == epoch);
+        if let Some(stretch) = ahead.and_then(|a| a.stretches.iter_mut().find(|s| s.from == from)) {
+            stretch.came = true;
+        }
+    }
+
+    /// The stretch from `from` on has been read and checked; `None`: in vain, the reader will meet the error itself.
     pub fn end_ahead(&mut self, log: LogId, epoch: u64, from: Offset, batches: Option<Batches>) {
         let Some(ahead) = self.ahead.get_mut(&log).filter(|a| a.epoch == epoch) else { return };
         let Some(at) = ahead.stretches.iter().position(|s| s.from == from) else { return };
@@ -392,6 +455,7 @@ impl<F: Clone> ColdCache<F> {
     /// Drops what belongs to a segment that is gone.
     pub fn forget(&mut self, generation: Generation) {
         self.files.retain(|(g, _, _)| *g != generation);
+        self.blocks.retain(|(g, _, _)| *g != generation);
         let gone = |place: &Place| place.0 == generation;
         self.passed.retain(|place| !gone(place));
         self.passed_set.retain(|place| !gone(place));
@@ -441,15 +505,20 @@ mod tests {
         let alone: Vec<u64> = (1..41).map(|n| read(&mut cold, n * 3)).collect();
         assert_eq!(alone, [1; 40]);
         assert!(!cold.is_shared());
-        assert!(cold.scan_ahead(place(117), u64::MAX).is_empty());
+        assert!(cold.begin_scan(place(117), u64::MAX).is_none());
 
         let together: Vec<u64> = (1_000..1_200).map(|n| read(&mut cold, n)).filter(|n| *n > 0).collect();
         assert_eq!(together[..4], [1, 1, 2, 4]);
         assert!(together[8..].iter().all(|n| *n == 32), "{together:?}");
         assert!(cold.is_shared());
-        let ahead = cold.scan_ahead(place(1_199), 1_280 * PIECE_BYTES);
-        assert_eq!(ahead, [(place(1_216), 32), (place(1_248), 32)]);
-        assert_eq!(cold.scan_ahead(place(1_199), 1_217 * PIECE_BYTES), [(place(1_216), 32)]);
+        let data_end = 1_280 * PIECE_BYTES;
+        assert_eq!(cold.begin_scan(place(1_199), data_end), Some((place(1_216), 32)));
+        assert_eq!(cold.begin_scan(place(1_199), data_end), None, "one is under way");
+        assert_eq!(cold.go_on_scanning(true), Some((place(1_248), 32)));
+        assert_eq!(cold.go_on_scanning(true), None, "there is no more");
+        cold.pieces_are_here(place(1_216), 32, None);
+        assert_eq!(cold.begin_scan(place(1_199), data_end), Some((place(1_216), 32)));
+        assert_eq!(cold.go_on_scanning(false), None, "nor is it tried again at once");
 
         for n in 0..40 {
             read(&mut cold, 5_000 + n * 3);
@@ -504,6 +573,33 @@ mod tests {
             );
         }
         assert!(cold.knows(place(99)) && cold.knows(place(99 - kept + 1)) && !cold.knows(place(99 - kept)));
+    }
+
+    #[test]
+    fn one_stretch_is_read_at_a_time_and_the_next_one_once_it_has_come() {
+        let mut cold = ColdCache::<()>::new(64 << 20);
+        let log = LogId(1);
+        cold.expect(log, 10);
+        let (epoch, from) = cold.begin_ahead(log, 1 << 20).expect("room");
+        assert!(from == 10 && cold.begin_ahead(log, 1 << 20).is_none(), "it is looked for");
+        assert!(cold.found_ahead(log, epoch, Some(20)));
+        assert!(cold.begin_ahead(log, 1 << 20).is_none(), "it is being read");
+        cold.ahead_came(log, epoch, 10);
+        assert_eq!(cold.begin_ahead(log, 1 << 20), Some((epoch, 20)), "while the first is checked");
+        assert!(cold.found_ahead(log, epoch, Some(30)));
+        cold.ahead_came(log, epoch, 20);
+        assert!(cold.begin_ahead(log, 1 << 20).is_none(), "two are there");
+    }
+
+    #[test]
+    fn blocks_of_indexes_are_few_and_go_with_their_segment() {
+        let mut cold = ColdCache::<()>::new(64 << 20);
+        let block: Rc<[IndexEntry]> = Rc::from([]);
+        (0..100).for_each(|n| cold.keep_block(SEGMENT, n, &block));
+        assert!(cold.blocks.len() == BLOCKS_MAX && cold.block(SEGMENT, 99).is_some());
+        assert!(cold.block(SEGMENT, 0).is_none() && cold.block(Generation(8), 99).is_none());
+        cold.forget(SEGMENT);
+        assert!(cold.blocks.is_empty());
     }
 
     #[test]

@@ -38,17 +38,32 @@ pub(super) const APART_BYTES: u64 = 16 << 10;
 /// An error, and the segment that was read then, if it came to that.
 pub(super) type Failed = (Option<Generation>, ReadError);
 
+/// Batches, and the bytes that lie from a place on, which hold them.
+pub(super) struct Brought<'a> {
+    part: &'a [Located],
+    from: u64,
+    bytes: Bytes,
+}
+
 impl<D: Disk> Inner<D> {
     pub(super) fn damaged(&self, generation: Generation, position: u64, what: String) -> ReadError {
         ReadError::Damaged { shard: self.identity.shard, generation, position, what }
     }
 
-    /// Reads batches that have been located: neighbours in one go, what lies apart at the same time.
+    /// Reads batches that have been located, and checks them.
     pub(super) async fn fetch(
         self: &Rc<Self>,
         located: &[Located],
         offset: Offset,
     ) -> Result<Batches, Failed> {
+        self.check(self.bring(located).await?, offset).await
+    }
+
+    /// Reads batches that have been located: neighbours in one go, what lies apart at the same time.
+    pub(super) async fn bring<'a>(
+        self: &Rc<Self>,
+        located: &'a [Located],
+    ) -> Result<Vec<Brought<'a>>, Failed> {
         let mut reads = Vec::new();
         let mut rest = located;
         while let Some(first) = rest.first() {
@@ -73,14 +88,18 @@ impl<D: Disk> Inner<D> {
             let (part, generation) = (&rest[..n], first.generation);
             reads.push(async move {
                 let read = self.read_range(generation, from, len, start..end).await;
-                read.map(|bytes| (part, from, bytes)).map_err(|e| (Some(generation), e))
+                read.map(|bytes| Brought { part, from, bytes }).map_err(|e| (Some(generation), e))
             });
             rest = &rest[n..];
         }
+        try_join_all(reads).await
+    }
+
+    /// Checks what was brought and joins it, while the disk works on what comes next.
+    pub(super) async fn check(&self, brought: Vec<Brought<'_>>, offset: Offset) -> Result<Batches, Failed> {
         let mut out = Batches { next_offset: offset, ..Batches::default() };
-        let read = try_join_all(reads).await?;
         self.let_reads_begin().await;
-        for (part, from, bytes) in read {
+        for Brought { part, from, bytes } in brought {
             let generation = part.first().map(|l| l.generation);
             self.slice_batches(part, from, &bytes, &mut out).map_err(|e| (generation, e))?;
         }
@@ -142,31 +161,45 @@ impl<D: Disk> Inner<D> {
             return self.read_file(generation, false, from, len).await;
         };
         let place = (generation, false, from - from % PIECE_BYTES);
-        let (ahead, alone) = {
+        let alone = {
             let mut cold = self.cold.borrow_mut();
             cold.wanted(place);
-            let alone = len >= EXACT_BYTES_MIN && !cold.is_shared() && cold.piece(&place).is_none();
-            (cold.scan_ahead(place, data_end), alone)
+            len >= EXACT_BYTES_MIN && !cold.is_shared() && cold.piece(&place).is_none()
         };
         if alone {
             return self.read_file(generation, false, from, len).await;
         }
         let read = self.shared_range(generation, false, from..from + len as u64, wanted, data_end);
-        for (place, pieces) in ahead {
-            self.cold.borrow_mut().pieces_come(place, pieces);
-            let inner = Rc::clone(self);
-            tokio::task::spawn_local(async move {
-                inner.cold.borrow_mut().enter();
-                // Who wants it meets the error again.
-                let _failed = inner.read_pieces(place, pieces, data_end).await;
-                inner.cold.borrow_mut().leave();
-            });
+        let ahead = self.cold.borrow_mut().begin_scan(place, data_end);
+        if let Some(first) = ahead {
+            self.scan(first);
         }
         match read.await {
             Ok(bytes) => Ok(bytes),
             // It need not be these bytes that could not be read.
             Err(_) => self.read_file(generation, false, from, len).await,
         }
+    }
+
+    /// Reads pieces ahead of readers who move together, in the background, as long as they go on.
+    fn scan(self: &Rc<Self>, (place, pieces): (Place, u64)) {
+        let inner = Rc::clone(self);
+        tokio::task::spawn_local(async move {
+            inner.cold.borrow_mut().enter();
+            let coming = inner.coming(place, pieces);
+            let data_end = inner.data_end(place.0).unwrap_or(0);
+            // Who wants it meets the error again.
+            let read = inner.read_stated(place, pieces, data_end).await.ok();
+            let next = inner.cold.borrow_mut().go_on_scanning(read.is_some());
+            if let Some(next) = next {
+                // The disk goes on before those who wait for this are woken.
+                inner.scan(next);
+                tokio::task::yield_now().await;
+                inner.let_reads_begin().await;
+            }
+            coming.end(inner.kept(place, read.as_ref()));
+            inner.cold.borrow_mut().leave();
+        });
     }
 
     /// Bytes up to which a sealed segment holds something.
@@ -223,18 +256,29 @@ impl<D: Disk> Inner<D> {
 
     /// Reads pieces that are stated to come, or what there is of them before the file ends.
     async fn read_pieces(&self, place: Place, pieces: u64, file_end: u64) -> Result<Bytes, ReadError> {
-        let (generation, index, at) = place;
-        let cold = &self.cold;
-        let done = OnDrop(|bytes: Option<&Bytes>| cold.borrow_mut().pieces_are_here(place, pieces, bytes));
-        let len = file_end.saturating_sub(at).min(pieces * PIECE_BYTES) as usize;
-        if len == 0 {
-            return Ok(Bytes::new());
-        }
-        let bytes = self.read_file(generation, index, at, len).await?;
-        // Of what was replaced or freed meanwhile nothing is kept.
-        let keep = self.data_end(generation).is_some();
-        done.finish(keep.then_some(&bytes));
+        let coming = self.coming(place, pieces);
+        let bytes = self.read_stated(place, pieces, file_end).await?;
+        coming.end(self.kept(place, Some(&bytes)));
         Ok(bytes)
+    }
+
+    async fn read_stated(&self, place: Place, pieces: u64, file_end: u64) -> Result<Bytes, ReadError> {
+        let (generation, index, at) = place;
+        match file_end.saturating_sub(at).min(pieces * PIECE_BYTES) as usize {
+            0 => Ok(Bytes::new()),
+            len => self.read_file(generation, index, at, len).await,
+        }
+    }
+
+    /// Of what was replaced or freed meanwhile nothing is kept.
+    fn kept<'a>(&self, place: Place, read: Option<&'a Bytes>) -> Option<&'a Bytes> {
+        read.filter(|bytes| !bytes.is_empty() && self.data_end(place.0).is_some())
+    }
+
+    /// Pieces that are stated to come.
+    fn coming(&self, place: Place, pieces: u64) -> Coming<impl FnMut(Option<&Bytes>)> {
+        let cold = &self.cold;
+        Coming(move |bytes: Option<&Bytes>| cold.borrow_mut().pieces_are_here(place, pieces, bytes))
     }
 
     async fn read_file(
@@ -308,16 +352,16 @@ impl<D: Disk> Inner<D> {
     }
 }
 
-/// Says once that something is done, in vain unless told otherwise: a reader may go away in the middle.
-struct OnDrop<A: FnMut(Option<&Bytes>)>(A);
+/// Says that pieces do not come any more: in vain unless told otherwise, for a reader may go away in the middle.
+struct Coming<A: FnMut(Option<&Bytes>)>(A);
 
-impl<A: FnMut(Option<&Bytes>)> OnDrop<A> {
-    fn finish(mut self, with: Option<&Bytes>) {
+impl<A: FnMut(Option<&Bytes>)> Coming<A> {
+    fn end(mut self, with: Option<&Bytes>) {
         (self.0)(with);
     }
 }
 
-impl<A: FnMut(Option<&Bytes>)> Drop for OnDrop<A> {
+impl<A: FnMut(Option<&Bytes>)> Drop for Coming<A> {
     fn drop(&mut self) {
         (self.0)(None);
     }

@@ -1,5 +1,8 @@
 //! Where batches lie on the disk: through the index of a sealed segment, or the list of what is not sealed yet.
 
+use std::ops::Range;
+use std::rc::Rc;
+
 use crate::aligned::BLOCK;
 use crate::disk::{Disk, DiskFile};
 use crate::error::ReadError;
@@ -27,6 +30,20 @@ pub(super) struct Places {
     bytes: usize,
     /// It ends early, so that readers who move together through a segment stay together.
     pub cut: bool,
+}
+
+/// Entries of one index block.
+pub(super) struct Entries {
+    block: Rc<[IndexEntry]>,
+    range: Range<usize>,
+}
+
+impl std::ops::Deref for Entries {
+    type Target = [IndexEntry];
+
+    fn deref(&self) -> &[IndexEntry] {
+        &self.block[self.range.clone()]
+    }
 }
 
 impl<D: Disk> Shard<D> {
@@ -98,7 +115,7 @@ impl<D: Disk> Shard<D> {
         let (mut before, mut region_end) = (None, u64::MAX);
         while number < run.entries {
             let block = self.inner.entries_from(run, number).await?;
-            for entry in &block {
+            for entry in block.iter() {
                 let end = entry.base_offset + u64::from(entry.span);
                 let full = !out.batches.is_empty() && out.bytes + entry.len as usize > bytes_max;
                 if full || end > high_watermark {
@@ -182,7 +199,7 @@ impl<D: Disk> Inner<D> {
     }
 
     /// The entries of the run from `number` to the end of that index block.
-    pub(super) async fn entries_from(&self, run: &Run, number: u32) -> Result<Vec<IndexEntry>, ReadError> {
+    pub(super) async fn entries_from(&self, run: &Run, number: u32) -> Result<Entries, ReadError> {
         let entries_block = {
             let state = self.state.borrow();
             state.segments.get(&run.generation).map(|s| s.entries_block).ok_or(ReadError::UnknownPartition)?
@@ -193,23 +210,30 @@ impl<D: Disk> Inner<D> {
         let from = absolute as usize % ENTRIES_PER_BLOCK;
         let to = (from + (run.entries - number) as usize).min(block.len());
         match block.get(from..to) {
-            Some(entries) if !entries.is_empty() => Ok(entries.to_vec()),
+            Some(entries) if !entries.is_empty() => Ok(Entries { block, range: from..to }),
             _ => Err(self.damaged(run.generation, 0, format!("index block {block_number} ends early"))),
         }
     }
 
-    async fn index_block(&self, generation: Generation, number: u32) -> Result<Vec<IndexEntry>, ReadError> {
+    async fn index_block(&self, generation: Generation, number: u32) -> Result<Rc<[IndexEntry]>, ReadError> {
+        if let Some(known) = self.cold.borrow().block(generation, number) {
+            return Ok(known);
+        }
         let at = u64::from(number) * BLOCK as u64;
         let io = |cause| ReadError::Io { shard: self.identity.shard, generation, position: at, cause };
         let size = self.open_file(generation, true, at).await?.size().await.map_err(io)?;
         let file_end = size.next_multiple_of(BLOCK as u64);
         let block = self.shared_range(generation, true, at..at + BLOCK as u64, 0..0, file_end).await?;
         let entries = decode_entries(self.identity.shard, generation, number, &block);
-        entries.ok_or_else(|| {
+        let entries: Rc<[IndexEntry]> = entries.map(Rc::from).ok_or_else(|| {
             let what = format!(
                 "index block {number} is damaged; a restart derives it anew once the index file is removed"
             );
             self.damaged(generation, at, what)
-        })
+        })?;
+        if self.state.borrow().exists(generation) {
+            self.cold.borrow_mut().keep_block(generation, number, &entries);
+        }
+        Ok(entries)
     }
 }

@@ -196,8 +196,7 @@ impl<D: Disk> Shard<D> {
         }
     }
 
-    /// Reads the next stretches for somebody who reads on, in the background: while one is being read, the
-    /// next is looked for.
+    /// Reads the next stretch for somebody who reads on, in the background.
     fn read_ahead(&self, at: PartitionRef) {
         let log = at.log();
         let Some((epoch, from)) = self.inner.cold.borrow_mut().begin_ahead(log, AHEAD_BYTES) else { return };
@@ -211,15 +210,29 @@ impl<D: Disk> Shard<D> {
             let located = located.filter(|places| !places.cut);
             let next = located.as_ref().and_then(|l| l.batches.last()).map(|l| l.entry.end());
             if cold.borrow_mut().found_ahead(log, epoch, next) {
-                shard.read_ahead(at);
                 let batches = match located {
-                    Some(located) => shard.inner.fetch(&located.batches, from).await.ok(),
+                    Some(located) => shard.fetch_ahead(at, epoch, from, &located.batches).await.ok(),
                     None => None,
                 };
                 cold.borrow_mut().end_ahead(log, epoch, from, batches);
             }
             cold.borrow_mut().leave();
         });
+    }
+
+    /// Brings a stretch; the next one is read while this one is checked.
+    async fn fetch_ahead(
+        &self,
+        at: PartitionRef,
+        epoch: u64,
+        from: Offset,
+        located: &[Located],
+    ) -> Result<Batches, Failed> {
+        let brought = self.inner.bring(located).await?;
+        self.inner.cold.borrow_mut().ahead_came(at.log(), epoch, from);
+        self.read_ahead(at);
+        tokio::task::yield_now().await;
+        self.inner.check(brought, from).await
     }
 
     /// Reads from the disk, now.

@@ -1,0 +1,51 @@
+//! CRC-32C (Castagnoli), as Kafka's record batches and Keylane's own files carry it.
+//!
+//! Two crates that compute the same: `crc32c` costs less for little, `crc-fast` for much, where it multiplies
+//! without carry beside the processor's CRC instruction (64 KiB: 7.5 instead of 5.3 GB/s on a first-generation EPYC).
+//! Checksums of batches are most of the processor time of a read from the disk.
+
+/// From here on the second one is faster (from 2 to 4 KiB, depending on the processor).
+const MUCH: usize = 4 << 10;
+
+/// The checksum of `bytes`.
+#[must_use]
+pub fn crc32c(bytes: &[u8]) -> u32 {
+    if bytes.len() < MUCH {
+        return crc32c::crc32c(bytes);
+    }
+    // 32 bits of the 64 that hold any kind of CRC.
+    crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32Iscsi, bytes) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_the_checksum_that_others_compute() {
+        // RFC 3720, B.4.
+        assert_eq!(crc32c(&[0; 32]), 0x8a91_36aa);
+        assert_eq!(crc32c(&[0xff; 32]), 0x62a8_ab43);
+    }
+
+    #[test]
+    fn both_agree_at_every_length_and_place() {
+        let bytes: Vec<u8> = (0..200_000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+        let lengths = (MUCH - 70..MUCH + 70).chain([65_535, 65_536, 65_597, 199_900]);
+        for (at, len) in lengths.enumerate().map(|(n, len)| (n % 67, len)) {
+            let part = &bytes[at..at + len];
+            assert_eq!(crc32c(part), crc32c::crc32c(part), "{len} bytes from {at}");
+        }
+    }
+
+    #[test]
+    fn a_flipped_bit_of_much_is_found() {
+        let mut bytes = vec![7; MUCH + 100];
+        let before = crc32c(&bytes);
+        for bit in (0..bytes.len() * 8).step_by(97) {
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            assert_ne!(crc32c(&bytes), before);
+            bytes[bit / 8] ^= 1 << (bit % 8);
+        }
+    }
+}
