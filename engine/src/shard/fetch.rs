@@ -190,7 +190,8 @@ impl<D: Disk> Inner<D> {
             let data_end = inner.data_end(place.0).unwrap_or(0);
             // Who wants it meets the error again.
             let read = inner.read_stated(place, pieces, data_end).await.ok();
-            let next = inner.cold.borrow_mut().go_on_scanning(read.is_some());
+            let in_use = inner.kept(place, read.as_ref()).is_some();
+            let next = inner.cold.borrow_mut().go_on_scanning(in_use);
             if let Some(next) = next {
                 // The disk goes on before those who wait for this are woken.
                 inner.scan(next);
