@@ -4,8 +4,9 @@
 //! its start with several readers at once; a plain loop reads the same files with O_DIRECT from front to
 //! back. The page cache plays no part in either. The disk's speed changes from moment to moment, so the two take
 //! turns within a round, a slice each, until both have read everything; the plain loop begins in the middle of
-//! the files, so that neither finds warm, below this machine, what the other has just read. Prints for each round
-//! both rates, and for the slices in turn their ratios: median, lowest and highest.
+//! the files, so that neither finds warm, below this machine, what the other has just read. Before the first round
+//! everything is read once, from both halves in turn: below, the half that was written last would be warmer. Prints
+//! for each round both rates, and for the slices in turn their ratios: median, lowest and highest.
 //!
 //! `catchup --data-parent DIR --gib 20 --partitions 1,16,1000`
 
@@ -106,6 +107,9 @@ fn point(args: &Args, root: &Path, partitions: u32) -> Result<Value> {
         point["write_mb_s"] = json!(rate);
     }
     let rounds = if args.only_write { 0 } else { args.rounds };
+    if rounds > 0 {
+        level(root)?;
+    }
     let rounds: Vec<Round> =
         (0..rounds).map(|_| runtime.block_on(round(args, root, partitions, bytes))).collect::<Result<_>>()?;
     let mut ratios: Vec<f64> = rounds.iter().flat_map(|r| r.ratios.iter().copied()).collect();
@@ -334,7 +338,31 @@ impl Drop for Ends {
     }
 }
 
-/// Reads the segments one after the other from front to back, 2 MiB at a time, beginning in the middle of them.
+/// The segments, in the order in which they were written. One without an index holds nothing: its space was only
+/// reserved, and reads as zeros without the disk.
+fn segments(root: &Path) -> Result<Vec<PathBuf>> {
+    let mut paths: Vec<_> = std::fs::read_dir(root.join("shard-00000"))?
+        .filter_map(|e| e.ok().map(|e| e.path()))
+        .filter(|p| {
+            let is = |kind: &str| p.extension().is_some_and(|x| x == kind);
+            is("log") && p.with_extension("idx").exists()
+                || is("sorted") && p.with_extension("sorted.idx").exists()
+        })
+        .collect();
+    paths.sort();
+    Ok(paths)
+}
+
+/// Reads everything once, a segment of each half in turn.
+fn level(root: &Path) -> Result<()> {
+    let paths = segments(root)?;
+    let (first, second) = paths.split_at(paths.len() / 2);
+    let in_turn = (0..second.len()).flat_map(|n| first.get(n).into_iter().chain(second.get(n)));
+    let mut plain = Plain::of(in_turn.cloned().collect(), 1);
+    plain.slice(u64::MAX).map(|_| ())
+}
+
+/// Reads segments one after the other from front to back, 2 MiB at a time.
 struct Plain {
     paths: Vec<PathBuf>,
     next: usize,
@@ -344,21 +372,17 @@ struct Plain {
 }
 
 impl Plain {
-    /// A segment without an index holds nothing: its space was only reserved, and reads as zeros without the disk.
+    /// All of them, beginning in the middle.
     fn new(root: &Path, buffers: usize) -> Result<Self> {
-        let mut paths: Vec<_> = std::fs::read_dir(root.join("shard-00000"))?
-            .filter_map(|e| e.ok().map(|e| e.path()))
-            .filter(|p| {
-                let is = |kind: &str| p.extension().is_some_and(|x| x == kind);
-                is("log") && p.with_extension("idx").exists()
-                    || is("sorted") && p.with_extension("sorted.idx").exists()
-            })
-            .collect();
-        paths.sort();
+        let mut paths = segments(root)?;
         let middle = paths.len() / 2;
         paths.rotate_left(middle);
+        Ok(Self::of(paths, buffers))
+    }
+
+    fn of(paths: Vec<PathBuf>, buffers: usize) -> Self {
         let bufs = (0..buffers.max(1)).map(|_| AlignedBuf::zeroed(2 << 20)).collect();
-        Ok(Self { paths, next: 0, file: None, at: 0, bufs })
+        Self { paths, next: 0, file: None, at: 0, bufs }
     }
 
     fn done(&self) -> bool {

@@ -21,11 +21,12 @@ use super::read::Batches;
 
 /// Files are kept in pieces of this size; some are read at once.
 pub(super) const PIECE_BYTES: u64 = 64 << 10;
-/// A shared scan reads so much at once, unless the cache is too small for it.
-const SCAN_BYTES_MAX: u64 = 2 << 20;
+/// A shared scan reads so much at once, unless the cache is too small for it. With what was taken a moment ago and
+/// what is read next it stays in the processor's cache.
+const SCAN_BYTES_MAX: u64 = 1 << 20;
 /// Of pieces from which everything was taken so much is kept, for readers of the same partitions right behind. The
 /// rest goes: memory that is used again at once is in the processor's cache when the disk fills it.
-const SPENT_BYTES_MAX: u64 = 2 << 20;
+const SPENT_BYTES_MAX: u64 = 1 << 20;
 /// A piece counts as taken from so many bytes on: the rest is what separates batches.
 const SPENT_FROM: u64 = PIECE_BYTES / 8 * 7;
 /// It goes so many of them ahead.
@@ -194,6 +195,12 @@ impl<F: Clone> ColdCache<F> {
         (share - share % PIECE_BYTES).clamp(PIECE_BYTES, SCAN_BYTES_MAX)
     }
 
+    /// Bytes of pieces that are kept at most: a scan fills half of the memory that it takes, and all memory of pieces
+    /// together is half of the cache.
+    fn pieces_bytes_max(&self) -> usize {
+        self.bytes_max / 4
+    }
+
     /// Readers who move together through a segment stay within so many bytes of it.
     pub fn region_bytes(&self) -> u64 {
         self.scan_bytes()
@@ -231,7 +238,7 @@ impl<F: Clone> ColdCache<F> {
     /// Whether a reader who goes on here is so far ahead of others who read together with it that what it reads would
     /// be gone when they come. Whoever has gone away is forgotten with the next few extents.
     pub fn is_far_ahead(&self, generation: Generation, at: u64) -> bool {
-        let reach = self.bytes_max as u64 / 4;
+        let reach = self.pieces_bytes_max() as u64 / 2;
         let behind = |other: &Place| match other.0.cmp(&generation) {
             Ordering::Less => at > reach,
             Ordering::Equal => at > other.2 + reach,
@@ -315,18 +322,26 @@ impl<F: Clone> ColdCache<F> {
                 self.pieces_bytes += PIECE_BYTES as usize;
             }
         }
-        while self.pieces_bytes > self.bytes_max / 2 {
+        while self.pieces_bytes > self.pieces_bytes_max() {
             let Some(oldest) = self.order.pop_front() else { break };
             self.pieces_bytes -= self.pieces.remove(&oldest).map_or(0, |_| PIECE_BYTES as usize);
         }
     }
 
-    /// A reader has taken what it wanted of a piece: the part that lies in this range of the file.
-    pub fn took(&mut self, place: Place, wanted: &Range<u64>) {
+    /// A reader has taken this range of a file, which may lie in several pieces.
+    pub fn took(&mut self, generation: Generation, index: bool, taken: &Range<u64>) {
+        let mut at = taken.start - taken.start % PIECE_BYTES;
+        while at < taken.end {
+            let bytes = taken.end.min(at + PIECE_BYTES) - taken.start.max(at);
+            self.took_of_piece((generation, index, at), bytes);
+            at += PIECE_BYTES;
+        }
+    }
+
+    fn took_of_piece(&mut self, place: Place, bytes: u64) {
         let Some(piece) = self.pieces.get_mut(&place) else { return };
-        let (_, _, at) = place;
         let before = piece.taken;
-        piece.taken += wanted.end.min(at + PIECE_BYTES).saturating_sub(wanted.start.max(at));
+        piece.taken += bytes;
         if before >= SPENT_FROM || piece.taken < SPENT_FROM {
             return;
         }
@@ -509,15 +524,15 @@ mod tests {
 
         let together: Vec<u64> = (1_000..1_200).map(|n| read(&mut cold, n)).filter(|n| *n > 0).collect();
         assert_eq!(together[..4], [1, 1, 2, 4]);
-        assert!(together[8..].iter().all(|n| *n == 32), "{together:?}");
+        assert!(together[8..].iter().all(|n| *n == 16), "{together:?}");
         assert!(cold.is_shared());
-        let data_end = 1_280 * PIECE_BYTES;
-        assert_eq!(cold.begin_scan(place(1_199), data_end), Some((place(1_216), 32)));
+        let data_end = 1_232 * PIECE_BYTES;
+        assert_eq!(cold.begin_scan(place(1_199), data_end), Some((place(1_200), 16)));
         assert_eq!(cold.begin_scan(place(1_199), data_end), None, "one is under way");
-        assert_eq!(cold.go_on_scanning(true), Some((place(1_248), 32)));
+        assert_eq!(cold.go_on_scanning(true), Some((place(1_216), 16)));
         assert_eq!(cold.go_on_scanning(true), None, "there is no more");
-        cold.pieces_are_here(place(1_216), 32, None);
-        assert_eq!(cold.begin_scan(place(1_199), data_end), Some((place(1_216), 32)));
+        cold.pieces_are_here(place(1_200), 16, None);
+        assert_eq!(cold.begin_scan(place(1_199), data_end), Some((place(1_200), 16)));
         assert_eq!(cold.go_on_scanning(false), None, "nor is it tried again at once");
 
         for n in 0..40 {
@@ -527,13 +542,13 @@ mod tests {
     }
 
     #[test]
-    fn pieces_stay_within_their_half_of_the_memory_and_the_oldest_go_first() {
+    fn pieces_stay_within_their_part_of_the_memory_and_the_oldest_go_first() {
         let mut cold = ColdCache::<()>::new(1 << 20);
         for n in 0..100 {
             read(&mut cold, n);
-            assert!(cold.pieces_bytes <= 512 << 10 && cold.pieces.len() == cold.order.len());
+            assert!(cold.pieces_bytes <= 256 << 10 && cold.pieces.len() == cold.order.len());
         }
-        assert!(cold.knows(place(99)) && !cold.knows(place(50)));
+        assert!(cold.knows(place(99)) && !cold.knows(place(90)));
         cold.forget(SEGMENT);
         assert_eq!((cold.pieces_bytes, cold.pieces.len()), (0, 0));
     }
@@ -543,10 +558,10 @@ mod tests {
         let mut cold = ColdCache::<()>::new(64 << 20);
         cold.wanted(place(3));
         let at = |piece: u64| piece * PIECE_BYTES;
-        assert!(!cold.is_far_ahead(SEGMENT, at(3 + 256)));
-        assert!(cold.is_far_ahead(SEGMENT, at(3 + 257)));
+        assert!(!cold.is_far_ahead(SEGMENT, at(3 + 128)));
+        assert!(cold.is_far_ahead(SEGMENT, at(3 + 129)));
         assert!(!cold.is_far_ahead(SEGMENT, at(1)), "who is behind waits for nobody");
-        assert!(!cold.is_far_ahead(Generation(8), at(256)) && cold.is_far_ahead(Generation(8), at(257)));
+        assert!(!cold.is_far_ahead(Generation(8), at(128)) && cold.is_far_ahead(Generation(8), at(129)));
         assert!(!cold.is_far_ahead(Generation(6), at(1000)));
         // The others have gone: this one goes on by itself.
         (0..RECENT_MAX as u64).for_each(|n| cold.wanted(place(260 + n)));
@@ -558,21 +573,27 @@ mod tests {
 
     #[test]
     fn what_was_taken_goes_once_others_right_behind_have_had_it() {
-        let mut cold = ColdCache::<()>::new(64 << 20);
         let kept = SPENT_BYTES_MAX / PIECE_BYTES;
-        for n in 0..100 {
-            read(&mut cold, n);
-            let at = n * PIECE_BYTES;
-            // Two readers, with something between them that belongs to nobody.
-            cold.took(place(n), &(at..at + PIECE_BYTES / 2));
-            assert!(cold.knows(place(n)) && (n == 0 || cold.knows(place(n - 1))));
-            cold.took(place(n), &(at + PIECE_BYTES / 2 + 4096..at + PIECE_BYTES + 5));
-            assert!(
-                cold.pieces.len() == cold.order.len()
-                    && cold.pieces_bytes <= (kept + 32) as usize * PIECE_BYTES as usize
-            );
+        // Batches that fill half of a piece, a whole one, or more than two, with something between that belongs to
+        // nobody; they begin and end anywhere.
+        for batch in [PIECE_BYTES / 2, PIECE_BYTES, PIECE_BYTES * 9 / 4] {
+            let mut cold = ColdCache::<()>::new(64 << 20);
+            let mut at = 0;
+            while at < 200 * PIECE_BYTES {
+                let taken = at..at + batch;
+                (at / PIECE_BYTES..(at + batch).div_ceil(PIECE_BYTES)).for_each(|n| {
+                    read(&mut cold, n);
+                });
+                cold.took(SEGMENT, false, &taken);
+                at += batch + 100;
+                let last = at / PIECE_BYTES;
+                assert!(cold.pieces.len() == cold.order.len() && cold.knows(place(last.saturating_sub(1))));
+                let bytes = (kept + 32) as usize * PIECE_BYTES as usize;
+                assert!(cold.pieces_bytes <= bytes, "{} bytes of batches of {batch}", cold.pieces_bytes);
+            }
+            let last = at / PIECE_BYTES - 1;
+            assert!(cold.knows(place(last - kept + 3)) && !cold.knows(place(last - kept - 3)), "{batch}");
         }
-        assert!(cold.knows(place(99)) && cold.knows(place(99 - kept + 1)) && !cold.knows(place(99 - kept)));
     }
 
     #[test]

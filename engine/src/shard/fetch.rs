@@ -247,8 +247,9 @@ impl<D: Disk> Inner<D> {
                 return Err(self.damaged(generation, at, "the file ends early".to_owned()));
             }
             parts.push(bytes.slice(skip..skip + take));
+            let taken = wanted.start.max(at)..wanted.end.min(at + take as u64);
             if !index {
-                self.cold.borrow_mut().took(place, &wanted);
+                self.cold.borrow_mut().took(generation, index, &taken);
             }
             at += take as u64;
         }
