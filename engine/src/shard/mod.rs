@@ -510,6 +510,12 @@ impl<D: Disk> Shard<D> {
         self.inner.pool.alive() * self.inner.pool.buffer_bytes()
     }
 
+    /// Memory of reads from the disk, in bytes: what is being read, kept for other readers, or held by readers.
+    pub fn cold_bytes(&self) -> usize {
+        let of = |pool: &Pool| pool.alive() * pool.buffer_bytes();
+        of(&self.inner.read_pool) + of(&self.inner.paced_read_pool)
+    }
+
     /// Commits what waits, seals the active segment and stops. Afterwards every append says `Failed` or
     /// `Busy`, and the next open has nothing to scan.
     pub async fn close(&self) -> Result<(), Rc<Failure>> {

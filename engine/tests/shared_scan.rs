@@ -1,0 +1,138 @@
+//! Readers of many partitions share a scan of the segments: each byte is read once, its memory comes back at once, and
+//! nothing is kept of a segment that is freed meanwhile. On the simulated disk.
+#![allow(clippy::unwrap_used)]
+
+use std::cell::Cell;
+use std::collections::HashSet;
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use keylane_engine::disk::Disk;
+use keylane_engine::disk::sim::{Fault, Op, Rule, SimDisk, SimOptions};
+use keylane_engine::record_batch::build;
+use keylane_engine::shard::{CommitState, PartitionRef, Shard, ShardOptions};
+use keylane_engine::{AppendError, LogId, ReadError, ShardId};
+
+const PARTITIONS: u32 = 8;
+/// Batches of 48 KiB and a little: most lie in two pieces of 64 KiB.
+const BATCHES: u64 = 800;
+
+fn run<T>(test: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    runtime.block_on(tokio::task::LocalSet::new().run_until(test))
+}
+
+/// A shard of which nearly everything is on the disk only, and its partitions.
+async fn filled(disk: &SimDisk) -> (Shard<SimDisk>, Vec<PartitionRef>) {
+    disk.create_dir("").await.unwrap();
+    let options = ShardOptions {
+        segment_bytes: 8 << 20,
+        tail_cache_bytes: 64 << 10,
+        regroup_extent_bytes: 0,
+        zero_fill: false,
+        ..ShardOptions::default()
+    };
+    let live: HashSet<_> = (0..PARTITIONS).map(LogId).collect();
+    let shard = Shard::open(disk.clone(), [1; 16], ShardId(0), &live, options).await.unwrap();
+    let parts: Vec<_> = (0..PARTITIONS).map(|log| shard.attach(LogId(log))).collect();
+    let batch = build(&[(b"key", &vec![7; 48 << 10])], 1);
+    let mut last = 0;
+    for n in 0..BATCHES {
+        last = loop {
+            match shard.append(parts[(n % u64::from(PARTITIONS)) as usize], &batch) {
+                Ok(done) => break done.seq,
+                Err(AppendError::Busy) => shard.space().await,
+                Err(e) => panic!("{e}"),
+            }
+        };
+    }
+    assert_eq!(shard.committed(last).await, CommitState::Durable);
+    // Reads beside commits have their own ways.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    (shard, parts)
+}
+
+#[test]
+fn each_byte_is_read_once_and_its_memory_comes_back_at_once() {
+    run(async {
+        let disk = SimDisk::new(1, SimOptions { latency_turns: (1, 4), ..SimOptions::default() });
+        let (shard, parts) = filled(&disk).await;
+        let most = Rc::new(Cell::new(0));
+        let readers = parts.iter().map(|at| {
+            let (shard, at, most) = (shard.clone(), *at, Rc::clone(&most));
+            tokio::task::spawn_local(async move {
+                let (mut offset, mut bytes) = (0, 0);
+                while offset < BATCHES / u64::from(PARTITIONS) {
+                    let part = shard.read(at, offset, 1 << 20).await.unwrap();
+                    assert!(part.next_offset > offset);
+                    (offset, bytes) = (part.next_offset, bytes + part.bytes as u64);
+                    most.set(most.get().max(shard.cold_bytes()));
+                }
+                bytes
+            })
+        });
+        let mut bytes = 0;
+        for reader in readers.collect::<Vec<_>>() {
+            bytes += reader.await.unwrap();
+        }
+        let read = shard.counters().disk_read_bytes.load(Ordering::Relaxed);
+        assert!(read < bytes * 21 / 20, "{read} bytes were read for {bytes}");
+        // What is read ahead, taken from, and was taken last, each MiB in memory of two. If nothing came back before the
+        // cache is full, there would be more than 40 MiB.
+        assert!(most.get() <= 28 << 20, "{} bytes were held", most.get());
+    });
+}
+
+#[test]
+fn of_a_segment_that_is_freed_meanwhile_nothing_is_kept() {
+    run(async {
+        let disk = SimDisk::new(2, SimOptions { latency_turns: (1, 4), ..SimOptions::default() });
+        let (shard, parts) = filled(&disk).await;
+        // The first reads of segments stay under way until these are freed.
+        disk.add_rule(Rule::once(Op::Read, Fault::Delay(1_000_000)).on(".log").times(8));
+        let readers: Vec<_> = parts
+            .iter()
+            .map(|at| {
+                let (shard, at) = (shard.clone(), *at);
+                tokio::task::spawn_local(async move {
+                    let mut offset = 0;
+                    loop {
+                        match shard.read(at, offset, 1 << 20).await {
+                            Ok(part) if part.slices.is_empty() => return offset,
+                            Ok(part) => offset = part.next_offset,
+                            Err(ReadError::OutOfRange { start, .. }) if start > offset => offset = start,
+                            Err(e) => panic!("{e}"),
+                        }
+                    }
+                })
+            })
+            .collect();
+        for _ in 0..200 {
+            tokio::task::yield_now().await;
+        }
+        let end = BATCHES / u64::from(PARTITIONS);
+        let freed = shard.counters().freed.load(Ordering::Relaxed);
+        let mut last = 0;
+        for at in &parts {
+            last = shard.trim(*at, end - 1).unwrap();
+        }
+        assert_eq!(shard.committed(last).await, CommitState::Durable);
+        for _ in 0..100_000 {
+            if shard.counters().freed.load(Ordering::Relaxed) > freed {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        assert!(shard.counters().freed.load(Ordering::Relaxed) > freed, "no segment was freed meanwhile");
+        let going = readers.iter().filter(|reader| !reader.is_finished()).count();
+        assert!(going > 0, "nothing was under way meanwhile");
+        for reader in readers {
+            assert_eq!(reader.await.unwrap(), end);
+        }
+        // What came of it afterwards belongs to nobody.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let held = shard.cold_bytes();
+        assert!(held <= 4 << 20, "{held} bytes of freed segments are held");
+    });
+}
