@@ -14,8 +14,7 @@
 //! read what the other writes, at least one sees the other's write. A wake-up can be spurious.
 //!
 //! This module holds `unsafe` because the slots of a ring are shared between two threads without a lock.
-//! It is checked with loom:
-//! `RUSTFLAGS="--cfg keylane_loom" CARGO_TARGET_DIR=target/loom cargo test -p keylane --release --lib ring`
+//! It is checked with loom, in a build of its tests with `--cfg keylane_loom`: `bash .ci/run loom`.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -23,23 +22,23 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc as StdArc;
 
 use crossbeam::utils::CachePadded;
-#[cfg(keylane_loom)]
+#[cfg(all(test, keylane_loom))]
 use loom::{
     cell::UnsafeCell,
     sync::Arc,
     sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence},
 };
-#[cfg(not(keylane_loom))]
+#[cfg(not(all(test, keylane_loom)))]
 use std::sync::{
     Arc,
     atomic::{AtomicBool, AtomicUsize, Ordering, fence},
 };
 
-#[cfg(not(keylane_loom))]
+#[cfg(not(all(test, keylane_loom)))]
 use self::cell::UnsafeCell;
 
 /// The part of loom's cell that the ring uses, on top of the standard one.
-#[cfg(not(keylane_loom))]
+#[cfg(not(all(test, keylane_loom)))]
 mod cell {
     pub struct UnsafeCell<T>(std::cell::UnsafeCell<T>);
 
@@ -234,11 +233,9 @@ impl Parker {
     }
 }
 
-#[cfg(test)]
-#[cfg(keylane_loom)]
+#[cfg(all(test, keylane_loom))]
 #[path = "ring/model.rs"]
 mod model;
-#[cfg(test)]
-#[cfg(not(keylane_loom))]
+#[cfg(all(test, not(keylane_loom)))]
 #[path = "ring/tests.rs"]
 mod tests;
