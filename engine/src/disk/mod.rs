@@ -43,7 +43,7 @@ pub trait Disk: Clone + 'static {
     /// Atomically gives a file another name, replacing what had it.
     fn rename(&self, from: &str, to: &str) -> impl Future<Output = io::Result<()>>;
 
-    /// Removes a file.
+    /// Removes a file. Who has it open may read less than it held.
     fn remove(&self, path: &str) -> impl Future<Output = io::Result<()>>;
 
     /// Makes the entries of a directory durable.

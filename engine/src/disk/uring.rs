@@ -1,7 +1,9 @@
 //! The real disk: io_uring through `tokio-uring`, O_DIRECT files.
 //!
-//! Must be used on a thread that runs a `tokio-uring` runtime. Directory operations and size changes
-//! are rare and short; they are plain system calls, but for the flush of a directory.
+//! Must be used on a thread that runs a `tokio-uring` runtime. What gives space or takes it, and what changes names,
+//! runs on other threads: to free a segment of 128 MiB can take the file system a tenth of a second (where it is
+//! mounted with `discard`), and the core that owns the shard answers nobody while it waits. Opening and listing are
+//! short, and are plain system calls.
 //!
 //! When a runtime ends with transfers under way, `tokio-uring` frees their buffers although the kernel still
 //! uses them. So each transfer holds its memory a second time, and lets go of it only when it has
@@ -58,17 +60,29 @@ impl UringDisk {
     }
 }
 
+/// Does what may take long on another thread, which need not stay on this one's core: else it waits for its turn
+/// there. What was begun is done even if nobody waits for it any more, and a runtime that ends waits for it.
+async fn elsewhere<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
+    let done = tokio::task::spawn_blocking(move || {
+        let mut cores = rustix::thread::CpuSet::new();
+        (0..rustix::thread::CpuSet::MAX_CPU).for_each(|core| cores.set(core));
+        let _kept = rustix::thread::sched_setaffinity(None, &cores);
+        work()
+    });
+    done.await.map_err(io::Error::other)
+}
+
 /// An open file of a [`UringDisk`].
 #[derive(Clone)]
 pub struct UringFile {
     ring: Rc<tokio_uring::fs::File>,
-    std: Rc<fs::File>,
+    std: Arc<fs::File>,
 }
 
 impl UringFile {
     fn new(std: fs::File) -> io::Result<Self> {
         let ring = tokio_uring::fs::File::from_std(std.try_clone()?);
-        Ok(Self { ring: Rc::new(ring), std: Rc::new(std) })
+        Ok(Self { ring: Rc::new(ring), std: Arc::new(std) })
     }
 }
 
@@ -80,16 +94,19 @@ impl Disk for UringDisk {
     }
 
     async fn create(&self, path: &str, len: u64) -> io::Result<UringFile> {
-        let full = self.root.join(path);
-        let file = self.options().create_new(true).open(&full)?;
-        if len > 0 {
-            let flags = rustix::fs::FallocateFlags::empty();
-            if let Err(cause) = rustix::fs::fallocate(file.as_fd(), flags, 0, len) {
-                fs::remove_file(&full)?;
-                return Err(cause.into());
+        let (full, mut options) = (self.root.join(path), self.options());
+        let created = elsewhere(move || {
+            let file = options.create_new(true).open(&full)?;
+            if len > 0 {
+                let flags = rustix::fs::FallocateFlags::empty();
+                if let Err(cause) = rustix::fs::fallocate(file.as_fd(), flags, 0, len) {
+                    fs::remove_file(&full)?;
+                    return Err(io::Error::from(cause));
+                }
             }
-        }
-        UringFile::new(file)
+            Ok(file)
+        });
+        UringFile::new(created.await??)
     }
 
     async fn list(&self, dir: &str) -> io::Result<Vec<String>> {
@@ -105,11 +122,13 @@ impl Disk for UringDisk {
     }
 
     async fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        fs::rename(self.root.join(from), self.root.join(to))
+        let (from, to) = (self.root.join(from), self.root.join(to));
+        elsewhere(move || fs::rename(from, to)).await?
     }
 
     async fn remove(&self, path: &str) -> io::Result<()> {
-        fs::remove_file(self.root.join(path))
+        let path = self.root.join(path);
+        elsewhere(move || fs::remove_file(path)).await?
     }
 
     async fn sync_dir(&self, dir: &str) -> io::Result<()> {
@@ -123,15 +142,10 @@ impl Disk for UringDisk {
         let _nothing = tokio_uring::no_op().await;
     }
 
-    /// On another thread, which need not stay on this one's core: the first touch of a huge page can take a
-    /// virtual machine milliseconds.
+    /// The first touch of a huge page can take a virtual machine milliseconds.
     async fn ready(&self, mut buf: AlignedBuf) -> AlignedBuf {
         let bytes = buf.capacity();
-        let touched = tokio::task::spawn_blocking(move || {
-            let mut cores = rustix::thread::CpuSet::new();
-            (0..rustix::thread::CpuSet::MAX_CPU).for_each(|core| cores.set(core));
-            // Else it waits for its turn on this core.
-            let _kept = rustix::thread::sched_setaffinity(None, &cores);
+        let touched = elsewhere(move || {
             buf.touch();
             buf
         });
@@ -172,11 +186,14 @@ impl DiskFile for UringFile {
 
     async fn punch(&self, pos: u64, len: u64) -> io::Result<()> {
         use rustix::fs::FallocateFlags as Flags;
-        Ok(rustix::fs::fallocate(self.std.as_fd(), Flags::PUNCH_HOLE | Flags::KEEP_SIZE, pos, len)?)
+        let file = Arc::clone(&self.std);
+        let flags = Flags::PUNCH_HOLE | Flags::KEEP_SIZE;
+        Ok(elsewhere(move || rustix::fs::fallocate(file.as_fd(), flags, pos, len)).await??)
     }
 
     async fn set_len(&self, len: u64) -> io::Result<()> {
-        self.std.set_len(len)
+        let file = Arc::clone(&self.std);
+        elsewhere(move || file.set_len(len)).await?
     }
 }
 
@@ -211,5 +228,45 @@ unsafe impl IoBufMut for AlignedBuf {
     unsafe fn set_init(&mut self, pos: usize) {
         // SAFETY: forwarded from the caller's obligation.
         unsafe { AlignedBuf::set_init(self, pos) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
+    use super::*;
+
+    /// Does it; notes whether it was not done yet when it had been asked for.
+    async fn note<T>(seen: &mut bool, work: impl Future<Output = io::Result<T>>) -> T {
+        let mut work = pin!(work);
+        let first = work.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        *seen |= first.is_pending();
+        match first {
+            Poll::Ready(done) => done.unwrap(),
+            Poll::Pending => work.await.unwrap(),
+        }
+    }
+
+    #[test]
+    fn what_gives_or_takes_space_does_not_hold_up_the_thread() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut pending = [false; 5];
+        tokio_uring::start(async {
+            let disk = UringDisk::new(dir.path(), false);
+            // Now and then another thread is quick enough.
+            for _ in 0..100 {
+                let [create, punch, set_len, rename, remove] = &mut pending;
+                let file = note(create, disk.create("a", 1 << 20)).await;
+                note(punch, file.punch(0, 1 << 19)).await;
+                note(set_len, file.set_len(1 << 19)).await;
+                assert_eq!(file.size().await.unwrap(), 1 << 19);
+                note(rename, disk.rename("a", "b")).await;
+                note(remove, disk.remove("b")).await;
+                assert!(disk.list("").await.unwrap().is_empty());
+            }
+        });
+        assert_eq!(pending, [true; 5], "create, punch, set_len, rename, remove");
     }
 }

@@ -15,6 +15,7 @@ mod cold;
 mod commit;
 mod compact;
 mod fetch;
+mod free;
 mod locate;
 mod manifest;
 mod mark;

@@ -2,7 +2,7 @@
 //!
 //! In the background and without haste: most segments are freed as a whole soon after the first run in them
 //! was deleted, and are then written again faster if they have no holes; and each stretch costs a system call
-//! that holds up the core. So nothing is done in a segment for [`PATIENCE`] after the first run in it was
+//! that holds up the disk. So nothing is done in a segment for [`PATIENCE`] after the first run in it was
 //! deleted; then the log is given as long again to become quiet, and one that never does pays a fixed part of
 //! its time.
 
@@ -18,6 +18,7 @@ use crate::ids::Generation;
 use crate::log::{files, index};
 use crate::partition::Run;
 
+use super::free::{FREE_BYTES, rest};
 use super::pace::{Pace, Wait};
 use super::seal::no_space;
 use super::{Inner, State};
@@ -167,7 +168,10 @@ async fn punch<D: Disk>(
         places.extend(merged(entries.iter().map(|e| (e.position, e.position.saturating_add(e.len)))));
     }
     places.sort_unstable();
-    for (from, to) in stretches(places) {
+    let parts = |(from, to): (u64, u64)| {
+        (from..to).step_by(FREE_BYTES as usize).map(move |at| (at, to.min(at + FREE_BYTES)))
+    };
+    for (from, to) in stretches(places).into_iter().flat_map(parts) {
         if inner.ends() {
             return Ok(());
         }
@@ -178,7 +182,7 @@ async fn punch<D: Disk>(
         }
         inner.state.borrow_mut().room.give_back(generation, to - from);
         if quiet {
-            tokio::task::yield_now().await;
+            rest(inner, begun.elapsed()).await;
         } else {
             tokio::time::sleep(begun.elapsed() * REST).await;
         }

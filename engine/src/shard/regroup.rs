@@ -24,6 +24,7 @@ use crate::log::recovery::SealedSegment;
 use crate::partition::Partition;
 use crate::planted::{self, Bug};
 
+use super::free::{remove_segment, shrink};
 use super::pace::{Pace, Wait};
 use super::seal::{no_space, remove};
 use super::{Counters, Inner, PartitionRef, State};
@@ -114,7 +115,13 @@ pub(super) async fn rewrite<D: Disk>(
         tracing::warn!(%generation, "its index is damaged: the segment is not regrouped");
         return Ok(false);
     };
-    let Some(data) = load_data(inner, generation, &groups, pace, wait).await? else { return Ok(false) };
+    let data = match load_data(inner, generation, &groups, pace, wait).await {
+        Ok(Some(data)) => data,
+        // Freed meanwhile, and cut.
+        Err(_) if !inner.state.borrow().segments.contains_key(&generation) => return Ok(false),
+        Ok(None) => return Ok(false),
+        Err(e) => return Err(e),
+    };
     let (bytes, index_bytes) = sorted_len(&groups);
     // There is no hurry, but a bound to be kept: without room it stays as it is.
     if wait != Wait::Haste && !inner.room_for(bytes + index_bytes).await {
@@ -191,7 +198,7 @@ pub(super) fn sorted_bytes(bytes: u64, batches: u64) -> u64 {
 /// Removes a sorted segment that came to nothing.
 pub(super) async fn discard<D: Disk>(inner: &Rc<Inner<D>>, generation: Generation) -> io::Result<()> {
     remove(inner, &files::index(&inner.dir, generation)).await?;
-    remove(inner, &files::segment(&inner.dir, generation)).await?;
+    remove_segment(inner, generation).await?;
     inner.state.borrow_mut().room.remove(generation);
     Ok(())
 }
@@ -340,6 +347,8 @@ pub(super) struct SortedWriter<D: Disk> {
     file: D::File,
     origin: Origin,
     generation: Generation,
+    /// Bytes that it was created with.
+    len: u64,
     position: u64,
     open: OpenCommit,
     /// Batches of the open commit, their places still relative to it.
@@ -363,7 +372,7 @@ impl<D: Disk> SortedWriter<D> {
         write_all_at(&file, files::padded(&header.encode()), 0).await?;
         let open = OpenCommit::new(1, AlignedBuf::uninit(COMMIT_BYTES));
         let (pending, groups) = (Vec::new(), Vec::new());
-        Ok(Self { file, origin, generation, position: BLOCK as u64, open, pending, groups })
+        Ok(Self { file, origin, generation, len, position: BLOCK as u64, open, pending, groups })
     }
 
     /// Bytes on the disk, with what is still to be written.
@@ -415,7 +424,7 @@ impl<D: Disk> SortedWriter<D> {
     /// Makes segment and index durable.
     pub async fn finish(mut self, inner: &Rc<Inner<D>>) -> io::Result<Index> {
         self.flush(inner, 0).await?;
-        self.file.set_len(self.position).await?;
+        shrink(inner, &self.file, self.len.max(self.position), self.position).await?;
         if !(self.origin == Origin::Compacted && planted::is(Bug::CompactedNotFlushed)) {
             self.file.sync().await?;
         }

@@ -12,6 +12,7 @@ use crate::log::index::{self, IndexEntry, Sealed};
 use crate::log::recovery::SealedSegment;
 use crate::planted::{self, Bug};
 
+use super::free::{remove_segment, shrink};
 use super::manifest::Base;
 use super::roll::{Active, Next};
 use super::{Counters, Inner, PartitionRef, State, regroup};
@@ -267,7 +268,7 @@ async fn free_dead<D: Disk>(inner: &Rc<Inner<D>>) -> io::Result<()> {
             wanted && !generation.is_sorted() && !in_use && !holed
         };
         if !keep {
-            remove(inner, &files::segment(&inner.dir, generation)).await?;
+            remove_segment(inner, generation).await?;
         }
         let mut state = inner.state.borrow_mut();
         state.dead.retain(|g| *g != generation);
@@ -308,7 +309,7 @@ pub(super) async fn take_spare<D: Disk>(inner: &Rc<Inner<D>>, len: u64) -> Optio
 
 /// Removes a freed segment.
 pub(super) async fn drop_spare<D: Disk>(inner: &Rc<Inner<D>>, generation: Generation) {
-    let _gone_already = inner.disk.remove(&files::segment(&inner.dir, generation)).await;
+    let _gone_already = remove_segment(inner, generation).await;
     inner.state.borrow_mut().room.remove(generation);
 }
 
@@ -318,11 +319,11 @@ pub(super) async fn close<D: Disk>(inner: &Rc<Inner<D>>) {
     if inner.failure.get().is_some() {
         return;
     }
-    let (generation, empty, file, end, prepared) = {
+    let (generation, empty, file, len, end, prepared) = {
         let mut state = inner.state.borrow_mut();
         let next_seq = inner.durable_below.get();
         let active = &state.active;
-        let (generation, file) = (active.generation, active.file.clone());
+        let (generation, file, len) = (active.generation, active.file.clone(), active.len);
         let (empty, end) = (active.first_seq == next_seq, active.position);
         let touched = std::mem::take(&mut state.active.touched);
         let placeholder = Active {
@@ -338,7 +339,7 @@ pub(super) async fn close<D: Disk>(inner: &Rc<Inner<D>>) {
             Next::Ready { generation, .. } => Some(generation),
             _ => None,
         };
-        (generation, empty, file, end, prepared)
+        (generation, empty, file, len, end, prepared)
     };
     // The sealer may have ended already; if it is at work, it finds the last job when it looks next.
     inner.sealing.notify_one();
@@ -355,7 +356,7 @@ pub(super) async fn close<D: Disk>(inner: &Rc<Inner<D>>) {
     rest.extend(std::mem::take(&mut inner.state.borrow_mut().spares));
     if empty {
         rest.push(generation);
-    } else if let Err(e) = file.set_len(end).await {
+    } else if let Err(e) = shrink(inner, &file, len, end).await {
         tracing::warn!(%e, "could not give back the unused end of the last segment");
     }
     for generation in rest {

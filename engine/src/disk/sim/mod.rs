@@ -44,7 +44,7 @@ use self::inode::Inode;
 use self::names::{Entry, Ino, Names, normal};
 pub use self::rng::Rng;
 use super::Disk;
-use crate::aligned::BLOCK;
+use crate::aligned::{BLOCK, round_down};
 
 /// Turns that pass.
 pub type Turns = Pin<Box<dyn Future<Output = ()>>>;
@@ -402,6 +402,13 @@ impl Disk for SimDisk {
         let path = normal(path);
         self.change_names(Op::Remove, &path, |state, number| {
             let ino = state.names.file(&path)?;
+            // Some file systems free a file piece by piece, and some engines do: who has it open reads less from now
+            // on, and a crash may leave the name without the content.
+            let len = state.inode(ino).visible.len();
+            let left = if number % 2 == 0 { 0 } else { round_down(len / 2) };
+            state.inode(ino).begin_set_len(number, left);
+            let now = state.tick();
+            state.inode(ino).complete(number, now, None);
             state.names.remove(number, &path, ino);
             Ok(())
         })

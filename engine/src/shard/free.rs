@@ -1,0 +1,63 @@
+//! Giving space back while commits get through.
+//!
+//! A file system may take a tenth of a second to free a segment of 128 MiB (ext4 mounted with `discard` does), and
+//! the disk serves no flush meanwhile. So a large file is cut from its end, [`FREE_BYTES`] at a time, and while
+//! commits flow each cut is followed by a rest as long as it took.
+//!
+//! Who still has the file of a freed segment open may find it shorter, as may a start after a crash; both look first
+//! whether the segment is one of the log's.
+
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::disk::{Disk, DiskFile};
+use crate::ids::Generation;
+use crate::log::files;
+
+use super::Inner;
+use super::seal::remove;
+
+/// So much is given back at once.
+pub(super) const FREE_BYTES: u64 = 4 << 20;
+
+/// Removes the file of a segment that is not needed any more, if it is there.
+pub(super) async fn remove_segment<D: Disk>(inner: &Rc<Inner<D>>, generation: Generation) -> io::Result<()> {
+    let path = files::segment(&inner.dir, generation);
+    // Else it is small enough.
+    if inner.options.segment_bytes > FREE_BYTES
+        && let Ok(file) = inner.disk.open(&path).await
+        && let Ok(size) = file.size().await
+    {
+        // What goes wrong here goes wrong again when it is removed.
+        let _shorter = shrink(inner, &file, size, FREE_BYTES.min(size)).await;
+    }
+    remove(inner, &path).await
+}
+
+/// Cuts a file of `len` bytes to `to`.
+pub(super) async fn shrink<D: Disk>(
+    inner: &Rc<Inner<D>>,
+    file: &D::File,
+    mut len: u64,
+    to: u64,
+) -> io::Result<()> {
+    while len - to > FREE_BYTES {
+        len -= FREE_BYTES;
+        let begun = Instant::now();
+        file.set_len(len).await?;
+        rest(inner, begun.elapsed()).await;
+    }
+    file.set_len(to).await
+}
+
+/// Lets others go on; while commits flow, for as long as the work took.
+pub(super) async fn rest<D: Disk>(inner: &Rc<Inner<D>>, worked: Duration) {
+    if inner.commits_flow() && !inner.ends() {
+        tokio::time::sleep(worked).await;
+    } else {
+        tokio::task::yield_now().await;
+    }
+}
