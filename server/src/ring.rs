@@ -233,9 +233,11 @@ impl Parker {
     }
 }
 
-#[cfg(all(test, keylane_loom))]
+#[cfg(test)]
+#[cfg(keylane_loom)]
 #[path = "ring/model.rs"]
 mod model;
-#[cfg(all(test, not(keylane_loom)))]
+#[cfg(test)]
+#[cfg(not(keylane_loom))]
 #[path = "ring/tests.rs"]
 mod tests;
