@@ -4,6 +4,10 @@
 //! first one (default 1). A finding names the seed and the step.
 
 use std::io::Write;
+use std::panic::resume_unwind;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 use std::time::Instant;
 
 use keylane_engine::disk::sim::{Fault, Op, Rule};
@@ -44,23 +48,44 @@ fn setting(name: &str, default: u64) -> u64 {
 #[test]
 fn every_acknowledged_batch_survives_a_crash_at_every_step() {
     let (seeds, first) = (setting("KEYLANE_CRASH_SEEDS", 10), setting("KEYLANE_CRASH_FIRST_SEED", 1));
-    let machine = machine();
     let start = Instant::now();
-    let (mut total, mut planned) = (Tally::default(), 0);
+    let (next, planned) = (AtomicU64::new(first), AtomicU64::new(0));
+    let total = Mutex::new((0, Tally::default()));
+    // One after the other on each core.
+    let work = || {
+        let machine = machine();
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= first + seeds {
+                break;
+            }
+            let mut plan = Plan::draw(seed, APPENDS);
+            if plan.retain {
+                plan.appends = APPENDS_KEPT_TO_A_SIZE;
+            }
+            planned.fetch_add(plan.appends as u64, Ordering::Relaxed);
+            let outcome = run(&plan, &machine, false);
+            let mut total = total.lock().expect("no finding of another seed");
+            assert_sound(&outcome, &plan);
+            let (done, total) = &mut *total;
+            *done += 1;
+            total.add(&outcome.tally);
+            if *done % 10 == 0 {
+                let (images, time) = (total.images, start.elapsed());
+                writeln!(std::io::stderr(), "crash: {done} seeds, {images} images, {time:?}")
+                    .expect("a terminal");
+            }
+        }
+    };
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    thread::scope(|scope| {
+        let threads: Vec<_> = (0..cores).map(|_| scope.spawn(work)).collect();
+        for thread in threads {
+            thread.join().unwrap_or_else(|finding| resume_unwind(finding));
+        }
+    });
+    let (planned, (_, total)) = (planned.into_inner(), total.into_inner().expect("no finding"));
     let mut terminal = std::io::stderr();
-    for seed in first..first + seeds {
-        let mut plan = Plan::draw(seed, APPENDS);
-        if plan.retain {
-            plan.appends = APPENDS_KEPT_TO_A_SIZE;
-        }
-        planned += plan.appends as u64;
-        let outcome = run(&plan, &machine, false);
-        assert_sound(&outcome, &plan);
-        total.add(&outcome.tally);
-        if (seed - first + 1).is_multiple_of(10) {
-            writeln!(terminal, "crash: seed {seed}, {} images, {:?}", total.images, start.elapsed()).unwrap();
-        }
-    }
     let Tally { appends, steps, images, recoveries, interrupted, twice, compared, cleaned, cut } = total;
     writeln!(
         terminal,
