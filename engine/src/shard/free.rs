@@ -4,8 +4,8 @@
 //! the disk serves no flush meanwhile. So a large file is cut from its end, [`FREE_BYTES`] at a time, and while
 //! commits flow each cut is followed by a rest as long as it took.
 //!
-//! Who still has the file of a freed segment open may find it shorter, as may a start after a crash; both look first
-//! whether the segment is one of the log's.
+//! Who still has the file of a freed segment open may find it shorter: whoever fails to read looks whether the segment
+//! is still one of the log's. A start after a crash removes what is not.
 
 use std::io;
 use std::rc::Rc;

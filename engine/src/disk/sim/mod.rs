@@ -402,8 +402,8 @@ impl Disk for SimDisk {
         let path = normal(path);
         self.change_names(Op::Remove, &path, |state, number| {
             let ino = state.names.file(&path)?;
-            // Some file systems free a file piece by piece, and some engines do: who has it open reads less from now
-            // on, and a crash may leave the name without the content.
+            // Large files are cut before they are removed, which those that fit in here never are: so who has it open
+            // reads less from now on, and a crash may leave the name without the content.
             let len = state.inode(ino).visible.len();
             let left = if number % 2 == 0 { 0 } else { round_down(len / 2) };
             state.inode(ino).begin_set_len(number, left);
