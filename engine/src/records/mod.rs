@@ -18,6 +18,7 @@
 
 mod decode;
 mod encode;
+mod rules;
 mod snappy;
 mod zstd;
 
@@ -31,6 +32,7 @@ pub use decode::{
     DecodeError, Decoder, MAX_HELD, MAX_UNCOMPRESSED, decompress, decompresses_to, panic_is_caught,
 };
 pub use encode::{EncodeError, compress};
+pub use rules::{BatchRules, CheckCompressed, Compression, TimestampType};
 
 /// Attribute bits that name the codec.
 pub const CODEC_BITS: i16 = 7;
