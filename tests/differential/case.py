@@ -1,0 +1,48 @@
+"""The list of cases: what each needs, and the function that asks one broker and traces its answers."""
+
+from client import STARTED
+
+# Names of topics and groups begin with it, so that a run finds none of an earlier one; traces leave it out.
+PREFIX = f"d{STARTED % 10 ** 9:09d}-"
+CASES = []
+
+
+class Topic:
+    """A topic that is there before the case begins."""
+
+    def __init__(self, partitions=1, **configs):
+        self.partitions = partitions
+        self.configs = {name.replace("_", "."): str(value) for name, value in configs.items()}
+
+
+class Case:
+    def __init__(self, name, function, topics):
+        self.name, self.function = name, function
+        self.slug = name.replace("/", "-")
+        self.topics = {f"{PREFIX}{self.slug}" + (f"-{i}" if i else ""): t for i, t in enumerate(topics)}
+
+
+def add(name, function, *topics):
+    """Adds a case; without topics it gets none."""
+    assert name not in {c.name for c in CASES}, name
+    CASES.append(Case(name, function, topics))
+
+
+def case(name, *topics):
+    """Decorates a function that is a case."""
+    def decorate(function):
+        add(name, function, *topics)
+        return function
+    return decorate
+
+
+# The versions that are served (each has its case where that is cheap).
+VERSIONS = {
+    "Produce": range(3, 14), "Fetch": range(4, 19), "ListOffsets": range(1, 12), "Metadata": range(0, 14),
+    "OffsetCommit": range(2, 10), "OffsetFetch": range(1, 10), "FindCoordinator": range(0, 7),
+    "DescribeGroups": range(0, 7), "ListGroups": range(0, 6), "ApiVersions": range(0, 5), "CreateTopics": range(2, 8),
+    "DeleteTopics": range(1, 7), "DeleteRecords": range(0, 3), "InitProducerId": range(0, 6),
+    "DescribeConfigs": range(1, 5), "AlterConfigs": range(0, 3), "CreatePartitions": range(0, 4),
+    "DeleteGroups": range(0, 3), "IncrementalAlterConfigs": range(0, 2), "OffsetDelete": range(0, 1),
+    "DescribeCluster": range(0, 3),
+}
