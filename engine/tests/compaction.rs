@@ -427,7 +427,7 @@ fn a_reader_in_the_middle_of_passes_misses_no_key() {
             let (read, written) = (latest(&read), latest(&written));
             assert_eq!(read, written, "after {rounds} rounds");
             let (found, batches) =
-                shard.find_by_time(at(&shard, 1), TIME + rounds as i64 - 30).await.unwrap().unwrap();
+                shard.find_by_time(at(&shard, 1), TIME + rounds as i64 - 30, 0).await.unwrap().unwrap();
             assert!(found > 0 && !batches.slices.is_empty());
             caught += shard.counters().compacted.load(Relaxed) - before;
         }

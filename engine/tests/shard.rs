@@ -94,9 +94,9 @@ fn appended_is_read_back_across_segments_and_restarts() {
             for log in 1..=3 {
                 check(&shard, log, count).await;
             }
-            let (found, _) = shard.find_by_time(at, 1_000 + 5).await.unwrap().unwrap();
+            let (found, _) = shard.find_by_time(at, 1_000 + 5, 0).await.unwrap().unwrap();
             assert_eq!(found, 10);
-            let (found, _) = shard.find_latest_time(at).await.unwrap().unwrap();
+            let (found, _) = shard.find_latest_time(at, 0).await.unwrap().unwrap();
             assert_eq!(found, (count - 1) * 2);
             if round < 2 {
                 shard.close().await.unwrap();

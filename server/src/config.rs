@@ -7,6 +7,7 @@ pub mod values;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use keylane_engine::records::CheckCompressed;
 use values::CoreList;
 
 use crate::topic_settings::{self, Values};
@@ -44,6 +45,8 @@ pub struct ServerConfig {
     /// Values of topic settings for topics that do not set them themselves, by the name of the setting
     /// (`retention.ms`); see [`topic_settings`]. `max.message.bytes` and `segment.bytes` have fields of their own.
     pub topic_defaults: Values,
+    /// How far compressed batches are checked before they are stored.
+    pub check_compressed: CheckCompressed,
     /// Milliseconds between two looks at what may be deleted or compacted.
     pub retention_check_interval_ms: u64,
     /// Largest record batch accepted, in bytes (`max.message.bytes` of new topics).
@@ -71,6 +74,7 @@ impl Default for ServerConfig {
             auto_create_topics: true,
             default_partitions: 1,
             topic_defaults: Values::new(),
+            check_compressed: CheckCompressed::Full,
             retention_check_interval_ms: 10_000,
             max_message_bytes: 1_048_588,
             max_request_bytes: 100 << 20,

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use keylane_engine::catalog::{Catalog, CatalogError, NewTopic, Topic};
 use tokio::sync::Mutex;
 
-use crate::broker::alter_configs::Refusal;
+use crate::broker::admin::Refusal;
 use crate::config::ServerConfig;
 use crate::core::Core;
 use crate::disk::ServerDisk;

@@ -123,8 +123,9 @@ impl Core {
             self.groups.hold(&routes);
         }
         let max_message_bytes = topic_settings::max_message_bytes(&topic.configs, &self.config);
+        let rules = Arc::new(topic_settings::batch_rules(&topic.configs, &self.config));
         let internal = is_internal(&topic.name);
-        let local = LocalTopic { topic: Arc::clone(topic), routes, max_message_bytes, log, internal };
+        let local = LocalTopic { topic: Arc::clone(topic), routes, max_message_bytes, log, rules, internal };
         self.topics.borrow_mut().insert(Rc::new(local));
     }
 

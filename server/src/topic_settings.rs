@@ -1,20 +1,35 @@
-//! The settings of a topic that can be changed: names, ranges, defaults, and what they amount to.
+//! The settings of a topic: names, ranges, defaults, and what they amount to.
 //!
 //! Names, ranges and defaults are Kafka's (<https://kafka.apache.org/documentation/#topicconfigs>) unless
 //! `docs/topic-settings.md` says otherwise. A value counts in this order: the topic's own, the server's option,
-//! the default. Promise: a value that was accepted has a meaning, so that what is in force is never guessed.
+//! the default. Promise: a value that was accepted has a meaning, so that what is in force is never guessed; a
+//! setting that changes nothing here says so in the table. A value is kept as it was given, blanks and all.
+
+mod setting;
+mod table;
 
 use std::collections::BTreeMap;
+use std::str::FromStr;
 
 use keylane_engine::LogConfig;
+use keylane_engine::records::{BatchRules, Compression, TimestampType};
 
 use crate::config::ServerConfig;
-use crate::kafka::describe_configs::ConfigType;
+
+pub use setting::{BrokerName, Rule, Setting};
+pub use table::SETTINGS;
 
 pub const CLEANUP_POLICY: &str = "cleanup.policy";
+pub const COMPRESSION_GZIP_LEVEL: &str = "compression.gzip.level";
+pub const COMPRESSION_LZ4_LEVEL: &str = "compression.lz4.level";
+pub const COMPRESSION_TYPE: &str = "compression.type";
+pub const COMPRESSION_ZSTD_LEVEL: &str = "compression.zstd.level";
 pub const DELETE_RETENTION_MS: &str = "delete.retention.ms";
 pub const MAX_COMPACTION_LAG_MS: &str = "max.compaction.lag.ms";
 pub const MAX_MESSAGE_BYTES: &str = "max.message.bytes";
+pub const MESSAGE_TIMESTAMP_AFTER_MAX_MS: &str = "message.timestamp.after.max.ms";
+pub const MESSAGE_TIMESTAMP_BEFORE_MAX_MS: &str = "message.timestamp.before.max.ms";
+pub const MESSAGE_TIMESTAMP_TYPE: &str = "message.timestamp.type";
 pub const MIN_CLEANABLE_DIRTY_RATIO: &str = "min.cleanable.dirty.ratio";
 pub const MIN_COMPACTION_LAG_MS: &str = "min.compaction.lag.ms";
 pub const RETENTION_BYTES: &str = "retention.bytes";
@@ -24,231 +39,16 @@ pub const SEGMENT_MS: &str = "segment.ms";
 
 const COMPACT: &str = "compact";
 const DELETE: &str = "delete";
+const COMPRESSION_TYPES: &[&str] = &["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"];
+const LOG_APPEND_TIME: &str = "LogAppendTime";
+const TIMESTAMP_TYPES: &[&str] = &["CreateTime", LOG_APPEND_TIME];
 
 /// Settings by name, as texts.
 pub type Values = BTreeMap<String, String>;
 
-/// A setting.
-#[derive(Debug)]
-pub struct Setting {
-    /// Its name on a topic.
-    pub name: &'static str,
-    /// Its name on a broker.
-    pub broker_name: &'static str,
-    /// The server's option that sets it for topics that do not set it themselves.
-    pub option: &'static str,
-    /// Its value where nobody sets it.
-    pub default: &'static str,
-    rule: Rule,
-    /// What it does, in a sentence.
-    pub meaning: &'static str,
-}
-
-/// What values a setting takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Rule {
-    /// A whole number of milliseconds from this on.
-    Milliseconds(i64),
-    /// A whole number of bytes in 64 bits, from this on.
-    Bytes(i64),
-    /// A whole number of bytes in 32 bits, from this on.
-    ShortBytes(i64),
-    /// A number from 0 to 1.
-    Ratio,
-    /// `delete`, `compact` or both.
-    Policy,
-}
-
-const fn setting(
-    name: &'static str,
-    broker_name: &'static str,
-    option: &'static str,
-    default: &'static str,
-    rule: Rule,
-    meaning: &'static str,
-) -> Setting {
-    Setting { name, broker_name, option, default, rule, meaning }
-}
-
-/// All of them, by name.
-pub const SETTINGS: &[Setting] = &[
-    setting(
-        CLEANUP_POLICY,
-        "log.cleanup.policy",
-        "cleanup-policy",
-        DELETE,
-        Rule::Policy,
-        "Delete old parts, keep the last record of each key (compact), or both.",
-    ),
-    setting(
-        DELETE_RETENTION_MS,
-        "log.cleaner.delete.retention.ms",
-        "delete-retention-ms",
-        "86400000",
-        Rule::Milliseconds(0),
-        "How long tombstones stay after they were first compacted.",
-    ),
-    setting(
-        MAX_COMPACTION_LAG_MS,
-        "log.cleaner.max.compaction.lag.ms",
-        "max-compaction-lag-ms",
-        "9223372036854775807",
-        Rule::Milliseconds(1),
-        "Older records are compacted whatever the dirty ratio.",
-    ),
-    setting(
-        MAX_MESSAGE_BYTES,
-        "message.max.bytes",
-        "max-message-bytes",
-        "1048588",
-        Rule::ShortBytes(0),
-        "Largest record batch that is accepted.",
-    ),
-    setting(
-        MIN_CLEANABLE_DIRTY_RATIO,
-        "log.cleaner.min.cleanable.ratio",
-        "min-cleanable-dirty-ratio",
-        "0.5",
-        Rule::Ratio,
-        "Share of bytes not yet compacted from which on a partition is compacted.",
-    ),
-    setting(
-        MIN_COMPACTION_LAG_MS,
-        "log.cleaner.min.compaction.lag.ms",
-        "min-compaction-lag-ms",
-        "0",
-        Rule::Milliseconds(0),
-        "Younger records are not compacted.",
-    ),
-    setting(
-        RETENTION_BYTES,
-        "log.retention.bytes",
-        "retention-bytes",
-        "-1",
-        Rule::Bytes(-1),
-        "Bytes that a partition may have before its oldest parts are deleted; -1: no limit.",
-    ),
-    setting(
-        RETENTION_MS,
-        "log.retention.ms",
-        "retention-ms",
-        "604800000",
-        Rule::Milliseconds(-1),
-        "Age at which parts of a partition are deleted; -1: never.",
-    ),
-    setting(
-        SEGMENT_BYTES,
-        "log.segment.bytes",
-        "segment-bytes",
-        "134217728",
-        Rule::ShortBytes(1 << 20),
-        "The active segment is closed when it holds so many bytes of the partition, or is full.",
-    ),
-    setting(
-        SEGMENT_MS,
-        "log.roll.ms",
-        "segment-ms",
-        "604800000",
-        Rule::Milliseconds(1),
-        "The active segment is closed when it holds records of the partition that are this old.",
-    ),
-];
-
 /// Finds a setting by its name on a topic.
 pub fn find(name: &str) -> Option<&'static Setting> {
     SETTINGS.iter().find(|s| s.name == name)
-}
-
-impl Setting {
-    /// The type of its value.
-    pub fn kind(&self) -> ConfigType {
-        match self.rule {
-            Rule::Milliseconds(_) | Rule::Bytes(_) => ConfigType::Long,
-            Rule::ShortBytes(_) => ConfigType::Int,
-            Rule::Ratio => ConfigType::Double,
-            Rule::Policy => ConfigType::List,
-        }
-    }
-
-    /// Whether its value is a list, to which items can be added.
-    pub fn is_list(&self) -> bool {
-        self.rule == Rule::Policy
-    }
-
-    /// Checks a value. Returns it in the form in which it is kept, or what would be accepted.
-    pub fn check(&self, value: &str, config: &ServerConfig) -> Result<String, String> {
-        let value = value.trim();
-        let accepted = match self.rule {
-            Rule::Milliseconds(min) => number(value, min, i64::MAX),
-            Rule::Bytes(min) => number(value, min, i64::MAX),
-            Rule::ShortBytes(min) => number(value, min, self.bytes_max(config)),
-            Rule::Ratio => {
-                let ratio = value.parse::<f64>().ok();
-                ratio.filter(|ratio| (0.0..=1.0).contains(ratio)).map(|_| value.to_owned())
-            }
-            Rule::Policy => policy(value),
-        };
-        accepted.ok_or_else(|| self.range(config))
-    }
-
-    /// What is accepted, in words.
-    fn range(&self, config: &ServerConfig) -> String {
-        let unlimited = |min| if min == -1 { " (no limit)" } else { "" };
-        let whole = |unit, min, max| {
-            format!("a whole number of {unit} from {min}{} to {max} is accepted", unlimited(min))
-        };
-        match self.rule {
-            Rule::Milliseconds(min) => whole("milliseconds", min, i64::MAX),
-            Rule::Bytes(min) => whole("bytes", min, i64::MAX),
-            Rule::ShortBytes(min) => whole("bytes", min, self.bytes_max(config)),
-            Rule::Ratio => "a number from 0 to 1 is accepted".to_owned(),
-            Rule::Policy => "delete, compact or both with a comma between them are accepted (to keep \
-                             everything: delete with retention.ms=-1)"
-                .to_owned(),
-        }
-    }
-
-    fn bytes_max(&self, config: &ServerConfig) -> i64 {
-        let most = match self.name {
-            // A larger batch could not arrive, or not be stored.
-            MAX_MESSAGE_BYTES => config.max_request_bytes.min(config.batch_bytes_max()),
-            _ => i32::MAX as usize,
-        };
-        i64::try_from(most).unwrap_or(i64::MAX).min(i32::MAX.into())
-    }
-
-    /// What the server's options say, if they say something else than the default.
-    pub fn of_server(&self, config: &ServerConfig) -> Option<String> {
-        let given = match self.name {
-            MAX_MESSAGE_BYTES => config.max_message_bytes.to_string(),
-            SEGMENT_BYTES => config.segment_bytes.to_string(),
-            name => return config.topic_defaults.get(name).cloned(),
-        };
-        (given != self.default).then_some(given)
-    }
-
-    /// The value in force.
-    pub fn in_force(&self, own: &Values, config: &ServerConfig) -> String {
-        let value = own.get(self.name).cloned().or_else(|| self.of_server(config));
-        value.unwrap_or_else(|| self.default.to_owned())
-    }
-}
-
-fn number(value: &str, min: i64, max: i64) -> Option<String> {
-    value.parse::<i64>().ok().filter(|n| (min..=max).contains(n)).map(|n| n.to_string())
-}
-
-fn policy(value: &str) -> Option<String> {
-    let mut items: Vec<&str> = Vec::new();
-    for item in items_of(value) {
-        if item != COMPACT && item != DELETE {
-            return None;
-        }
-        if !items.contains(&item) {
-            items.push(item);
-        }
-    }
-    (!items.is_empty()).then(|| items.join(","))
 }
 
 /// The items of a list.
@@ -272,49 +72,112 @@ pub fn check_together(own: &Values, config: &ServerConfig) -> Result<(), String>
 /// Checks the values that the server's options set for all topics. The error names the option and says
 /// what would be accepted.
 pub fn check_defaults(config: &ServerConfig) -> Result<(), (String, String)> {
+    // Options with fields of their own.
+    let by_field = [MAX_MESSAGE_BYTES, SEGMENT_BYTES];
+    let option_of = |setting: &'static Setting| setting.option.filter(|_| !by_field.contains(&setting.name));
     for (name, value) in &config.topic_defaults {
-        let by_field = [MAX_MESSAGE_BYTES, SEGMENT_BYTES];
-        let Some(setting) = find(name).filter(|s| !by_field.contains(&s.name)) else {
-            let names: Vec<_> = SETTINGS.iter().map(|s| s.name).filter(|n| !by_field.contains(n)).collect();
+        let Some((setting, option)) = find(name).and_then(|s| Some((s, option_of(s)?))) else {
+            let settable = SETTINGS.iter().filter(|s| option_of(s).is_some());
+            let names: Vec<_> = settable.map(|s| s.name).collect();
             return Err((format!("{name} {value}"), format!("these can be: {}", names.join(", "))));
         };
-        let given = |range| (format!("--{} {value}", setting.option), range);
-        setting.check(value, config).map_err(given)?;
+        setting.check(value, config).map_err(|range| (format!("--{option} {value}"), range))?;
     }
-    let lag = find(MIN_COMPACTION_LAG_MS).map_or("", |s| s.option);
+    let lag = find(MIN_COMPACTION_LAG_MS).and_then(|s| s.option).unwrap_or_default();
     check_together(&Values::new(), config).map_err(|conflict| (format!("--{lag}"), conflict))
 }
 
 /// Largest batch that a topic takes, in bytes.
 pub fn max_message_bytes(own: &Values, config: &ServerConfig) -> usize {
-    own.get(MAX_MESSAGE_BYTES).and_then(|v| v.parse().ok()).unwrap_or(config.max_message_bytes)
+    own.get(MAX_MESSAGE_BYTES).and_then(|v| number(v)).unwrap_or(config.max_message_bytes)
+}
+
+/// A number as it was given.
+fn number<T: FromStr>(text: &str) -> Option<T> {
+    text.trim().parse().ok()
+}
+
+/// The settings of a topic that are in force.
+struct InForce<'a> {
+    own: &'a Values,
+    config: &'a ServerConfig,
+}
+
+impl InForce<'_> {
+    fn text(&self, name: &str) -> String {
+        let text = find(name).map(|s| s.in_force(self.own, self.config)).unwrap_or_default();
+        text.trim().to_owned()
+    }
+
+    /// A number; every one was checked, so `None` stands for one that the type cannot hold.
+    fn number<T: FromStr>(&self, name: &str) -> Option<T> {
+        number(&self.text(name))
+    }
+
+    fn policy(&self, wanted: &str) -> bool {
+        items_of(&self.text(CLEANUP_POLICY)).any(|item| item == wanted)
+    }
 }
 
 /// What the engine is told of a topic with these settings of its own.
 pub fn log_config(own: &Values, config: &ServerConfig) -> LogConfig {
-    let value = |name| find(name).map(|s| s.in_force(own, config)).unwrap_or_default();
+    let settings = InForce { own, config };
     let default = LogConfig::default();
-    // Every value was checked; -1 is no u64, and stands for no limit.
-    let whole = |name| value(name).parse::<u64>().ok();
-    let policy = value(CLEANUP_POLICY);
     LogConfig {
-        retention_ms: whole(RETENTION_MS),
-        retention_bytes: whole(RETENTION_BYTES),
-        segment_ms: whole(SEGMENT_MS).unwrap_or(default.segment_ms),
-        segment_bytes: whole(SEGMENT_BYTES).unwrap_or(default.segment_bytes),
-        delete: items_of(&policy).any(|item| item == DELETE),
-        compact: items_of(&policy).any(|item| item == COMPACT),
-        delete_retention_ms: whole(DELETE_RETENTION_MS).unwrap_or(default.delete_retention_ms),
-        min_cleanable_dirty_ratio: value(MIN_CLEANABLE_DIRTY_RATIO)
-            .parse()
+        // A number below 0 is no u64, and stands for no limit.
+        retention_ms: settings.number(RETENTION_MS),
+        retention_bytes: settings.number(RETENTION_BYTES),
+        segment_ms: settings.number(SEGMENT_MS).unwrap_or(default.segment_ms),
+        segment_bytes: settings.number(SEGMENT_BYTES).unwrap_or(default.segment_bytes),
+        delete: settings.policy(DELETE),
+        compact: settings.policy(COMPACT),
+        delete_retention_ms: settings.number(DELETE_RETENTION_MS).unwrap_or(default.delete_retention_ms),
+        min_cleanable_dirty_ratio: settings
+            .number(MIN_CLEANABLE_DIRTY_RATIO)
             .unwrap_or(default.min_cleanable_dirty_ratio),
-        min_compaction_lag_ms: whole(MIN_COMPACTION_LAG_MS).unwrap_or(default.min_compaction_lag_ms),
-        max_compaction_lag_ms: whole(MAX_COMPACTION_LAG_MS).unwrap_or(default.max_compaction_lag_ms),
+        min_compaction_lag_ms: settings
+            .number(MIN_COMPACTION_LAG_MS)
+            .unwrap_or(default.min_compaction_lag_ms),
+        max_compaction_lag_ms: settings
+            .number(MAX_COMPACTION_LAG_MS)
+            .unwrap_or(default.max_compaction_lag_ms),
+    }
+}
+
+/// What a topic with these settings of its own asks of the batches that are appended to it.
+pub fn batch_rules(own: &Values, config: &ServerConfig) -> BatchRules {
+    let settings = InForce { own, config };
+    let default = BatchRules::default();
+    let append_time = settings.text(MESSAGE_TIMESTAMP_TYPE) == LOG_APPEND_TIME;
+    let before = settings.number(MESSAGE_TIMESTAMP_BEFORE_MAX_MS);
+    let after = settings.number(MESSAGE_TIMESTAMP_AFTER_MAX_MS);
+    BatchRules {
+        keys_required: settings.policy(COMPACT),
+        timestamps: if append_time { TimestampType::LogAppendTime } else { TimestampType::CreateTime },
+        timestamp_before_max_ms: before.unwrap_or(default.timestamp_before_max_ms),
+        timestamp_after_max_ms: after.unwrap_or(default.timestamp_after_max_ms),
+        compression: compression(&settings),
+        check_compressed: config.check_compressed,
+    }
+}
+
+fn compression(settings: &InForce<'_>) -> Compression {
+    // Every level was checked.
+    let level = |name| settings.number(name).unwrap_or_default();
+    match settings.text(COMPRESSION_TYPE).as_str() {
+        "uncompressed" => Compression::Uncompressed,
+        "gzip" => Compression::Gzip { level: level(COMPRESSION_GZIP_LEVEL) },
+        "snappy" => Compression::Snappy,
+        "lz4" => Compression::Lz4 { level: level(COMPRESSION_LZ4_LEVEL) },
+        "zstd" => Compression::Zstd { level: level(COMPRESSION_ZSTD_LEVEL) },
+        _ => Compression::Producer,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use keylane_engine::records::CheckCompressed;
+
     use super::*;
 
     fn values(pairs: &[(&str, &str)]) -> Values {
@@ -326,7 +189,7 @@ mod tests {
         let config = ServerConfig::default();
         assert!(SETTINGS.is_sorted_by_key(|s| s.name));
         for setting in SETTINGS {
-            assert_eq!(setting.check(setting.default, &config).as_deref(), Ok(setting.default));
+            assert_eq!(setting.check(setting.default, &config), Ok(()), "{}", setting.name);
             assert_eq!(setting.of_server(&config), None, "{}", setting.name);
         }
         assert_eq!(
@@ -340,6 +203,40 @@ mod tests {
             ..LogConfig::default()
         };
         assert_eq!(log, kafka);
+        assert_eq!(batch_rules(&Values::new(), &config), BatchRules::default());
+    }
+
+    #[test]
+    fn rules_of_batches_follow_the_topic_and_the_options() {
+        let options = values(&[(COMPRESSION_TYPE, "gzip"), (MESSAGE_TIMESTAMP_AFTER_MAX_MS, "7")]);
+        let config = ServerConfig {
+            topic_defaults: options,
+            check_compressed: CheckCompressed::Header,
+            ..ServerConfig::default()
+        };
+        let rules =
+            batch_rules(&values(&[(CLEANUP_POLICY, "compact"), (COMPRESSION_GZIP_LEVEL, "3")]), &config);
+        assert!(rules.keys_required && rules.timestamps == TimestampType::CreateTime);
+        assert_eq!((rules.timestamp_before_max_ms, rules.timestamp_after_max_ms), (i64::MAX, 7));
+        assert_eq!(rules.compression, Compression::Gzip { level: 3 });
+        assert_eq!(rules.check_compressed, CheckCompressed::Header);
+        for (kind, compression) in [
+            ("producer", Compression::Producer),
+            ("uncompressed", Compression::Uncompressed),
+            ("gzip", Compression::Gzip { level: -1 }),
+            ("snappy", Compression::Snappy),
+            ("lz4", Compression::Lz4 { level: 9 }),
+            ("zstd", Compression::Zstd { level: 3 }),
+        ] {
+            let own = [(COMPRESSION_TYPE, kind), (MESSAGE_TIMESTAMP_TYPE, "LogAppendTime")];
+            let rules = batch_rules(&values(&own), &config);
+            assert_eq!((rules.compression, rules.timestamps), (compression, TimestampType::LogAppendTime));
+        }
+        let levels = [(COMPRESSION_TYPE, "zstd"), (COMPRESSION_ZSTD_LEVEL, " -5 ")];
+        assert_eq!(batch_rules(&values(&levels), &config).compression, Compression::Zstd { level: -5 });
+        let before = [(MESSAGE_TIMESTAMP_BEFORE_MAX_MS, "0"), (MESSAGE_TIMESTAMP_AFTER_MAX_MS, "1")];
+        let rules = batch_rules(&values(&before), &config);
+        assert_eq!((rules.timestamp_before_max_ms, rules.timestamp_after_max_ms), (0, 1));
     }
 
     #[test]
@@ -348,25 +245,52 @@ mod tests {
         let check = |name, value| find(name).unwrap().check(value, &config);
         for (name, good, bad) in [
             (RETENTION_MS, ["-1", "0", "9223372036854775807"], ["-2", "1.5", "9223372036854775808"]),
-            (RETENTION_BYTES, ["-1", "0", "1000"], ["-2", "", "1k"]),
+            (RETENTION_BYTES, ["-1", "-9", "1000"], ["9223372036854775808", "", "1k"]),
             (SEGMENT_BYTES, ["1048576", "2147483647", "1073741824"], ["1048575", "2147483648", "0"]),
             (SEGMENT_MS, ["1", "604800000", "9223372036854775807"], ["0", "-1", "x"]),
             (DELETE_RETENTION_MS, ["0", "1", "86400000"], ["-1", "day", "0x1"]),
             (MIN_CLEANABLE_DIRTY_RATIO, ["0", "0.25", "1.0"], ["-0.1", "1.01", "NaN"]),
             (MIN_COMPACTION_LAG_MS, ["0", "1", "5000"], ["-1", "", "1e3"]),
             (MAX_COMPACTION_LAG_MS, ["1", "2", "5000"], ["0", "-1", "inf"]),
-            (CLEANUP_POLICY, ["delete", "compact", "compact,delete"], ["", "compress", "delete,none"]),
+            (CLEANUP_POLICY, ["", "compact", "compact,delete"], ["delete,", "compress", "delete,none"]),
             (MAX_MESSAGE_BYTES, ["0", "2000", "1048588"], ["-1", "2147483647", "many"]),
+            (
+                MESSAGE_TIMESTAMP_TYPE,
+                ["CreateTime", "LogAppendTime", " CreateTime"],
+                ["", "logappendtime", "No"],
+            ),
+            (MESSAGE_TIMESTAMP_BEFORE_MAX_MS, ["0", "1", "9223372036854775807"], ["-1", "", "1h"]),
+            (MESSAGE_TIMESTAMP_AFTER_MAX_MS, ["0", "1", "9223372036854775807"], ["-1", "", "1h"]),
+            (COMPRESSION_TYPE, ["producer", "uncompressed", "zstd"], ["", "none", "GZIP"]),
+            (COMPRESSION_GZIP_LEVEL, ["-1", "1", "9"], ["0", "10", "best"]),
+            (COMPRESSION_LZ4_LEVEL, ["1", "9", "17"], ["0", "18", "-1"]),
+            (COMPRESSION_ZSTD_LEVEL, ["-131072", "0", "22"], ["-131073", "23", ""]),
+            ("file.delete.delay.ms", ["0", "1", "9223372036854775807"], ["-1", "", "1m"]),
+            ("flush.messages", ["1", "2", "9223372036854775807"], ["0", "-1", "all"]),
+            ("flush.ms", ["0", "1", "9223372036854775807"], ["-1", "", "0.5"]),
+            ("follower.replication.throttled.replicas", ["", "*", "0:1,1:1"], ["none", "0", "0:1:2"]),
+            ("index.interval.bytes", ["0", "1", "2147483647"], ["-1", "2147483648", ""]),
+            ("leader.replication.throttled.replicas", ["", "*", "0:1"], [":", "x", "0:1,"]),
+            ("local.retention.bytes", ["-2", "-1", "9223372036854775807"], ["-3", "", "x"]),
+            ("local.retention.ms", ["-2", "-1", "9223372036854775807"], ["-3", "", "x"]),
+            ("min.insync.replicas", ["1", "2", "2147483647"], ["0", "-1", "2147483648"]),
+            ("preallocate", ["true", "false", "TRUE"], ["yes", "", "1"]),
+            ("remote.log.copy.disable", ["true", "false", "False"], ["yes", "", "1"]),
+            ("remote.log.delete.on.disable", ["true", "false", "False"], ["yes", "", "1"]),
+            ("remote.storage.enable", ["false", "FALSE", " false"], ["true", "", "no"]),
+            ("segment.index.bytes", ["4", "5", "2147483647"], ["3", "2147483648", ""]),
+            ("segment.jitter.ms", ["0", "1", "9223372036854775807"], ["-1", "", "x"]),
+            ("unclean.leader.election.enable", ["true", "false", "False"], ["yes", "", "1"]),
         ] {
             for value in good {
-                assert_eq!(check(name, value).as_deref(), Ok(value), "{name}");
+                assert_eq!(check(name, value), Ok(()), "{name}={value}");
             }
             for value in bad {
                 assert!(check(name, value).unwrap_err().contains("accepted"), "{name}={value}");
             }
         }
-        assert_eq!(check(CLEANUP_POLICY, " delete , compact,delete ").as_deref(), Ok("delete,compact"));
-        assert_eq!(check(RETENTION_MS, " +5 ").as_deref(), Ok("5"));
+        assert_eq!(check(CLEANUP_POLICY, " delete , compact,delete "), Ok(()));
+        assert_eq!(check(RETENTION_MS, " +5 "), Ok(()));
         assert!(check(RETENTION_MS, "-2").unwrap_err().contains("from -1 (no limit) to 9223372036854775807"));
     }
 
@@ -380,6 +304,10 @@ mod tests {
         assert_eq!((log.delete, log.compact, log.delete_retention_ms), (true, true, 86_400_000));
         let log = log_config(&Values::new(), &config);
         assert_eq!((log.retention_ms, log.delete, log.compact), (Some(1000), false, true));
+        let own = values(&[(RETENTION_MS, " +5 "), (RETENTION_BYTES, "-9"), (CLEANUP_POLICY, "")]);
+        let log = log_config(&own, &config);
+        assert_eq!((log.retention_ms, log.retention_bytes), (Some(5), None));
+        assert!(!log.delete && !log.compact, "an empty policy keeps everything");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use keylane_engine::catalog::Topic;
+use keylane_engine::records::BatchRules;
 use keylane_engine::shard::PartitionRef;
 use keylane_engine::{LogConfig, LogId};
 use uuid::Uuid;
@@ -53,6 +54,8 @@ pub struct LocalTopic {
     pub max_message_bytes: usize,
     /// What is kept of it.
     pub log: Arc<LogConfig>,
+    /// What it asks of the batches that are appended to it.
+    pub rules: Arc<BatchRules>,
     /// The server alone writes to it.
     pub internal: bool,
 }
@@ -86,6 +89,18 @@ impl TopicTable {
             TopicRef::Name(name) => self.by_name.get(name),
             TopicRef::Id(id) => self.by_id.get(&id),
         }
+    }
+
+    /// A topic whose name is the same as this one where dots are written as underscores, as in the names of
+    /// Kafka's metrics.
+    pub fn colliding(&self, name: &str) -> Option<&str> {
+        let metric = |name: &str| name.replace('.', "_");
+        if !name.contains(['.', '_']) {
+            return None;
+        }
+        let wanted = metric(name);
+        let same_length = self.by_name.keys().filter(|other| other.len() == name.len());
+        same_length.map(|other| &**other).find(|other| *other != name && metric(other) == wanted)
     }
 
     /// All topics, in no particular order.

@@ -163,7 +163,7 @@ async fn look_at_log(
     }
     let Some(middle) = expected[..have].get(have / 2) else { return Ok(have) };
     let first = expected[..have].iter().find(|stamp| stamp.time >= middle.time);
-    match shard.find_by_time(at, middle.time).await {
+    match shard.find_by_time(at, middle.time, 0).await {
         Ok(found) => {
             let found = found.map(|(offset, _)| offset);
             if found != first.map(|stamp| stamp.offset) {

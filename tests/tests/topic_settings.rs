@@ -41,12 +41,19 @@ const OF_TOPIC: i8 = 1;
 const OF_SERVER: i8 = 4;
 const DEFAULT: i8 = 5;
 
-/// All the settings, each with another value than the default.
-const ALL: [(&str, &str); 10] = [
+/// Settings that have an effect, each with another value than the default.
+const ALL: [(&str, &str); 17] = [
     ("cleanup.policy", "compact,delete"),
+    ("compression.gzip.level", "3"),
+    ("compression.lz4.level", "5"),
+    ("compression.type", "uncompressed"),
+    ("compression.zstd.level", "-7"),
     ("delete.retention.ms", "5000"),
     ("max.compaction.lag.ms", "900000"),
     ("max.message.bytes", "70000"),
+    ("message.timestamp.after.max.ms", "60000"),
+    ("message.timestamp.before.max.ms", "86400000"),
+    ("message.timestamp.type", "LogAppendTime"),
     ("min.cleanable.dirty.ratio", "0.1"),
     ("min.compaction.lag.ms", "1000"),
     ("retention.bytes", "1000000000"),
@@ -253,7 +260,7 @@ fn settings_are_changed_while_the_server_runs() {
     assert_eq!(value(&mut client, "retention.bytes"), ("5000".to_owned(), OF_TOPIC));
     assert_eq!(value(&mut client, "segment.ms").1, DEFAULT);
     assert_eq!(value(&mut client, "cleanup.policy"), ("delete".to_owned(), DEFAULT));
-    assert_eq!(replace(&mut client, "t", &[("retention.bytes", "-5")]).unwrap(), INVALID_CONFIG);
+    assert_eq!(replace(&mut client, "t", &[("retention.ms", "-5")]).unwrap(), INVALID_CONFIG);
 
     // The largest batch, which is checked where the connection is.
     let small = [("max.message.bytes", SET, Some("1000"))];
@@ -261,6 +268,71 @@ fn settings_are_changed_while_the_server_runs() {
     assert_eq!(alter(&mut client, topic, &small, false).unwrap().0, 0);
     assert_eq!(client.produce("t", 0, single(numbered(1, 2000))).unwrap().error_code, 10);
     assert_eq!(client.append("t", 0, single("small")).unwrap(), 1);
+}
+
+/// Provisioning tools set what they set on every cluster: here the settings without an effect were refused, and
+/// with them the topic. They are kept as they were given, and change nothing.
+#[test]
+fn settings_without_an_effect_are_kept_as_they_were_given() {
+    const GIVEN: [(&str, &str); 15] = [
+        ("file.delete.delay.ms", "1000"),
+        ("flush.messages", "100"),
+        ("flush.ms", " 5000 "),
+        ("follower.replication.throttled.replicas", "*"),
+        ("index.interval.bytes", "1024"),
+        ("leader.replication.throttled.replicas", "0:0,1:0"),
+        ("local.retention.bytes", "-1"),
+        ("local.retention.ms", "60000"),
+        ("min.insync.replicas", "2"),
+        ("preallocate", "TRUE"),
+        ("remote.log.copy.disable", "true"),
+        ("remote.log.delete.on.disable", "true"),
+        ("segment.index.bytes", "65536"),
+        ("segment.jitter.ms", "9"),
+        ("unclean.leader.election.enable", "true"),
+    ];
+    let dir = scratch(TMP, "settings-ignored-").unwrap();
+    let (server, mut client) = start(config(dir.path()));
+    assert_eq!(create(&mut client, "plain", 1, &[]).unwrap().0, 0);
+    let plain = describe(&mut client, TOPIC, "plain").unwrap();
+    assert_eq!(create(&mut client, "given", 1, &GIVEN).unwrap().0, 0);
+    let has_given = |client: &mut Client| {
+        let given = describe(client, TOPIC, "given").unwrap();
+        for (name, value) in GIVEN {
+            assert_eq!(given[name], (value.to_owned(), OF_TOPIC), "{name}");
+            assert!(plain[name].1 == DEFAULT && plain[name].0 != value, "{name}");
+        }
+    };
+    has_given(&mut client);
+    // As on any Kafka of one node: no more replicas are asked for than the partition has.
+    assert_eq!(client.append("given", 0, single("acks=all")).unwrap(), 0);
+    drop(client);
+    server.stop().unwrap();
+    let (_server, mut client) = start(config(dir.path()));
+    has_given(&mut client);
+    for name in ["preallocate", "no.such.thing"] {
+        assert_eq!(
+            alter(&mut client, (TOPIC, "given"), &[(name, DELETE, None)], false).unwrap().0,
+            0,
+            "{name}"
+        );
+    }
+    assert_eq!(describe(&mut client, TOPIC, "given").unwrap()["preallocate"], ("false".to_owned(), DEFAULT));
+    for (name, bad) in [
+        ("flush.messages", "0"),
+        ("index.interval.bytes", "-1"),
+        ("local.retention.ms", "-3"),
+        ("min.insync.replicas", "0"),
+        ("preallocate", "yes"),
+        ("remote.storage.enable", "true"),
+        ("segment.index.bytes", "3"),
+        ("leader.replication.throttled.replicas", "all"),
+    ] {
+        let (code, message) = alter(&mut client, (TOPIC, "given"), &[(name, SET, Some(bad))], false).unwrap();
+        assert_eq!(code, INVALID_CONFIG, "{name}={bad}");
+        assert!(message.contains(&format!("{name}={bad}")), "{message}");
+        assert_eq!(create(&mut client, "bad", 1, &[(name, bad)]).unwrap().0, INVALID_CONFIG, "{name}={bad}");
+    }
 }
 
 /// Two clients that change different settings at the same time do not undo each other.

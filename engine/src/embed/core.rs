@@ -130,14 +130,15 @@ impl Core {
         self.reading(shard.read(partition, offset, bytes_max)).await
     }
 
-    /// The first batch with a record at or after a time.
+    /// The first batch with a record at or after an offset and a time.
     pub(super) async fn find_by_time(
         &self,
         at: Placement,
         timestamp_ms: i64,
+        from: Offset,
     ) -> Result<Option<(Offset, Batches)>, EmbedError> {
         let (shard, partition) = self.find(at)?;
-        self.reading(shard.find_by_time(partition, timestamp_ms)).await
+        self.reading(shard.find_by_time(partition, timestamp_ms, from)).await
     }
 
     async fn reading<T>(&self, read: impl Future<Output = Result<T, ReadError>>) -> Result<T, EmbedError> {

@@ -316,14 +316,20 @@ impl Keylane {
         let route = self.shared.route(topic, partition)?;
         let placement = route.placement;
         let link = self.shared.link(&route);
-        let found = block_on(
-            link.call(move |core| async move { core.find_by_time(placement, timestamp_ms).await }),
-        )??;
-        let Some((offset, batches)) = found else { return Ok(None) };
-        let records = record::decode(&batches.slices, offset)?;
-        let found = records.iter().find(|r| r.record.timestamp_ms >= timestamp_ms);
-        // A batch may state a later time than its records have; then its first record is near enough.
-        Ok(Some(found.map_or(offset, |r| r.offset)))
+        let mut from = 0;
+        loop {
+            let found =
+                block_on(link.call(move |core| async move {
+                    core.find_by_time(placement, timestamp_ms, from).await
+                }))??;
+            let Some((offset, batches)) = found else { return Ok(None) };
+            let records = record::decode(&batches.slices, offset)?;
+            if let Some(found) = records.iter().find(|r| r.record.timestamp_ms >= timestamp_ms) {
+                return Ok(Some(found.offset));
+            }
+            // The record that the batch was found for is deleted, or its header states a time that no record has.
+            from = batches.next_offset.max(offset + 1);
+        }
     }
 
     /// First offset, high watermark (readers stop there) and end of a partition.

@@ -2,6 +2,7 @@
 //! core.
 
 use std::collections::HashSet;
+use std::hash::Hash;
 use std::rc::Rc;
 
 use keylane_engine::catalog::{CatalogError, valid_name};
@@ -26,20 +27,33 @@ use super::configs;
 /// Partitions of one topic; more are refused, so that one request cannot take all memory.
 const PARTITIONS_MAX: usize = 100_000;
 
-type Refusal = (ErrorCode, String);
+/// Why a change is not made.
+pub type Refusal = (ErrorCode, String);
+
+/// Kafka keeps its own metadata in a log of this name, so that no client can have a topic called so.
+const METADATA_LOG: &str = "__cluster_metadata";
+
+fn invalid(message: impl Into<String>) -> Refusal {
+    (ErrorCode::InvalidRequest, message.into())
+}
+
+/// What is named more than once.
+pub fn repeated<T: Eq + Hash + Copy>(all: impl Iterator<Item = T>) -> HashSet<T> {
+    let mut seen = HashSet::new();
+    all.filter(|item| !seen.insert(*item)).collect()
+}
 
 /// Answers CreateTopics.
 pub async fn create_topics(
     core: &Rc<Core>,
     request: &CreateTopicsRequest<'_>,
 ) -> CreateTopicsResponse<'static> {
-    let mut names = HashSet::new();
-    let twice: HashSet<_> = request.topics.iter().map(|t| t.name).filter(|n| !names.insert(*n)).collect();
-    let mut topics = Vec::with_capacity(names.len());
+    let twice = repeated(request.topics.iter().map(|t| t.name));
+    let mut topics = Vec::with_capacity(request.topics.len());
     let mut done = HashSet::new();
     for topic in request.topics.iter().filter(|t| done.insert(t.name)) {
         let created = if twice.contains(topic.name) {
-            Err((ErrorCode::InvalidRequest, "the request names this topic more than once".to_owned()))
+            Err(invalid("the request names this topic more than once"))
         } else {
             create_one(core, topic, request.validate_only).await
         };
@@ -58,7 +72,8 @@ async fn create_one(
     let settings =
         configs::accept(&topic.configs, &core.config).map_err(|m| (ErrorCode::InvalidConfig, m))?;
     let id = if validate_only {
-        Uuid::nil()
+        // As Kafka answers: the id that a topic could have, which none has.
+        Uuid::new_v4()
     } else {
         match controller::create(core, topic.name.to_owned(), partitions, settings.clone()).await {
             Some(Ok(topic)) => topic.id,
@@ -89,17 +104,30 @@ pub fn internal(name: &str) -> String {
     format!("{name} belongs to the server: it can be read, and is not changed by clients")
 }
 
+/// Refuses a name that no topic can have.
+pub fn check_name(name: &str) -> Result<(), Refusal> {
+    if valid_name(name) {
+        return Ok(());
+    }
+    let rule = "a topic name has 1 to 249 letters, digits, dots, underscores and hyphens, and is not . or ..";
+    Err((ErrorCode::InvalidTopicException, rule.to_owned()))
+}
+
 fn check(core: &Core, topic: &CreatableTopic<'_>) -> Result<usize, Refusal> {
     let refuse = |code, message: String| Err((code, message));
-    if !valid_name(topic.name) {
-        let rule = "1 to 249 letters, digits, dots, underscores and hyphens, and not . or ..";
-        return refuse(ErrorCode::InvalidTopicException, format!("a topic name has {rule}"));
+    check_name(topic.name)?;
+    if topic.name == METADATA_LOG {
+        return Err(invalid(format!("{METADATA_LOG} is the name of Kafka's own metadata log")));
     }
     if is_internal(topic.name) {
         return refuse(ErrorCode::InvalidTopicException, internal(topic.name));
     }
     if core.topics.borrow().get(TopicRef::Name(topic.name)).is_some() {
         return refuse(ErrorCode::TopicAlreadyExists, format!("topic '{}' already exists", topic.name));
+    }
+    if let Some(other) = core.topics.borrow().colliding(topic.name) {
+        let message = format!("topic '{}' collides with existing topic: {other}", topic.name);
+        return refuse(ErrorCode::InvalidTopicException, message);
     }
     if !topic.assignments.is_empty() {
         if topic.num_partitions != -1 || topic.replication_factor != -1 {
@@ -153,19 +181,79 @@ pub async fn delete_topics(
     request: &DeleteTopicsRequest<'_>,
     version: i16,
 ) -> DeleteTopicsResponse<'static> {
+    let naming = Naming::of(request);
+    let mut done = HashSet::new();
     let mut topics = Vec::with_capacity(request.topics.len());
-    for topic in &request.topics {
-        topics.push(delete_one(core, topic, version).await);
+    for topic in request.topics.iter().filter(|t| done.insert((t.name, t.topic_id))) {
+        let known = {
+            let topics = core.topics.borrow();
+            let by = topic.name.map_or(TopicRef::Id(topic.topic_id), TopicRef::Name);
+            topics.get(by).map(|t| (t.topic.name.clone(), t.topic.id))
+        };
+        let known_by = known.as_ref().map(|(name, id)| (name.as_str(), *id));
+        match naming.refusal(topic, known_by) {
+            // Refused under its name.
+            Some(_) if topic.name.is_none() && naming.both(known_by) => {}
+            Some(why) => topics.push(DeletedTopic {
+                name: topic.name.map(|n| n.to_owned().into()),
+                topic_id: known_by.filter(|_| naming.both(known_by)).map_or(topic.topic_id, |(_, id)| id),
+                error: ErrorCode::InvalidRequest,
+                error_message: (version >= 5).then(|| why.into()),
+            }),
+            None => topics.push(delete_one(core, topic, known, version).await),
+        }
     }
     DeleteTopicsResponse { topics }
 }
 
-async fn delete_one(core: &Rc<Core>, wanted: &DeletableTopic<'_>, version: i16) -> DeletedTopic<'static> {
-    let known = {
-        let topics = core.topics.borrow();
-        let by = wanted.name.map_or(TopicRef::Id(wanted.topic_id), TopicRef::Name);
-        topics.get(by).map(|t| (t.topic.name.clone(), t.topic.id))
-    };
+/// How a request names the topics to delete.
+struct Naming<'a> {
+    names: HashSet<&'a str>,
+    names_twice: HashSet<&'a str>,
+    ids: HashSet<Uuid>,
+    ids_twice: HashSet<Uuid>,
+}
+
+impl<'a> Naming<'a> {
+    fn of(request: &DeleteTopicsRequest<'a>) -> Self {
+        let names = || request.topics.iter().filter_map(|t| t.name);
+        let ids = || request.topics.iter().map(|t| t.topic_id).filter(|id| !id.is_nil());
+        Self {
+            names: names().collect(),
+            names_twice: repeated(names()),
+            ids: ids().collect(),
+            ids_twice: repeated(ids()),
+        }
+    }
+
+    /// Whether the request has the name of this topic and its id.
+    fn both(&self, known: Option<(&str, Uuid)>) -> bool {
+        known.is_some_and(|(name, id)| self.names.contains(name) && self.ids.contains(&id))
+    }
+
+    /// Why a topic is not deleted, whether it is known or not.
+    fn refusal(&self, topic: &DeletableTopic<'_>, known: Option<(&str, Uuid)>) -> Option<&'static str> {
+        match topic.name {
+            Some(_) if !topic.topic_id.is_nil() => Some("give the name of a topic or its id, not both"),
+            None if topic.topic_id.is_nil() => Some("give the name of a topic or its id"),
+            Some(name) if self.names_twice.contains(name) => {
+                Some("the request names this topic more than once")
+            }
+            None if self.ids_twice.contains(&topic.topic_id) => {
+                Some("the request has this topic id more than once")
+            }
+            _ if self.both(known) => Some("the request has the name of this topic and its id"),
+            _ => None,
+        }
+    }
+}
+
+async fn delete_one(
+    core: &Rc<Core>,
+    wanted: &DeletableTopic<'_>,
+    known: Option<(String, Uuid)>,
+    version: i16,
+) -> DeletedTopic<'static> {
     let Some((name, id)) = known else {
         let by_name = wanted.name.is_some();
         return DeletedTopic {
@@ -193,9 +281,16 @@ pub async fn create_partitions(
     core: &Rc<Core>,
     request: &CreatePartitionsRequest<'_>,
 ) -> CreatePartitionsResponse<'static> {
+    let twice = repeated(request.topics.iter().map(|t| t.name));
+    let mut done = HashSet::new();
     let mut topics = Vec::with_capacity(request.topics.len());
-    for topic in &request.topics {
-        let (error, error_message) = match grow_one(core, topic, request.validate_only).await {
+    for topic in request.topics.iter().filter(|t| done.insert(t.name)) {
+        let grown = if twice.contains(topic.name) {
+            Err(invalid("the request names this topic more than once"))
+        } else {
+            grow_one(core, topic, request.validate_only).await
+        };
+        let (error, error_message) = match grown {
             Ok(()) => (ErrorCode::None, None),
             Err((code, message)) => (code, Some(message.into())),
         };

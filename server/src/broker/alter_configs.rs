@@ -18,11 +18,8 @@ use crate::kafka::incremental_alter_configs::{IncrementalAlterConfigsRequest, Op
 use crate::topic_settings::{self, Values, items_of};
 use crate::topics::is_internal;
 
-use super::admin::{catalog_code, internal};
+use super::admin::{Refusal, catalog_code, check_name, internal};
 use super::configs;
-
-/// Why a change is not made.
-pub type Refusal = (ErrorCode, String);
 
 /// A change of a topic's settings, on its way to the catalog's owner.
 #[derive(Debug, Clone)]
@@ -97,6 +94,11 @@ async fn one(
             return Err((ErrorCode::InvalidRequest, format!("resource type {other} has no settings here")));
         }
     }
+    if name.is_empty() {
+        let advice = "topics have no common settings: set the options of `keylane serve`, or name a topic";
+        return Err((ErrorCode::InvalidRequest, advice.to_owned()));
+    }
+    check_name(name)?;
     if is_internal(name) {
         return Err((ErrorCode::InvalidTopicException, internal(name)));
     }
@@ -159,20 +161,19 @@ fn apply_one(
         None => Err((ErrorCode::InvalidRequest, format!("there is no operation {operation}"))),
         Some(Operation::Set) => set(values, name, value, config),
         Some(Operation::Delete) => {
-            configs::known(name).map_err(invalid)?;
+            // What was never set is gone already, whatever its name, as in Kafka.
             values.remove(name);
             Ok(())
         }
         Some(operation) => {
-            let setting = configs::known(name).map_err(invalid)?;
-            let Some(setting) = setting.filter(|s| s.is_list()) else {
+            let Some(setting) = topic_settings::find(name).filter(|s| s.is_list()) else {
                 let message = format!("{name}: there is no list to add to or to take from");
                 return Err(invalid(message));
             };
             let value = value.ok_or_else(|| no_value(name))?;
             let before = setting.in_force(values, config);
             let after: Vec<&str> = if operation == Operation::Append {
-                items_of(&before).chain(items_of(value)).collect()
+                append(&before, value)
             } else {
                 items_of(&before).filter(|item| !items_of(value).any(|gone| gone == *item)).collect()
             };
@@ -181,16 +182,22 @@ fn apply_one(
     }
 }
 
+/// The items of a list, and those of another that it does not have.
+fn append<'a>(list: &'a str, more: &'a str) -> Vec<&'a str> {
+    let mut items: Vec<&str> = items_of(list).collect();
+    for item in items_of(more) {
+        if !items.contains(&item) {
+            items.push(item);
+        }
+    }
+    items
+}
+
 fn set(values: &mut Values, name: &str, value: Option<&str>, config: &ServerConfig) -> Result<(), Refusal> {
     let value = value.ok_or_else(|| no_value(name))?;
-    match configs::check(name, value, config) {
-        Ok(Some(value)) => {
-            values.insert(name.to_owned(), value);
-            Ok(())
-        }
-        Ok(None) => Ok(()),
-        Err(message) => Err((ErrorCode::InvalidConfig, message)),
-    }
+    configs::check(name, value, config).map_err(|message| (ErrorCode::InvalidConfig, message))?;
+    values.insert(name.to_owned(), value.to_owned());
+    Ok(())
 }
 
 fn no_value(name: &str) -> Refusal {
@@ -229,8 +236,15 @@ mod tests {
         assert_eq!(only, ["cleanup.policy=compact"]);
         let same = apply(&both, &[("cleanup.policy", APPEND, Some("delete,compact"))]).unwrap();
         assert_eq!(same, ["cleanup.policy=compact,delete"]);
-        // What cannot be changed may be set to what it is.
-        assert!(apply(&[], &[("compression.type", SET, Some("producer"))]).unwrap().is_empty());
+        // Kept, though it is what there is anyway.
+        let same = apply(&[], &[("compression.type", SET, Some("producer"))]).unwrap();
+        assert_eq!(same, ["compression.type=producer"]);
+        assert!(apply(&[], &[("no.such.thing", DELETE, None)]).unwrap().is_empty());
+        let throttled = "leader.replication.throttled.replicas";
+        let more = apply(&[(throttled, "0:1")], &[(throttled, APPEND, Some("1:1,0:1"))]).unwrap();
+        assert_eq!(more, [format!("{throttled}=0:1,1:1")]);
+        let nothing = apply(&[], &[("cleanup.policy", SUBTRACT, Some("delete"))]).unwrap();
+        assert_eq!(nothing, ["cleanup.policy="]);
     }
 
     #[test]
@@ -241,9 +255,9 @@ mod tests {
             (("retention.ms", APPEND, Some("1")), ErrorCode::InvalidConfig),
             (("retention.ms", 9, Some("1")), ErrorCode::InvalidRequest),
             (("no.such.thing", SET, Some("1")), ErrorCode::InvalidConfig),
-            (("no.such.thing", DELETE, None), ErrorCode::InvalidConfig),
-            (("compression.type", SET, Some("gzip")), ErrorCode::InvalidConfig),
-            (("cleanup.policy", SUBTRACT, Some("delete")), ErrorCode::InvalidConfig),
+            (("no.such.thing", APPEND, Some("1")), ErrorCode::InvalidConfig),
+            (("compression.type", SET, Some("deflate")), ErrorCode::InvalidConfig),
+            (("remote.storage.enable", SET, Some("true")), ErrorCode::InvalidConfig),
             (("cleanup.policy", APPEND, Some("shred")), ErrorCode::InvalidConfig),
             (("min.compaction.lag.ms", SET, Some("9223372036854775807")), ErrorCode::None),
         ] {

@@ -35,6 +35,8 @@ const ANSWER_BYTES_MAX: usize = 8 << 20;
 /// An answer takes at most this part of what each connection could have. Answers that were begun while there
 /// were fewer connections are larger: with n connections all of them together take ln(n) / 8 of the memory.
 const SLOW_SHARE: usize = 8;
+/// Epochs with which a client names all partitions it wants: to open a session, and without one.
+const FULL_FETCH: [i32; 2] = [0, -1];
 /// Longest wait.
 const WAIT_MAX: Duration = Duration::from_secs(300);
 /// When more than one byte is wanted, what is there is looked at again after this at the earliest.
@@ -105,6 +107,12 @@ async fn answer_within(core: &Rc<Core>, frame: &Bytes) -> Result<Answer, CloseRe
     let mut reader = Reader::new(frame);
     let header = RequestHeader::decode(&mut reader)?;
     let request = FetchRequest::decode(header.version, &mut reader)?;
+    if !FULL_FETCH.contains(&request.session_epoch) {
+        // No session is ever opened, so that none can be gone on with (KIP-227).
+        let (version, id) = (header.version, header.correlation_id);
+        let writer = FetchResponseWriter::begin(version, id, ErrorCode::FetchSessionIdNotFound, 0);
+        return Ok(Answer { slices: writer.finish()?, ..Answer::default() });
+    }
     let wanted = resolve(core, &request);
     let most = answer_bytes_max(core);
     let min_bytes = usize::try_from(request.min_bytes).unwrap_or(0).min(most);
@@ -116,7 +124,14 @@ async fn answer_within(core: &Rc<Core>, frame: &Bytes) -> Result<Answer, CloseRe
         let bytes: usize = found.iter().map(|f| f.bytes).sum();
         let failed = found.iter().any(|f| f.error.is_some());
         let more = found.iter().any(|f| f.more);
-        if bytes >= min_bytes || more || failed || Instant::now() >= deadline || core.stopping.get() {
+        // Without partitions there is nothing to wait for.
+        if bytes >= min_bytes
+            || wanted.is_empty()
+            || more
+            || failed
+            || Instant::now() >= deadline
+            || core.stopping.get()
+        {
             return respond(&header, &request, found, held);
         }
         drop(held);

@@ -9,6 +9,7 @@ use crate::kafka::ErrorCode;
 use crate::kafka::delete_groups::{DeleteGroupsRequest, DeleteGroupsResponse};
 use crate::kafka::describe_groups::{DescribeGroupsRequest, DescribeGroupsResponse, DescribedGroup};
 use crate::kafka::list_groups::{ListGroupsRequest, ListGroupsResponse, ListedGroup};
+use crate::kafka::metadata::OPERATIONS_OMITTED;
 use crate::kafka::offset_commit::{CommittedTopic, OffsetCommitRequest, OffsetCommitResponse};
 use crate::kafka::offset_delete::{OffsetDeleteRequest, OffsetDeleteResponse};
 use crate::kafka::offset_fetch::{
@@ -22,8 +23,9 @@ pub const METADATA_MAX: usize = 4096;
 const EMPTY: &str = "Empty";
 const DEAD: &str = "Dead";
 const CLASSIC: &str = "classic";
-/// "Not computed": authorisation is not a thing here.
-const OPERATIONS_OMITTED: i32 = i32::MIN;
+/// Operations on a group, one bit each (KIP-430): without authorization everybody may do all of them. READ 3,
+/// DELETE 6, DESCRIBE 8, DESCRIBE_CONFIGS 10, ALTER_CONFIGS 11.
+const GROUP_OPERATIONS: i32 = 0b1101_0100_1000;
 
 /// Answers OffsetCommit.
 pub async fn commit(
@@ -155,6 +157,7 @@ pub async fn describe(
     request: &DescribeGroupsRequest<'_>,
     version: i16,
 ) -> DescribeGroupsResponse<'static> {
+    let wants = request.include_authorized_operations;
     let mut described = Vec::with_capacity(request.groups.len());
     for group in &request.groups {
         let (error, state) = match groups::exists(core, group).await {
@@ -169,7 +172,11 @@ pub async fn describe(
             error_message: missing.then(|| format!("there is no group {group}").into()),
             group: (*group).to_owned().into(),
             state,
-            authorized_operations: OPERATIONS_OMITTED,
+            authorized_operations: if wants && error.is_none() {
+                GROUP_OPERATIONS
+            } else {
+                OPERATIONS_OMITTED
+            },
         });
     }
     DescribeGroupsResponse { groups: described }

@@ -2,7 +2,7 @@
 //! when that is allowed.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::rc::Rc;
 
 use keylane_engine::catalog::{CatalogError, Topic, valid_name};
@@ -12,18 +12,27 @@ use crate::connection::Connection;
 use crate::controller;
 use crate::core::Core;
 use crate::kafka::ErrorCode;
-use crate::kafka::describe_cluster::{ClusterBroker, DescribeClusterRequest, DescribeClusterResponse};
+use crate::kafka::describe_cluster::{
+    BROKERS, CONTROLLERS, ClusterBroker, DescribeClusterRequest, DescribeClusterResponse,
+};
 use crate::kafka::find_coordinator::{Coordinator, FindCoordinatorRequest, FindCoordinatorResponse};
 use crate::kafka::metadata::{
-    MetadataBroker, MetadataPartition, MetadataRequest, MetadataRequestTopic, MetadataResponse, MetadataTopic,
+    MetadataBroker, MetadataPartition, MetadataRequest, MetadataRequestTopic, MetadataResponse,
+    MetadataTopic, OPERATIONS_OMITTED,
 };
 use crate::kafka::produce::TopicRef;
 use crate::topics::is_internal;
 
 use super::NODE_ID;
 
-/// "Not computed": authorisation is not a thing here.
-const OPERATIONS_OMITTED: i32 = i32::MIN;
+/// Operations on a topic, one bit each (KIP-430): without authorization everybody may do all of them. READ 3,
+/// WRITE 4, CREATE 5, DELETE 6, ALTER 7, DESCRIBE 8, DESCRIBE_CONFIGS 10, ALTER_CONFIGS 11.
+const TOPIC_OPERATIONS: i32 = 0b1101_1111_1000;
+/// Operations on the cluster: CREATE 5, ALTER 7, DESCRIBE 8, CLUSTER_ACTION 9, DESCRIBE_CONFIGS 10,
+/// ALTER_CONFIGS 11, IDEMPOTENT_WRITE 12.
+const CLUSTER_OPERATIONS: i32 = 0b1_1111_1010_0000;
+/// First version in which a topic can be asked for by its id alone (KIP-516).
+const BY_ID: i16 = 12;
 const REPLICAS: &[i32] = &[NODE_ID];
 
 /// Where this client reaches the server.
@@ -42,7 +51,7 @@ pub async fn metadata(
     version: i16,
 ) -> MetadataResponse<'static> {
     let core = &connection.core;
-    let topics = match &request.topics {
+    let mut topics = match &request.topics {
         None => {
             let mut all: Vec<_> = core.topics.borrow().all().map(|t| describe(&t.topic)).collect();
             all.sort_by(|a, b| a.name.cmp(&b.name));
@@ -51,26 +60,57 @@ pub async fn metadata(
         Some(named) => {
             // Before v4 a request could not say that it does not want topics created.
             let create = core.config.auto_create_topics && (version < 4 || request.allow_auto_topic_creation);
-            let mut topics = Vec::with_capacity(named.len());
-            for topic in named {
-                topics.push(one(core, topic, create).await);
-            }
-            topics
+            named_topics(core, named, version, create).await
         }
     };
+    let operations =
+        if request.include_topic_authorized_operations { TOPIC_OPERATIONS } else { OPERATIONS_OMITTED };
+    for topic in &mut topics {
+        topic.topic_authorized_operations = operations;
+    }
+    let wants_cluster = request.include_cluster_authorized_operations;
     let (host, port) = address(connection);
     MetadataResponse {
         brokers: vec![MetadataBroker { node_id: NODE_ID, host: host.into(), port, rack: None }],
         cluster_id: Some(core.cluster.id.clone().into()),
         controller_id: NODE_ID,
         topics,
-        cluster_authorized_operations: OPERATIONS_OMITTED,
+        cluster_authorized_operations: if wants_cluster { CLUSTER_OPERATIONS } else { OPERATIONS_OMITTED },
         error: ErrorCode::None,
     }
 }
 
+/// Topics that a request names, each once.
+async fn named_topics(
+    core: &Rc<Core>,
+    named: &[MetadataRequestTopic<'_>],
+    version: i16,
+    create: bool,
+) -> Vec<MetadataTopic<'static>> {
+    // The fields are there from version 10 on, but no broker ever served them before 12: Kafka refuses all.
+    if version < BY_ID && named.iter().any(|t| t.name.is_none() || !t.topic_id.is_nil()) {
+        let refused = |t: &MetadataRequestTopic<'_>| MetadataTopic {
+            topic_id: t.topic_id,
+            ..unknown(t.name, ErrorCode::InvalidRequest)
+        };
+        return named.iter().map(refused).collect();
+    }
+    let mut asked = HashSet::new();
+    let mut found = HashSet::new();
+    let mut topics = Vec::with_capacity(named.len());
+    for topic in named.iter().filter(|t| asked.insert((t.topic_id, t.name))) {
+        let topic = one(core, topic, create).await;
+        // By its name and by its id, it is one topic still.
+        if topic.topic_id.is_nil() || found.insert(topic.topic_id) {
+            topics.push(topic);
+        }
+    }
+    topics
+}
+
+/// One topic. With an id, the name does not count.
 async fn one(core: &Rc<Core>, wanted: &MetadataRequestTopic<'_>, create: bool) -> MetadataTopic<'static> {
-    let Some(name) = wanted.name else {
+    let Some(name) = wanted.name.filter(|_| wanted.topic_id.is_nil()) else {
         let known = core.topics.borrow().get(TopicRef::Id(wanted.topic_id)).map(|t| describe(&t.topic));
         return known.unwrap_or(MetadataTopic {
             topic_id: wanted.topic_id,
@@ -84,8 +124,8 @@ async fn one(core: &Rc<Core>, wanted: &MetadataRequestTopic<'_>, create: bool) -
     if !valid_name(name) {
         return unknown(Some(name), ErrorCode::InvalidTopicException);
     }
-    // One of the server's own is made by what needs it.
-    if !create || is_internal(name) {
+    // One of the server's own is made by what needs it. One whose name collides is not made.
+    if !create || is_internal(name) || core.topics.borrow().colliding(name).is_some() {
         return unknown(Some(name), ErrorCode::UnknownTopicOrPartition);
     }
     let partitions = usize::try_from(core.config.default_partitions).unwrap_or(1).max(1);
@@ -136,16 +176,31 @@ pub fn describe_cluster(
     connection: &Connection,
     request: &DescribeClusterRequest,
 ) -> DescribeClusterResponse<'static> {
-    const BROKERS: i8 = 1;
-    let (host, port) = address(connection);
-    let wrong = request.endpoint_type != BROKERS;
+    let cluster_id = &connection.core.cluster.id;
+    let error = match request.endpoint_type {
+        BROKERS => {
+            let (host, port) = address(connection);
+            let wanted = request.include_cluster_authorized_operations;
+            return DescribeClusterResponse {
+                error: ErrorCode::None,
+                error_message: None,
+                endpoint_type: BROKERS,
+                cluster_id: cluster_id.clone().into(),
+                controller_id: NODE_ID,
+                brokers: vec![ClusterBroker { id: NODE_ID, host: host.into(), port, rack: None }],
+                cluster_authorized_operations: if wanted { CLUSTER_OPERATIONS } else { OPERATIONS_OMITTED },
+            };
+        }
+        CONTROLLERS => (ErrorCode::MismatchedEndpointType, "this is a broker, not a controller"),
+        _ => (ErrorCode::UnsupportedEndpointType, "an endpoint type is 1 (brokers) or 2 (controllers)"),
+    };
     DescribeClusterResponse {
-        error: if wrong { ErrorCode::MismatchedEndpointType } else { ErrorCode::None },
-        error_message: wrong.then(|| "this is a broker, not a controller".into()),
+        error: error.0,
+        error_message: Some(error.1.into()),
         endpoint_type: BROKERS,
-        cluster_id: connection.core.cluster.id.clone().into(),
-        controller_id: NODE_ID,
-        brokers: vec![ClusterBroker { id: NODE_ID, host: host.into(), port, rack: None }],
+        cluster_id: "".into(),
+        controller_id: -1,
+        brokers: Vec::new(),
         cluster_authorized_operations: OPERATIONS_OMITTED,
     }
 }

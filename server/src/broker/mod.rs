@@ -61,8 +61,12 @@ pub fn dispatch(connection: &Rc<Connection>, frame: &[u8]) -> Result<Handled, Cl
             produce::at_once(connection, &header, &request)
         }
         ApiKey::ApiVersions => {
-            ApiVersionsRequest::decode(header.version, &mut reader)?;
-            let response = ApiVersionsResponse { error: ErrorCode::None, apis: SERVED };
+            let request = ApiVersionsRequest::decode(header.version, &mut reader)?;
+            let response = if request.is_valid(header.version) {
+                ApiVersionsResponse { error: ErrorCode::None, apis: SERVED }
+            } else {
+                ApiVersionsResponse { error: ErrorCode::InvalidRequest, apis: &[] }
+            };
             answer_now(connection, |out| {
                 write_response(out, header.response(), |w| response.encode(header.version, w))
             })?;
@@ -168,7 +172,7 @@ async fn control(connection: Rc<Connection>, frame: Bytes) -> Result<Answer, Clo
             respond(&|w| response.encode(version, w))
         }
         Request::ListOffsets(request) => {
-            let response = offsets::list(core, &request).await;
+            let response = offsets::list(core, &request, version).await;
             respond(&|w| response.encode(version, w))
         }
         Request::CreateTopics(request) => {

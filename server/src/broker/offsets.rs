@@ -1,7 +1,9 @@
 //! ListOffsets: earliest, latest, by timestamp, of the largest timestamp.
 //!
-//! A timestamp gives the first record at or after it, not merely the batch that holds one.
+//! A timestamp gives the first record at or after it, not merely the batch that holds one. Promise: no offset below
+//! the log start is ever named, also where the log starts in the midst of a batch: what was deleted does not count.
 
+use std::collections::HashSet;
 use std::rc::Rc;
 
 use keylane_engine::shard::{PartitionRef, Shard};
@@ -10,97 +12,204 @@ use keylane_engine::{Offset, ReadError};
 use crate::core::Core;
 use crate::kafka::ErrorCode;
 use crate::kafka::list_offsets::{
-    ListOffsetsPartition, ListOffsetsRequest, ListOffsetsResponse, ListedPartition, ListedTopic,
+    EARLIEST, EARLIEST_LOCAL, EARLIEST_PENDING_UPLOAD, LATEST, LATEST_TIERED, ListOffsetsPartition,
+    ListOffsetsRequest, ListOffsetsResponse, ListedPartition, ListedTopic, MAX_TIMESTAMP,
 };
 use crate::kafka::produce::TopicRef;
 use crate::mesh::call;
 use crate::topics::Route;
 
+use super::admin::repeated;
 use super::{read_code_of, record_time};
 
-const LATEST: i64 = -1;
-const EARLIEST: i64 = -2;
-const MAX_TIMESTAMP: i64 = -3;
-const EARLIEST_LOCAL: i64 = -4;
-const LATEST_TIERED: i64 = -5;
+/// What a timestamp asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    /// The end of the log.
+    End,
+    /// The start of the log.
+    Start,
+    /// The end of what is on remote storage, where nothing is.
+    Remote,
+    /// The record with the largest timestamp.
+    LargestTime,
+    /// The first record of this time or a later one, in milliseconds.
+    Time(i64),
+}
 
-/// Answers ListOffsets.
-pub async fn list(core: &Rc<Core>, request: &ListOffsetsRequest<'_>) -> ListOffsetsResponse<'static> {
+/// What a timestamp asks for; `None` for one that this version does not know.
+fn wanted(timestamp: i64, version: i16) -> Option<Wanted> {
+    match (timestamp, version) {
+        (LATEST, _) => Some(Wanted::End),
+        (EARLIEST, _) => Some(Wanted::Start),
+        (MAX_TIMESTAMP, 7..) => Some(Wanted::LargestTime),
+        (EARLIEST_LOCAL, 8..) => Some(Wanted::Start),
+        (LATEST_TIERED, 9..) | (EARLIEST_PENDING_UPLOAD, 11..) => Some(Wanted::Remote),
+        (0.., _) => Some(Wanted::Time(timestamp)),
+        _ => None,
+    }
+}
+
+/// Answers ListOffsets. A partition that is named more than once is refused, and answered once.
+pub async fn list(
+    core: &Rc<Core>,
+    request: &ListOffsetsRequest<'_>,
+    version: i16,
+) -> ListOffsetsResponse<'static> {
+    let all = request.topics.iter().flat_map(|t| t.partitions.iter().map(|p| (t.name, p.index)));
+    let twice = repeated(all);
+    let mut done = HashSet::new();
     let mut topics = Vec::with_capacity(request.topics.len());
     for topic in &request.topics {
         let mut partitions = Vec::with_capacity(topic.partitions.len());
-        for partition in &topic.partitions {
-            partitions.push(one(core, topic.name, partition).await);
+        for partition in topic.partitions.iter().filter(|p| done.insert((topic.name, p.index))) {
+            partitions.push(match wanted(partition.timestamp, version) {
+                _ if twice.contains(&(topic.name, partition.index)) => {
+                    ListedPartition::failed(partition.index, ErrorCode::InvalidRequest)
+                }
+                None => ListedPartition::failed(partition.index, ErrorCode::UnsupportedVersion),
+                Some(wanted) => one(core, topic.name, partition, wanted).await,
+            });
         }
-        topics.push(ListedTopic { name: topic.name.to_owned().into(), partitions });
+        if !partitions.is_empty() {
+            topics.push(ListedTopic { name: topic.name.to_owned().into(), partitions });
+        }
     }
     ListOffsetsResponse { topics }
 }
 
-async fn one(core: &Rc<Core>, topic: &str, wanted: &ListOffsetsPartition) -> ListedPartition {
-    let index = usize::try_from(wanted.index).unwrap_or(usize::MAX);
+async fn one(core: &Rc<Core>, topic: &str, asked: &ListOffsetsPartition, wanted: Wanted) -> ListedPartition {
+    let index = usize::try_from(asked.index).unwrap_or(usize::MAX);
     let route = core.topics.borrow().get(TopicRef::Name(topic)).and_then(|t| t.routes.get(index).copied());
-    let timestamp = wanted.timestamp;
     let found = match route {
         None => Err(ErrorCode::UnknownTopicOrPartition),
-        Some(_) if wanted.current_leader_epoch > 0 => Err(ErrorCode::UnknownLeaderEpoch),
-        Some(Route::Here { shard, at }) => find(&core.shards[shard], at, timestamp).await,
+        // The only leader epoch there ever was is 0 (KIP-320); -1: the client does not know it.
+        Some(_) if asked.current_leader_epoch > 0 => Err(ErrorCode::UnknownLeaderEpoch),
+        Some(_) if asked.current_leader_epoch < -1 => Err(ErrorCode::FencedLeaderEpoch),
+        Some(Route::Here { shard, at }) => find(&core.shards[shard], at, wanted).await,
         Some(Route::There { core: to, shard, log }) => {
-            let asked = call(core, to, move |core| async move {
+            let found = call(core, to, move |core| async move {
                 let shard = &core.shards[shard];
                 match shard.partition(log) {
-                    Some(at) => find(shard, at, timestamp).await,
+                    Some(at) => find(shard, at, wanted).await,
                     None => Err(ErrorCode::UnknownTopicOrPartition),
                 }
             });
-            asked.await.unwrap_or(Err(ErrorCode::NotLeaderOrFollower))
+            found.await.unwrap_or(Err(ErrorCode::NotLeaderOrFollower))
         }
     };
     match found {
-        Err(code) => ListedPartition::failed(wanted.index, code),
-        Ok((offset, timestamp)) => ListedPartition {
-            index: wanted.index,
-            error: ErrorCode::None,
-            timestamp,
-            offset,
-            leader_epoch: 0,
-        },
+        Err(code) => ListedPartition::failed(asked.index, code),
+        Ok((offset, timestamp)) => {
+            ListedPartition { index: asked.index, error: ErrorCode::None, timestamp, offset, leader_epoch: 0 }
+        }
     }
 }
 
 /// Offset and timestamp, or -1 and -1 if there is no such record.
-async fn find(
-    shard: &Shard<crate::disk::ServerDisk>,
-    at: PartitionRef,
-    timestamp: i64,
-) -> Result<(i64, i64), ErrorCode> {
-    let failed = |e: ReadError| {
-        tracing::warn!(%e, "looking for a timestamp failed");
-        read_code_of(&e)
-    };
+type Found = (i64, i64);
+
+/// There is no such record.
+const NOTHING: Found = (-1, -1);
+
+type ServerShard = Shard<crate::disk::ServerDisk>;
+
+async fn find(shard: &ServerShard, at: PartitionRef, wanted: Wanted) -> Result<Found, ErrorCode> {
     let plain = |offset: Offset| Ok((offset as i64, -1));
-    let offsets = shard.offsets(at).map_err(failed)?;
-    let found = match timestamp {
-        LATEST => return plain(offsets.high_watermark),
-        EARLIEST | EARLIEST_LOCAL => return plain(offsets.start),
-        LATEST_TIERED => return Ok((-1, -1)),
-        MAX_TIMESTAMP => shard.find_latest_time(at).await,
-        0.. => shard.find_by_time(at, timestamp).await,
-        _ => return Err(ErrorCode::InvalidRequest),
-    };
-    let Some((_, batches)) = found.map_err(failed)? else { return Ok((-1, -1)) };
-    let Some(batch) = batches.slices.first() else { return Ok((-1, -1)) };
-    let record = if timestamp == MAX_TIMESTAMP {
-        record_time::latest(batch)
-    } else {
-        record_time::first_at_or_after(batch, timestamp)
-    };
-    match record {
-        Ok(Some((offset, timestamp))) => Ok((offset as i64, timestamp)),
-        Ok(None) => Ok((-1, -1)),
-        Err(e) => {
-            tracing::warn!(%e, "the records of a batch cannot be read");
-            Err(ErrorCode::CorruptMessage)
+    let offsets = shard.offsets(at).map_err(|e| failed(&e))?;
+    match wanted {
+        Wanted::End => plain(offsets.high_watermark),
+        Wanted::Start => plain(offsets.start),
+        Wanted::Remote => Ok(NOTHING),
+        Wanted::LargestTime => match largest_time(shard, at).await? {
+            Some((offset, time)) => Ok((offset as i64, time)),
+            None => Ok(NOTHING),
+        },
+        Wanted::Time(time) => match first_at_or_after(shard, at, time).await? {
+            Some((offset, time)) => Ok((offset as i64, time)),
+            None => Ok(NOTHING),
+        },
+    }
+}
+
+fn failed(error: &ReadError) -> ErrorCode {
+    tracing::warn!(%error, "looking for a timestamp failed");
+    read_code_of(error)
+}
+
+fn unreadable(error: &record_time::RecordTimeError) -> ErrorCode {
+    tracing::warn!(%error, "the records of a batch cannot be read");
+    ErrorCode::CorruptMessage
+}
+
+/// The first record that is there still whose timestamp is `time` or later: its offset and its timestamp.
+async fn first_at_or_after(
+    shard: &ServerShard,
+    at: PartitionRef,
+    time: i64,
+) -> Result<Option<(Offset, i64)>, ErrorCode> {
+    let mut from = 0;
+    loop {
+        let found = shard.find_by_time(at, time, from).await.map_err(|e| failed(&e))?;
+        let Some((first, batches)) = found else { return Ok(None) };
+        let Some(batch) = batches.slices.first() else { return Ok(None) };
+        if let Some(record) =
+            record_time::first_at_or_after(batch, time, first).map_err(|e| unreadable(&e))?
+        {
+            return Ok(Some(record));
         }
+        // The record that the batch was found for is deleted, or its header states a time that no record has.
+        from = batches.next_offset.max(first + 1);
+    }
+}
+
+/// The first of the records with the largest timestamp that are there still: its offset and its timestamp.
+async fn largest_time(shard: &ServerShard, at: PartitionRef) -> Result<Option<(Offset, i64)>, ErrorCode> {
+    let start = shard.offsets(at).map_err(|e| failed(&e))?.start;
+    let mut from = start;
+    let mut best: Option<(Offset, i64)> = None;
+    loop {
+        let found = shard.find_latest_time(at, from).await.map_err(|e| failed(&e))?;
+        let Some((first, batches)) = found else { return Ok(best) };
+        let Some(batch) = batches.slices.first() else { return Ok(best) };
+        let record = record_time::latest(batch, first).map_err(|e| unreadable(&e))?;
+        best = match (best, record) {
+            (Some(best), Some(record)) if record.1 < best.1 || (record.1 == best.1 && record.0 > best.0) => {
+                Some(best)
+            }
+            (best, record) => record.or(best),
+        };
+        // Only in the batch in whose midst the log starts can the record be deleted that its time is from.
+        let cut =
+            first == start && keylane_engine::record_batch::base_offset(batch).is_some_and(|b| b < start);
+        if !cut || from > start {
+            return Ok(best);
+        }
+        from = batches.next_offset.max(first + 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn special_timestamps_are_known_from_their_versions_on() {
+        for (timestamp, from, meaning) in [
+            (-1, 1, Wanted::End),
+            (-2, 1, Wanted::Start),
+            (-3, 7, Wanted::LargestTime),
+            (-4, 8, Wanted::Start),
+            (-5, 9, Wanted::Remote),
+            (-6, 11, Wanted::Remote),
+            (0, 1, Wanted::Time(0)),
+            (i64::MAX, 1, Wanted::Time(i64::MAX)),
+        ] {
+            for version in 1..=11 {
+                let expected = (version >= from).then_some(meaning);
+                assert_eq!(wanted(timestamp, version), expected, "{timestamp} in version {version}");
+            }
+        }
+        assert_eq!([wanted(-7, 11), wanted(-100, 11), wanted(i64::MIN, 11)], [None; 3]);
     }
 }

@@ -177,9 +177,10 @@ fn write(
     mut gated: impl FnMut(Gate, crate::kafka::produce::PartitionSlot),
 ) -> Result<(), CloseReason> {
     let mut writer =
-        ProduceResponseWriter::begin(out, header.version, header.correlation_id, request.topic_count);
+        ProduceResponseWriter::begin(out, header.version, header.correlation_id, request.answered_topics);
     for item in request.items() {
         match item {
+            ProduceItem::Topic(topic) if topic.partition_count == 0 => {}
             ProduceItem::Topic(topic) => writer.topic(topic.topic, topic.partition_count),
             ProduceItem::Partition(partition) => match outcomes.next() {
                 Some(Outcome::Here { gate, base_offset, log_start }) => {
@@ -280,7 +281,7 @@ fn check(
     if attributes & 0x10 != 0 {
         return Err(ErrorCode::InvalidTxnState);
     }
-    if topic.log.compact {
+    if topic.rules.keys_required {
         check_keys(partition.records)?;
     }
     Ok(route)

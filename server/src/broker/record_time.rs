@@ -45,30 +45,37 @@ pub enum RecordTimeError {
     },
 }
 
-/// The first record, in offset order, whose timestamp is `timestamp_ms` or later: its offset and its
-/// timestamp.
-pub fn first_at_or_after(batch: &[u8], timestamp_ms: i64) -> Result<Option<(u64, i64)>, RecordTimeError> {
+/// The first record, in offset order, at or after the offset `from` whose timestamp is `timestamp_ms` or later:
+/// its offset and its timestamp.
+pub fn first_at_or_after(
+    batch: &[u8],
+    timestamp_ms: i64,
+    from: u64,
+) -> Result<Option<(u64, i64)>, RecordTimeError> {
     let mut records = Records::of(batch)?;
     if records.append_time.is_some_and(|time| time < timestamp_ms) {
         return Ok(None);
     }
     while let Some((offset, time)) = records.next()? {
-        if time >= timestamp_ms {
+        if offset >= from && time >= timestamp_ms {
             return Ok(Some((offset, time)));
         }
     }
     Ok(None)
 }
 
-/// The first of the records with the largest timestamp: its offset and its timestamp. `None` for a batch
-/// without records.
-pub fn latest(batch: &[u8]) -> Result<Option<(u64, i64)>, RecordTimeError> {
+/// The first of the records at or after the offset `from` with the largest timestamp: its offset and its
+/// timestamp. `None` for a batch without such records.
+pub fn latest(batch: &[u8], from: u64) -> Result<Option<(u64, i64)>, RecordTimeError> {
     let mut records = Records::of(batch)?;
-    let mut best: Option<(u64, i64)> = records.next()?;
-    if records.append_time.is_some() {
-        return Ok(best);
-    }
+    let mut best: Option<(u64, i64)> = None;
     while let Some((offset, time)) = records.next()? {
+        if offset < from {
+            continue;
+        }
+        if records.append_time.is_some() {
+            return Ok(Some((offset, time)));
+        }
         if best.is_none_or(|(_, most)| time > most) {
             best = Some((offset, time));
         }

@@ -6,6 +6,7 @@
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 
+use keylane_engine::records::CheckCompressed;
 use serde::Deserialize;
 
 use super::values::{CoreList, Limit, Size};
@@ -64,6 +65,30 @@ pub struct Options {
     /// Age in milliseconds above which records are compacted whatever the ratio [default: no limit]
     #[arg(long, env = "KEYLANE_MAX_COMPACTION_LAG_MS", value_name = "MS")]
     pub max_compaction_lag_ms: Option<i64>,
+    /// Whose clock the timestamps of records are from: CreateTime (the producer's) or LogAppendTime [default: CreateTime]
+    #[arg(long, env = "KEYLANE_MESSAGE_TIMESTAMP_TYPE", value_name = "TYPE")]
+    pub message_timestamp_type: Option<String>,
+    /// Milliseconds that a record's timestamp may be behind the server's clock [default: no limit]
+    #[arg(long, env = "KEYLANE_MESSAGE_TIMESTAMP_BEFORE_MAX_MS", value_name = "MS")]
+    pub message_timestamp_before_max_ms: Option<i64>,
+    /// Milliseconds that a record's timestamp may be ahead of the server's clock [default: 3600000, one hour]
+    #[arg(long, env = "KEYLANE_MESSAGE_TIMESTAMP_AFTER_MAX_MS", value_name = "MS")]
+    pub message_timestamp_after_max_ms: Option<i64>,
+    /// How batches are stored: producer (as they were sent), uncompressed, gzip, snappy, lz4 or zstd [default: producer]
+    #[arg(long, env = "KEYLANE_COMPRESSION_TYPE", value_name = "TYPE")]
+    pub compression_type: Option<String>,
+    /// Level of gzip, 1 to 9, or -1 for its default [default: -1]
+    #[arg(long, env = "KEYLANE_COMPRESSION_GZIP_LEVEL", value_name = "LEVEL", allow_negative_numbers = true)]
+    pub compression_gzip_level: Option<i64>,
+    /// Level of lz4, 1 to 17 [default: 9]
+    #[arg(long, env = "KEYLANE_COMPRESSION_LZ4_LEVEL", value_name = "LEVEL")]
+    pub compression_lz4_level: Option<i64>,
+    /// Level of zstd, -131072 to 22 [default: 3]
+    #[arg(long, env = "KEYLANE_COMPRESSION_ZSTD_LEVEL", value_name = "LEVEL", allow_negative_numbers = true)]
+    pub compression_zstd_level: Option<i64>,
+    /// How far compressed batches are checked before they are stored: every record, or the header alone [default: full]
+    #[arg(long, env = "KEYLANE_CHECK_COMPRESSED")]
+    pub check_compressed: Option<Check>,
     /// Milliseconds between two looks at what may be deleted or compacted [default: 10000]
     #[arg(long, env = "KEYLANE_RETENTION_CHECK_INTERVAL_MS", value_name = "MS")]
     pub retention_check_interval_ms: Option<u64>,
@@ -104,6 +129,25 @@ pub enum Io {
     Buffered,
 }
 
+/// How far compressed batches are checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Check {
+    /// Every record.
+    Full,
+    /// The header alone, for people who trust their producers.
+    Header,
+}
+
+impl From<Check> for CheckCompressed {
+    fn from(check: Check) -> Self {
+        match check {
+            Check::Full => Self::Full,
+            Check::Header => Self::Header,
+        }
+    }
+}
+
 impl Options {
     /// The options with what `self` lacks taken from `file`.
     fn or(self, file: Self) -> Self {
@@ -123,6 +167,18 @@ impl Options {
             min_cleanable_dirty_ratio: self.min_cleanable_dirty_ratio.or(file.min_cleanable_dirty_ratio),
             min_compaction_lag_ms: self.min_compaction_lag_ms.or(file.min_compaction_lag_ms),
             max_compaction_lag_ms: self.max_compaction_lag_ms.or(file.max_compaction_lag_ms),
+            message_timestamp_type: self.message_timestamp_type.or(file.message_timestamp_type),
+            message_timestamp_before_max_ms: self
+                .message_timestamp_before_max_ms
+                .or(file.message_timestamp_before_max_ms),
+            message_timestamp_after_max_ms: self
+                .message_timestamp_after_max_ms
+                .or(file.message_timestamp_after_max_ms),
+            compression_type: self.compression_type.or(file.compression_type),
+            compression_gzip_level: self.compression_gzip_level.or(file.compression_gzip_level),
+            compression_lz4_level: self.compression_lz4_level.or(file.compression_lz4_level),
+            compression_zstd_level: self.compression_zstd_level.or(file.compression_zstd_level),
+            check_compressed: self.check_compressed.or(file.check_compressed),
             retention_check_interval_ms: self
                 .retention_check_interval_ms
                 .or(file.retention_check_interval_ms),
@@ -149,6 +205,13 @@ impl Options {
             (topic::MIN_CLEANABLE_DIRTY_RATIO, self.min_cleanable_dirty_ratio.map(|ratio| ratio.to_string())),
             (topic::MIN_COMPACTION_LAG_MS, text(self.min_compaction_lag_ms)),
             (topic::MAX_COMPACTION_LAG_MS, text(self.max_compaction_lag_ms)),
+            (topic::MESSAGE_TIMESTAMP_TYPE, self.message_timestamp_type.clone()),
+            (topic::MESSAGE_TIMESTAMP_BEFORE_MAX_MS, text(self.message_timestamp_before_max_ms)),
+            (topic::MESSAGE_TIMESTAMP_AFTER_MAX_MS, text(self.message_timestamp_after_max_ms)),
+            (topic::COMPRESSION_TYPE, self.compression_type.clone()),
+            (topic::COMPRESSION_GZIP_LEVEL, text(self.compression_gzip_level)),
+            (topic::COMPRESSION_LZ4_LEVEL, text(self.compression_lz4_level)),
+            (topic::COMPRESSION_ZSTD_LEVEL, text(self.compression_zstd_level)),
         ];
         given.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
     }
@@ -179,6 +242,7 @@ impl Options {
             auto_create_topics: given.auto_create_topics.unwrap_or(default.auto_create_topics),
             default_partitions: given.default_partitions.unwrap_or(default.default_partitions),
             topic_defaults,
+            check_compressed: given.check_compressed.map_or(default.check_compressed, Into::into),
             retention_check_interval_ms: given
                 .retention_check_interval_ms
                 .unwrap_or(default.retention_check_interval_ms),
@@ -249,6 +313,14 @@ mod tests {
             min-cleanable-dirty-ratio = 0.25
             min-compaction-lag-ms = 6
             max-compaction-lag-ms = 7
+            message-timestamp-type = "LogAppendTime"
+            message-timestamp-before-max-ms = 9
+            message-timestamp-after-max-ms = 10
+            compression-type = "zstd"
+            compression-gzip-level = -1
+            compression-lz4-level = 11
+            compression-zstd-level = -12
+            check-compressed = "header"
             retention-check-interval-ms = 8
             max-message-bytes = 65536
             max-request-bytes = "16MiB"
@@ -270,8 +342,15 @@ mod tests {
         assert_eq!(log, "debug");
         let topics = [
             ("cleanup.policy", "compact,delete"),
+            ("compression.gzip.level", "-1"),
+            ("compression.lz4.level", "11"),
+            ("compression.type", "zstd"),
+            ("compression.zstd.level", "-12"),
             ("delete.retention.ms", "5"),
             ("max.compaction.lag.ms", "7"),
+            ("message.timestamp.after.max.ms", "10"),
+            ("message.timestamp.before.max.ms", "9"),
+            ("message.timestamp.type", "LogAppendTime"),
             ("min.cleanable.dirty.ratio", "0.25"),
             ("min.compaction.lag.ms", "6"),
             ("retention.bytes", "1073741824"),
@@ -280,6 +359,7 @@ mod tests {
         ];
         assert!(config.topic_defaults.iter().map(|(n, v)| (n.as_str(), v.as_str())).eq(topics));
         assert_eq!(config.retention_check_interval_ms, 8);
+        assert_eq!(config.check_compressed, CheckCompressed::Header);
     }
 
     #[test]
@@ -308,6 +388,7 @@ mod tests {
             ("retention-bytes = \"some\"", "or -1"),
             ("cores = \"3-1\"", "is not a list of cores"),
             ("io = \"fast\"", "buffered"),
+            ("check-compressed = \"some\"", "header"),
         ] {
             let error = with_file(text, Options::default()).unwrap_err();
             let source = std::error::Error::source(&error).unwrap().to_string();

@@ -36,6 +36,20 @@ impl<'a> ApiVersionsRequest<'a> {
     }
 }
 
+impl ApiVersionsRequest<'_> {
+    /// Whether name and version of the client are what KIP-511 allows: letters and digits, and between them
+    /// hyphens and dots. Before version 3 a client does not name itself.
+    pub fn is_valid(&self, version: i16) -> bool {
+        let valid = |text: &str| {
+            let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.');
+            let bytes = text.as_bytes();
+            let ends = [bytes.first(), bytes.last()];
+            bytes.iter().all(|b| allowed(*b)) && ends.iter().all(|b| b.is_some_and(u8::is_ascii_alphanumeric))
+        };
+        version < 3 || (valid(self.client_software_name) && valid(self.client_software_version))
+    }
+}
+
 /// An ApiVersions response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ApiVersionsResponse<'a> {
@@ -71,4 +85,22 @@ pub fn encode_unsupported(out: &mut BytesMut, correlation_id: i32) -> Result<(),
     let apis = [ApiKey::ApiVersions.spec()];
     let response = ApiVersionsResponse { error: ErrorCode::UnsupportedVersion, apis: &apis };
     write_response(out, header, |w| response.encode(version, w))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_name_themselves_by_the_rule() {
+        let valid = |name, version| {
+            ApiVersionsRequest { client_software_name: name, client_software_version: version }.is_valid(3)
+        };
+        assert!(valid("apache-kafka-java", "4.1.1") && valid("a", "1") && valid("a.b-c", "1.2-SNAPSHOT"));
+        for bad in ["", "a b", "-a", "a-", ".a", "a.", "a_b", "a+b", "\u{e4}"] {
+            assert!(!valid(bad, "1") && !valid("a", bad), "{bad:?}");
+        }
+        let nameless = ApiVersionsRequest { client_software_name: "", client_software_version: "" };
+        assert!(nameless.is_valid(2) && !nameless.is_valid(3));
+    }
 }

@@ -10,6 +10,8 @@ use super::wire::{Reader, WireError, WireErrorKind, Writer};
 pub struct DescribeGroupsRequest<'a> {
     /// Groups asked for.
     pub groups: Vec<&'a str>,
+    /// Whether operations on each group are to be listed (v3).
+    pub include_authorized_operations: bool,
 }
 
 impl<'a> DescribeGroupsRequest<'a> {
@@ -22,11 +24,9 @@ impl<'a> DescribeGroupsRequest<'a> {
         // Strings alone: no tagged fields follow each.
         let groups =
             r.vec(flexible, if flexible { 1 } else { 2 }, "groups", |r| r.string(flexible, "groups"))?;
-        if version >= 3 {
-            r.bool("include_authorized_operations")?;
-        }
+        let include_authorized_operations = version >= 3 && r.bool("include_authorized_operations")?;
         r.skip_tags(flexible)?;
-        Ok(Self { groups })
+        Ok(Self { groups, include_authorized_operations })
     }
 }
 

@@ -60,6 +60,8 @@ pub struct ProduceRequest<'a> {
     pub timeout_ms: i32,
     /// Topics in the request.
     pub topic_count: usize,
+    /// Topics with partitions. Only those are answered, as in Kafka.
+    pub answered_topics: usize,
     /// Partitions in all topics together.
     pub partition_count: usize,
     layout: Layout,
@@ -110,13 +112,25 @@ impl<'a> ProduceRequest<'a> {
         let topic_count = r.array(layout.flexible, layout.topic_bytes_min(), "topic_data")?;
         let topics = r.clone();
         let mut items = Items::new(layout, topic_count, topics.clone());
-        let mut partition_count = 0;
+        let (mut answered_topics, mut partition_count) = (0, 0);
         while let Some(item) = items.step()? {
-            partition_count += usize::from(matches!(item, ProduceItem::Partition(_)));
+            match item {
+                ProduceItem::Topic(topic) => answered_topics += usize::from(topic.partition_count > 0),
+                ProduceItem::Partition(_) => partition_count += 1,
+            }
         }
         *r = items.reader;
         r.skip_tags(layout.flexible)?;
-        Ok(Self { transactional_id, acks, timeout_ms, topic_count, partition_count, layout, topics })
+        Ok(Self {
+            transactional_id,
+            acks,
+            timeout_ms,
+            topic_count,
+            answered_topics,
+            partition_count,
+            layout,
+            topics,
+        })
     }
 
     /// Topics, each followed by its partitions, in the order of the request.

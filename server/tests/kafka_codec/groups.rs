@@ -24,7 +24,10 @@ fn describe_groups_of_every_version() {
         }
         let body = encoded(&request, version);
         let ours = DescribeGroupsRequest::decode(version, &mut Reader::new(&body)).unwrap();
-        assert_eq!(ours, DescribeGroupsRequest { groups: vec!["g", "h"] });
+        assert_eq!(
+            ours,
+            DescribeGroupsRequest { groups: vec!["g", "h"], include_authorized_operations: version >= 3 }
+        );
         prefixes_are_refused(&body, |r| DescribeGroupsRequest::decode(version, r).map(drop));
 
         let described = DescribedGroup {

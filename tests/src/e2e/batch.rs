@@ -10,7 +10,7 @@ use kafka_protocol::records::{
 };
 
 /// Time of records in milliseconds: now, so that they are young enough to be retained.
-fn now_ms() -> i64 {
+pub fn now_ms() -> i64 {
     let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("a clock after 1970");
     i64::try_from(since_epoch.as_millis()).expect("a time in this age")
 }
@@ -57,7 +57,17 @@ pub fn dated(value: impl Into<Bytes>, timestamp_ms: i64) -> Bytes {
     encoded(&under(Some("key"), &[value.into()]), NOBODY, timestamp_ms)
 }
 
+/// A batch of records of these times, in milliseconds.
+pub fn timed(times_ms: &[i64]) -> Bytes {
+    let pairs = under(Some("key"), &vec![Bytes::from("value"); times_ms.len()]);
+    encoded_at(&pairs, NOBODY, |number| times_ms[number])
+}
+
 fn encoded(pairs: &[Pair], writer: Writer, timestamp: i64) -> Bytes {
+    encoded_at(pairs, writer, |_| timestamp)
+}
+
+fn encoded_at(pairs: &[Pair], writer: Writer, timestamp: impl Fn(usize) -> i64) -> Bytes {
     let idempotent = writer.producer_id >= 0;
     let record = |(number, (key, value)): (i32, &Pair)| Record {
         transactional: false,
@@ -70,7 +80,7 @@ fn encoded(pairs: &[Pair], writer: Writer, timestamp: i64) -> Bytes {
         offset: i64::from(number),
         // Without a producer the codec still wants sequences that rise with the offsets.
         sequence: if idempotent { writer.sequence + number } else { number - 1 },
-        timestamp,
+        timestamp: timestamp(number as usize),
         key: key.clone(),
         value: value.clone(),
         headers: Default::default(),

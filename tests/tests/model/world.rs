@@ -381,7 +381,7 @@ impl World {
         let (shard, at) = self.find(index)?;
         let log = &self.logs[index];
         let time = TIME + i64::from(time);
-        let found = shard.find_by_time(at, time).await.map_err(|e| e.to_string())?;
+        let found = shard.find_by_time(at, time, 0).await.map_err(|e| e.to_string())?;
         let fits = log.kept().iter().filter(|batch| batch.time >= time);
         let found = found.map(|(offset, _)| offset);
         let mut offsets = fits.map(|batch| batch.base.max(log.start));

@@ -109,7 +109,7 @@ fn expected(times: &[i64], base_offset: u64, from: i64) -> [Option<(u64, i64)>; 
 }
 
 fn answers(batch: &[u8], from: i64) -> [Option<(u64, i64)>; 2] {
-    [first_at_or_after(batch, from).unwrap(), latest(batch).unwrap()]
+    [first_at_or_after(batch, from, 0).unwrap(), latest(batch, 0).unwrap()]
 }
 
 /// Answers in full for a batch whose records hold these timestamp deltas.
@@ -180,6 +180,25 @@ fn the_time_of_the_append_is_that_of_every_record() {
 }
 
 #[test]
+fn records_before_an_offset_do_not_count() {
+    let deltas = [50, 9, 50, 30, 9];
+    for codec in CODECS {
+        let batch = batch(&compressed(&records(&deltas, 10), codec), codec, 5, 40);
+        for start in 0..=5usize {
+            let left = || deltas.iter().enumerate().skip(start).map(|(at, d)| (40 + at as u64, BASE + d));
+            let from = 40 + start as u64;
+            for time in [BASE, BASE + 10, BASE + 31, BASE + 51] {
+                let first = left().find(|(_, found)| *found >= time);
+                assert_eq!(first_at_or_after(&batch, time, from), Ok(first), "from {from} at {time}");
+            }
+            let most = left().map(|(_, time)| time).max();
+            let largest = left().find(|(_, time)| Some(*time) == most);
+            assert_eq!(latest(&batch, from), Ok(largest), "from {from}");
+        }
+    }
+}
+
+#[test]
 fn a_batch_without_records_has_no_answer() {
     assert_eq!(answers(&batch(&[], 0, 0, 1), 0), [None, None]);
 }
@@ -189,14 +208,14 @@ fn what_follows_the_answer_is_not_read() {
     let mut plain = records(&[0, 10], 10);
     plain.extend([0xff; 40]);
     let batch = batch(&plain, 0, 3, 0);
-    assert_eq!(first_at_or_after(&batch, BASE + 10), Ok(Some((1, BASE + 10))));
-    assert!(latest(&batch).is_err());
+    assert_eq!(first_at_or_after(&batch, BASE + 10, 0), Ok(Some((1, BASE + 10))));
+    assert!(latest(&batch, 0).is_err());
 }
 
 #[test]
 fn malformed_headers_are_refused() {
     let good = batch(&records(&[0, 1], 3), 0, 2, 0);
-    let error = |batch: &[u8]| latest(batch).unwrap_err();
+    let error = |batch: &[u8]| latest(batch, 0).unwrap_err();
     for len in 0..good.len() {
         assert!(matches!(error(&good[..len]), RecordTimeError::Length { .. }), "length {len}");
     }
@@ -216,7 +235,7 @@ fn malformed_headers_are_refused() {
 
 #[test]
 fn malformed_records_are_refused_by_name() {
-    let of = |plain: &[u8], count| latest(&batch(plain, 0, count, i64::MAX - 1)).unwrap_err();
+    let of = |plain: &[u8], count| latest(&batch(plain, 0, count, i64::MAX - 1), 0).unwrap_err();
     let bad = |index, what| RecordTimeError::Record { index, what };
     let good = records(&[1], 3);
     assert_eq!(of(&good, 2), bad(1, "it ends beyond the records"));
@@ -238,9 +257,9 @@ fn malformed_records_are_refused_by_name() {
 #[test]
 fn a_cut_in_compressed_records_is_an_error_or_makes_no_difference() {
     for good in foreign() {
-        let whole = latest(&good);
+        let whole = latest(&good, 0);
         for len in HEADER_BYTES..good.len() {
-            let cut = latest(&resized(good[..len].to_vec()));
+            let cut = latest(&resized(good[..len].to_vec()), 0);
             // All records are there when an end mark or a checksum is missing.
             assert!(cut.is_err() || (cut == whole && len + 16 >= good.len()), "length {len}: {cut:?}");
         }
@@ -259,8 +278,8 @@ fn assert_bomb(records: &[u8], codec: i16) {
     assert!(records.len() < 16 << 20);
     let batch = batch(records, codec, 1, 0);
     let too_large = RecordTimeError::Decode(DecodeError::TooLarge { limit: MAX_UNCOMPRESSED });
-    assert_eq!(latest(&batch), Err(too_large.clone()));
-    assert_eq!(first_at_or_after(&batch, 0), Err(too_large.clone()));
+    assert_eq!(latest(&batch, 0), Err(too_large.clone()));
+    assert_eq!(first_at_or_after(&batch, 0, 0), Err(too_large.clone()));
 }
 
 #[test]
@@ -314,11 +333,11 @@ fn windows_and_blocks_are_no_larger_than_what_may_be_held() {
     // A large window that is announced but not used does no harm.
     let mut wide = from_hex(BY_ZSTD);
     assert_eq!(wide[HEADER_BYTES + 4] & 0x20, 0, "a single segment has no window");
-    let whole = latest(&wide);
+    let whole = latest(&wide, 0);
     wide[HEADER_BYTES + 5] = 0xff;
-    assert_eq!(latest(&wide), whole);
+    assert_eq!(latest(&wide, 0), whole);
 
-    let what = |records: &[u8], codec| match latest(&batch(records, codec, 1, 0)) {
+    let what = |records: &[u8], codec| match latest(&batch(records, codec, 1, 0), 0) {
         Err(RecordTimeError::Decode(DecodeError::Compressed { what, .. })) => what,
         other => panic!("{other:?}"),
     };
@@ -339,7 +358,7 @@ fn damage_that_a_checksum_covers_is_found() {
     for (codec, mut records) in [(1, gzip(&plain)), (3, lz4(&plain, sums)), (4, zstd(&plain))] {
         let sum = records.len() - if codec == 1 { 8 } else { 4 };
         records[sum] ^= 1;
-        let error = latest(&batch(&records, codec, 3, 0)).unwrap_err();
+        let error = latest(&batch(&records, codec, 3, 0), 0).unwrap_err();
         assert!(matches!(error, RecordTimeError::Decode(DecodeError::Compressed { .. })), "{error}");
     }
 }
@@ -360,13 +379,13 @@ proptest! {
 
     #[test]
     fn random_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..300), count in any::<i32>()) {
-        let _ = (latest(&bytes), first_at_or_after(&bytes, 0));
+        let _ = (latest(&bytes, 0), first_at_or_after(&bytes, 0, 0));
         for codec in CODECS {
             let mut batch = batch(&bytes, codec, 1, 0);
             batch[57..61].copy_from_slice(&count.to_be_bytes());
             batch[23..27].copy_from_slice(&i32::MAX.to_be_bytes());
-            assert_ne!(panicked(latest(&batch)), Some(true));
-            assert_ne!(panicked(first_at_or_after(&batch, i64::MAX)), Some(true));
+            assert_ne!(panicked(latest(&batch, 0)), Some(true));
+            assert_ne!(panicked(first_at_or_after(&batch, i64::MAX, 0)), Some(true));
         }
     }
 
@@ -380,8 +399,8 @@ proptest! {
             let at = HEADER_BYTES + at.index(batch.len() - HEADER_BYTES);
             batch[at] = byte;
         }
-        assert_ne!(panicked(latest(&batch)), Some(true));
-        assert_ne!(panicked(first_at_or_after(&batch, i64::MAX)), Some(true));
+        assert_ne!(panicked(latest(&batch, 0)), Some(true));
+        assert_ne!(panicked(first_at_or_after(&batch, i64::MAX, 0)), Some(true));
     }
 }
 
