@@ -2,7 +2,7 @@
 
 import struct
 
-from case import VERSIONS, Topic, add, case
+from case import VERSIONS, Topic, case
 from cases_produce import at_t
 from schema import Raw
 

@@ -1,6 +1,9 @@
 """DescribeConfigs, AlterConfigs, IncrementalAlterConfigs, and every setting of topics."""
 
-from case import VERSIONS, Topic, add, case
+import time
+
+from case import VERSIONS, Topic, case
+from cases_produce import at_t
 
 PLAIN = Topic()
 TOPIC, BROKER, BROKER_LOGGER, CLIENT_METRICS, GROUP = 2, 4, 8, 16, 32
@@ -228,8 +231,9 @@ def _(c):
 
 @case("settings/min-insync-replicas-two", PLAIN)
 def _(c):
-    from cases_produce import at_t
     change(c, ("min.insync.replicas", SET, "2"))
+    c.settle()
+    time.sleep(0.3)
     for acks in (1, -1):
         c.produce(at_t(), acks=acks, note=f"acks {acks}")
     c.read()

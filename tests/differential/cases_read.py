@@ -1,7 +1,7 @@
 """Fetch, ListOffsets and DeleteRecords."""
 
 from batch import CODECS, batch
-from case import VERSIONS, Topic, add, case
+from case import VERSIONS, Topic, case
 from cases_produce import at_t
 from client import HOUR, T
 

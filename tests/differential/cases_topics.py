@@ -2,8 +2,7 @@
 
 import uuid
 
-from batch import batch
-from case import VERSIONS, Topic, add, case
+from case import VERSIONS, Topic, case
 from cases_produce import at_t
 
 PLAIN = Topic()
@@ -79,6 +78,8 @@ def create(c, version=7, validate=False, note="", timeout=20_000, **fields):
     name = fields.pop("Name", None)
     name = c.broker.prefix + c.slug if name is None else name
     topic = {"Name": name, "NumPartitions": 1, "ReplicationFactor": 1, **fields}
+    # Settings have cases of their own.
+    c.hidden.add("Configs")
     return c.ask("CreateTopics", version, note, Topics=[topic], timeoutMs=timeout, validateOnly=validate)
 
 
@@ -233,7 +234,8 @@ for v in VERSIONS["CreatePartitions"]:
         def grow(count, note="", validate=False, name=None, **fields):
             c.ask("CreatePartitions", v, note or f"to {count}", TimeoutMs=9000, ValidateOnly=validate, Topics=[
                 {"Name": c.topic if name is None else name, "Count": count, "Assignments": None, **fields}])
-        for count in (0, -1, 1, 2, 2 ** 31 - 1, 20_000):
+        # Not the highest of all: Kafka makes a list that long, and its controller is busy for ten seconds.
+        for count in (0, -1, 1, 2):
             grow(count)
             grow(count, validate=True, note=f"to {count}, only looked at")
         grow(3, validate=True, note="to 3, only looked at")
@@ -247,6 +249,15 @@ for v in VERSIONS["CreatePartitions"]:
             grow(4, Assignments=[{"BrokerIds": p} for p in parts], validate=True, note=f"assigned: {given}")
         grow(4, Assignments=[{"BrokerIds": [0]}], note="assigned")
         c.ask("Metadata", 9, Topics=[{"Name": c.topic}], AllowAutoTopicCreation=False)
+
+
+@case("create-partitions/very-many", PLAIN)
+def _(c):
+    for validate in (True, False):
+        c.ask("CreatePartitions", 3, "to 20,000" + ", only looked at" * validate, TimeoutMs=9000, ValidateOnly=validate, Topics=[
+            {"Name": c.topic, "Count": 20_000, "Assignments": None}])
+    answer = c.ask("Metadata", 9, show=False, Topics=[{"Name": c.topic}], AllowAutoTopicCreation=False)
+    c.show("partitions", len(answer["Topics"][0]["Partitions"]))
 
 
 @case("create-partitions/twice", PLAIN)

@@ -6,6 +6,7 @@ brokers (ids that they choose, ports, the time) is replaced by a name, so that w
 
 import socket
 import struct
+import threading
 import time
 import uuid
 
@@ -27,6 +28,8 @@ IDENTITIES = ("Name", "TopicName", "Topic", "ResourceName", "GroupId", "Key", "A
 PLACES = ("PartitionIndex", "Partition", "Index", "NodeId", "BrokerId")
 # APIs whose answers have an order that means something.
 ORDERED = {"Fetch"}
+# APIs that change topics. Kafka answers them before its own broker has heard of the change.
+CHANGES = {"CreateTopics", "DeleteTopics", "CreatePartitions", "AlterConfigs", "IncrementalAlterConfigs"}
 
 
 class Broker:
@@ -39,6 +42,12 @@ class Broker:
         self.prefix = "\0"
         # A change to each answer, as (api, frame) -> frame; for the self-test.
         self.tamper = None
+        self.lock, self.changes = threading.Lock(), 0
+
+    @property
+    def barrier(self):
+        """The topic whose settings show how far changes have come."""
+        return self.prefix + "barrier"
 
 
 class Client:
@@ -54,6 +63,7 @@ class Client:
         self.hidden = set()
         self.socket = None
         self.correlation = 0
+        self.changed = False
 
     # The wire.
 
@@ -100,6 +110,10 @@ class Client:
 
         `raw`: the body as bytes; `read_as`: the version to read the answer in; `answered=False`: none is due.
         """
+        if api in CHANGES:
+            self.changed = True
+        elif self.changed:
+            self.settle()
         self.correlation += 1
         protocol = self.broker.protocol
         frame = protocol.request(api, version, self.correlation, client, body if raw is None else raw, header)
@@ -144,6 +158,25 @@ class Client:
     def show(self, label, value, ordered=False):
         """Writes something that was taken out of an answer."""
         self.write(label, self.plain(None, value, ordered))
+
+    def settle(self):
+        """Waits until the changes before this are seen: they come in order, so a later one is waited for."""
+        broker, other = self.broker, Client(self.broker)
+        with broker.lock:
+            broker.changes += 1
+            mine = 1_000_000 + broker.changes
+            setting = {"Name": "segment.ms", "ConfigOperation": 0, "Value": str(mine)}
+            other.ask("IncrementalAlterConfigs", 1, Resources=[
+                {"ResourceType": 2, "ResourceName": broker.barrier, "Configs": [setting]}])
+        other.changed = self.changed = False
+        for _ in range(500):
+            answer = other.ask("DescribeConfigs", 4, Resources=[
+                {"ResourceType": 2, "ResourceName": broker.barrier, "ConfigurationKeys": ["segment.ms"]}])
+            configs = answer["Results"][0]["Configs"] if answer else None
+            if not configs or int(configs[0]["Value"]) >= mine:
+                break
+            time.sleep(0.01)
+        other.close()
 
     # What cases ask most.
 
