@@ -253,9 +253,9 @@ for v in VERSIONS["CreatePartitions"]:
 
 @case("create-partitions/very-many", PLAIN)
 def _(c):
-    for validate in (True, False):
-        c.ask("CreatePartitions", 3, "to 20,000" + ", only looked at" * validate, TimeoutMs=9000, ValidateOnly=validate, Topics=[
-            {"Name": c.topic, "Count": 20_000, "Assignments": None}])
+    # Only looked at: asked to make them Kafka refuses, makes 10,001, and is busy with them for a minute.
+    c.ask("CreatePartitions", 3, "to 20,000, only looked at", TimeoutMs=9000, ValidateOnly=True, Topics=[
+        {"Name": c.topic, "Count": 20_000, "Assignments": None}])
     answer = c.ask("Metadata", 9, show=False, Topics=[{"Name": c.topic}], AllowAutoTopicCreation=False)
     c.show("partitions", len(answer["Topics"][0]["Partitions"]))
 
