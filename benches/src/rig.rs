@@ -10,7 +10,7 @@ use keylane_engine::shard::{PartitionRef, Shard, ShardOptions};
 use keylane_engine::{AppendError, LogId, OpenError, ShardId};
 
 /// A shard in the directory of its own disk.
-pub type UringShard = Shard<UringDisk>;
+pub type UringShard = Shard;
 
 /// A valid batch of about `bytes` bytes, in records of at most 1 KiB.
 pub fn batch(bytes: usize) -> Vec<u8> {

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::aligned::round_up;
 use crate::bytes_at::u32_le;
-use crate::disk::{Disk, DiskFile, read_exact_at};
+use crate::disk::{Disk, DiskFile, DynDisk, read_exact_at};
 use crate::error::OpenError;
 use crate::ids::{LogId, ShardId};
 use crate::log::files;
@@ -97,17 +97,21 @@ struct Content {
 }
 
 /// The catalog of a data directory.
-pub struct Catalog<D: Disk> {
-    disk: D,
+pub struct Catalog {
+    disk: DynDisk,
     content: Content,
     loads: Vec<usize>,
     producer_ids: std::ops::Range<i64>,
     failed: Option<Arc<io::Error>>,
 }
 
-impl<D: Disk> Catalog<D> {
+impl Catalog {
     /// Loads the catalog; an empty one if there is none yet.
-    pub async fn open(disk: D, shards: u16) -> Result<Self, OpenError> {
+    pub async fn open(disk: impl Disk, shards: u16) -> Result<Self, OpenError> {
+        Self::open_on(disk.erased(), shards).await
+    }
+
+    async fn open_on(disk: DynDisk, shards: u16) -> Result<Self, OpenError> {
         let content = match disk.open(FILE).await {
             Ok(file) => {
                 let io = || OpenError::io(format!("reading {FILE}"));

@@ -30,7 +30,7 @@ pub struct DataDir {
 
 impl DataDir {
     /// Opens the directory; formats it with `shards` shards if it is empty.
-    pub async fn open_or_format<D: Disk>(disk: &D, shards: u16) -> Result<Self, OpenError> {
+    pub async fn open_or_format(disk: &impl Disk, shards: u16) -> Result<Self, OpenError> {
         let names = disk.list("").await.map_err(OpenError::io("listing the data directory"))?;
         if names.iter().any(|n| n == FORMAT_FILE) {
             return Self::open(disk).await;
@@ -50,7 +50,7 @@ impl DataDir {
         Ok(dir)
     }
 
-    async fn open<D: Disk>(disk: &D) -> Result<Self, OpenError> {
+    async fn open(disk: &impl Disk) -> Result<Self, OpenError> {
         let (dir, version) = Self::read(disk).await?;
         if version != FORMAT_VERSION {
             // Before anything is written that an older program would misread.
@@ -63,7 +63,7 @@ impl DataDir {
     }
 
     /// What is written in the directory's `keylane.format`, and its version. Changes nothing.
-    pub async fn read<D: Disk>(disk: &D) -> Result<(Self, u32), OpenError> {
+    pub async fn read(disk: &impl Disk) -> Result<(Self, u32), OpenError> {
         let file = disk.open(FORMAT_FILE).await.map_err(OpenError::io(format!("opening {FORMAT_FILE}")))?;
         let size = file.size().await.map_err(OpenError::io(format!("reading {FORMAT_FILE}")))?;
         if size != BLOCK as u64 {

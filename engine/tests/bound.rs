@@ -11,12 +11,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keylane_engine::disk::Disk;
-use keylane_engine::disk::sim::{CrashStyle, Rng, SimDisk, SimOptions};
 use keylane_engine::record_batch::{self, build};
 use keylane_engine::shard::{CommitState, PartitionRef, Shard, ShardOptions};
 use keylane_engine::{AppendError, LogConfig, LogId, ShardId};
+use keylane_sim_disk::{CrashStyle, Rng, SimDisk, SimOptions};
 
-type SimShard = Shard<SimDisk>;
+type SimShard = Shard;
 
 const SEGMENT: u64 = 1 << 20;
 

@@ -9,13 +9,13 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use keylane_engine::disk::Disk;
-use keylane_engine::disk::sim::{CrashStyle, SimDisk, SimOptions};
 use keylane_engine::record_batch::{self, RecordBatch, build_from};
 use keylane_engine::records::{Opened, compress};
 use keylane_engine::shard::{CommitState, PartitionRef, Shard, ShardOptions};
 use keylane_engine::{AppendError, LogConfig, LogId, ReadError, ShardId};
+use keylane_sim_disk::{CrashStyle, SimDisk, SimOptions};
 
-type SimShard = Shard<SimDisk>;
+type SimShard = Shard;
 
 const TIME: i64 = 1_700_000_000_000;
 const SEGMENT: u64 = 64 << 10;

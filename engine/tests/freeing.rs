@@ -9,10 +9,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use keylane_engine::disk::Disk;
-use keylane_engine::disk::sim::{SimDisk, SimOptions};
 use keylane_engine::record_batch::build;
 use keylane_engine::shard::{CommitState, Shard, ShardOptions};
 use keylane_engine::{AppendError, LogId, ShardId};
+use keylane_sim_disk::{SimDisk, SimOptions};
 
 const SEGMENT: u64 = 16 << 20;
 /// What is given back at once, and the index of a segment.

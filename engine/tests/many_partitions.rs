@@ -7,15 +7,15 @@ use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 
 use keylane_engine::disk::Disk;
-use keylane_engine::disk::sim::{CrashStyle, SimDisk, SimOptions};
 use keylane_engine::record_batch::build;
 use keylane_engine::shard::{CommitState, Shard, ShardOptions};
 use keylane_engine::{AppendError, LogId, OpenError, ShardId};
+use keylane_sim_disk::{CrashStyle, SimDisk, SimOptions};
 
 /// Far more than are noted at once.
 const PARTITIONS: u32 = 20_000;
 
-async fn open(disk: &SimDisk) -> Result<Shard<SimDisk>, OpenError> {
+async fn open(disk: &SimDisk) -> Result<Shard, OpenError> {
     let live: HashSet<_> = (0..PARTITIONS).map(LogId).collect();
     let options = ShardOptions {
         segment_bytes: 256 << 10,

@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use keylane_engine::aligned::AlignedBuf;
-use keylane_engine::disk::sim::{SimDisk, SimFile, SimOptions};
 use keylane_engine::disk::{Disk, DiskFile};
 use keylane_engine::record_batch::build;
 use keylane_engine::shard::{PartitionRef, Shard, ShardOptions};
 use keylane_engine::{AppendError, LogId, ShardId};
+use keylane_sim_disk::{SimDisk, SimFile, SimOptions};
 
 /// What was read, and what is being read.
 #[derive(Default)]
@@ -91,7 +91,7 @@ impl DiskFile for Watched<SimFile> {
     }
 }
 
-type WatchedShard = Shard<Watched<SimDisk>>;
+type WatchedShard = Shard;
 
 async fn append(shard: &WatchedShard, at: PartitionRef, batch: &[u8]) {
     while let Err(e) = shard.append(at, batch) {

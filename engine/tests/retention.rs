@@ -14,7 +14,7 @@ use keylane_engine::record_batch::{self, build};
 use keylane_engine::shard::{CommitState, PartitionRef, Shard, ShardOptions};
 use keylane_engine::{AppendError, LogConfig, LogId, ReadError, ShardId, TrimError};
 
-type UringShard = Shard<UringDisk>;
+type UringShard = Shard;
 
 const SEGMENT: u64 = 256 << 10;
 

@@ -10,7 +10,7 @@ use keylane_engine::record_batch::{build, build_from};
 use keylane_engine::shard::{CommitState, PartitionRef, Shard, ShardOptions};
 use keylane_engine::{AppendError, LogId, ReadError, ShardId};
 
-type UringShard = Shard<UringDisk>;
+type UringShard = Shard;
 
 fn small() -> ShardOptions {
     ShardOptions {

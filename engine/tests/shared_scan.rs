@@ -9,10 +9,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use keylane_engine::disk::Disk;
-use keylane_engine::disk::sim::{Fault, Op, Rule, SimDisk, SimOptions};
 use keylane_engine::record_batch::build;
 use keylane_engine::shard::{CommitState, PartitionRef, Shard, ShardOptions};
 use keylane_engine::{AppendError, LogId, ReadError, ShardId};
+use keylane_sim_disk::{Fault, Op, Rule, SimDisk, SimOptions};
 
 const PARTITIONS: u32 = 8;
 /// Batches of 48 KiB and a little: most lie in two pieces of 64 KiB.
@@ -24,7 +24,7 @@ fn run<T>(test: impl Future<Output = T>) -> T {
 }
 
 /// A shard of which nearly everything is on the disk only, and its partitions.
-async fn filled(disk: &SimDisk) -> (Shard<SimDisk>, Vec<PartitionRef>) {
+async fn filled(disk: &SimDisk) -> (Shard, Vec<PartitionRef>) {
     disk.create_dir("").await.unwrap();
     let options = ShardOptions {
         segment_bytes: 8 << 20,

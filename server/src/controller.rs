@@ -12,7 +12,6 @@ use tokio::sync::Mutex;
 use crate::broker::admin::Refusal;
 use crate::config::ServerConfig;
 use crate::core::Core;
-use crate::disk::ServerDisk;
 use crate::groups;
 use crate::mesh::call;
 use crate::topic_settings::Values;
@@ -22,12 +21,12 @@ pub const CONTROLLER: usize = 0;
 
 /// The catalog, one change at a time.
 pub struct Controller {
-    catalog: Mutex<Catalog<ServerDisk>>,
+    catalog: Mutex<Catalog>,
 }
 
 impl Controller {
     /// Takes the catalog over.
-    pub fn new(catalog: Catalog<ServerDisk>) -> Self {
+    pub fn new(catalog: Catalog) -> Self {
         Self { catalog: Mutex::new(catalog) }
     }
 }

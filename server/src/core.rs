@@ -17,7 +17,6 @@ use tokio::sync::{Notify, Semaphore};
 use crate::config::ServerConfig;
 use crate::connection;
 use crate::controller::Controller;
-use crate::disk::ServerDisk;
 use crate::groups::Groups;
 use crate::mesh::Mesh;
 use crate::net::{Listener, Stream};
@@ -53,7 +52,7 @@ pub struct Core {
     /// The server.
     pub cluster: Cluster,
     /// The shards it owns.
-    pub shards: Vec<Shard<ServerDisk>>,
+    pub shards: Vec<Shard>,
     /// The topics.
     pub topics: RefCell<TopicTable>,
     /// Committed offsets of the groups that belong here.
@@ -82,7 +81,7 @@ impl Core {
         index: usize,
         config: Arc<ServerConfig>,
         cluster: Cluster,
-        shards: Vec<Shard<ServerDisk>>,
+        shards: Vec<Shard>,
         mesh: Mesh,
         controller: Option<Controller>,
     ) -> Self {

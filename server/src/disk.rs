@@ -1,21 +1,20 @@
-//! Where the data lies: on the disk of the machine, and in a build with `--cfg keylane_planted` on a simulated
-//! one, which can lose power ([`power`](crate::power)).
+//! Where the data lies: on the disk of the machine, and in a build with `--cfg keylane_planted` on the disk that a
+//! test brings, which can lose power ([`power`](crate::power)).
+
+#[cfg(not(keylane_planted))]
+use keylane_engine::disk::Disk as _;
+use keylane_engine::disk::DynDisk;
 
 use crate::config::ServerConfig;
 
-#[cfg(not(keylane_planted))]
-pub type ServerDisk = keylane_engine::disk::uring::UringDisk;
-#[cfg(keylane_planted)]
-pub type ServerDisk = keylane_engine::disk::sim::SimDisk;
-
 /// The disk of a data directory.
 #[cfg(not(keylane_planted))]
-pub fn open(config: &ServerConfig) -> ServerDisk {
-    ServerDisk::new(&config.data, config.direct_io)
+pub fn open(config: &ServerConfig) -> DynDisk {
+    keylane_engine::disk::uring::UringDisk::new(&config.data, config.direct_io).erased()
 }
 
 /// The disk that this thread serves on.
 #[cfg(keylane_planted)]
-pub fn open(_: &ServerConfig) -> ServerDisk {
+pub fn open(_: &ServerConfig) -> DynDisk {
     crate::power::disk()
 }

@@ -14,13 +14,14 @@ use std::time::Instant;
 
 use keylane_engine::catalog::{Catalog, Topic};
 use keylane_engine::data_dir::{DataDir, DirLock};
+use keylane_engine::disk::DynDisk;
 use keylane_engine::shard::{Counters, Shard, ShardOptions};
 use keylane_engine::{LogId, OpenError, ShardId};
 
 use crate::config::{ConfigError, ServerConfig, allowed_cores};
 use crate::controller::Controller;
 use crate::core::{Cluster, Core};
-use crate::disk::{self, ServerDisk};
+use crate::disk;
 use crate::groups;
 use crate::mesh::{self, Mesh, MeshParts, Stopper};
 use crate::net;
@@ -288,7 +289,7 @@ impl CoreThread {
     }
 
     /// Core 0 reads directory and catalog and tells the others; those wait for it.
-    async fn learn(&self, disk: &ServerDisk) -> Result<Option<(Arc<Setup>, Option<Controller>)>, StartError> {
+    async fn learn(&self, disk: &DynDisk) -> Result<Option<(Arc<Setup>, Option<Controller>)>, StartError> {
         if let Some(setup) = &self.setup {
             return Ok(setup.recv().ok().map(|setup| (setup, None)));
         }
@@ -304,11 +305,7 @@ impl CoreThread {
         Ok(Some((setup, Some(Controller::new(catalog)))))
     }
 
-    async fn open_shards(
-        &self,
-        disk: &ServerDisk,
-        setup: &Setup,
-    ) -> Result<Vec<Shard<ServerDisk>>, StartError> {
+    async fn open_shards(&self, disk: &DynDisk, setup: &Setup) -> Result<Vec<Shard>, StartError> {
         let options = shard_options(&self.config, setup.dir.shards);
         let mut shards = Vec::new();
         for number in (self.index..usize::from(setup.dir.shards)).step_by(self.cores) {

@@ -11,9 +11,9 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use keylane_engine::catalog::NewTopic;
-use keylane_engine::disk::sim::{Rng, SimDisk};
 use keylane_engine::shard::{CommitState, PartitionRef, Shard, ShardOptions};
 use keylane_engine::{AppendError, CommitSeq, LogConfig, LogId, Offset, record_batch};
+use keylane_sim_disk::{Rng, SimDisk};
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Runtime;
 use tokio::task::LocalSet;
@@ -137,7 +137,7 @@ pub async fn look(disk: &SimDisk, expected: &Held) -> Verdict {
 
 /// Number of batches by its high watermark, each of them compared. What cannot be read goes to `errors`.
 async fn look_at_log(
-    shard: &Shard<SimDisk>,
+    shard: &Shard,
     at: PartitionRef,
     expected: &[Stamp],
     errors: &mut Vec<String>,
@@ -257,7 +257,7 @@ impl Author {
     /// Appends a batch to each of these logs, then waits until all are durable. Logs of odd number have
     /// an idempotent producer.
     pub async fn append(&mut self, logs: &[u32]) -> Result<(), String> {
-        let mut waiting: Vec<(Shard<SimDisk>, CommitSeq)> = Vec::new();
+        let mut waiting: Vec<(Shard, CommitSeq)> = Vec::new();
         for &log in logs {
             let batch = self.make(log);
             let (shard, at) = self.engine.find(LogId(log)).ok_or("no such log")?;

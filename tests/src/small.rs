@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use keylane_engine::disk::Disk;
-use keylane_engine::disk::sim::{CrashStyle, SimDisk, SimOptions};
+use keylane_sim_disk::{CrashStyle, SimDisk, SimOptions};
 
 use crate::held::{Author, Held, Verdict, inside, look, runtime};
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::thread;
 
-use keylane_engine::disk::sim::CrashStyle;
+use keylane_sim_disk::CrashStyle;
 use keylane_tests::held::{Held, Stamp, Verdict, inside, look, runtime};
 use keylane_tests::small::{
     Small, Tally, flip_bytes, idle_directory, small_directory, swap_commits, twin_directory, zero_blocks,

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Instant;
 
-use keylane_engine::disk::sim::{Fault, Op, Rule};
+use keylane_sim_disk::{Fault, Op, Rule};
 use keylane_tests::crash::check::{Finding, Tally};
 use keylane_tests::crash::run::{Machine, Outcome, Plan, run};
 

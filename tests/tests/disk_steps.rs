@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use keylane_engine::disk::sim::{CrashStyle, Fault, Op, Phase, SimDisk, SimOptions, Step};
+use keylane_sim_disk::{CrashStyle, Fault, Op, Phase, SimDisk, SimOptions, Step};
 use keylane_tests::crash::check::Finding;
 use keylane_tests::crash::model::Sent;
 use keylane_tests::held::{Author, Held, Verdict, inside, look, look_compacted};

@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use std::future::Future;
 
 use keylane_engine::catalog::NewTopic;
-use keylane_engine::disk::sim::{CrashStyle, Fault, Op, Rng, Rule, SimDisk, SimOptions};
 use keylane_engine::shard::{CommitState, ShardOptions};
 use keylane_engine::{AppendError, CommitSeq, LogId};
+use keylane_sim_disk::{CrashStyle, Fault, Op, Rng, Rule, SimDisk, SimOptions};
 use keylane_tests::crash::check::{Checker, Depth, Finding, split};
 use keylane_tests::crash::engine::Engine;
 use keylane_tests::crash::model::{Log, Model, Sent, Stage, Topic};

@@ -17,10 +17,10 @@ use std::path::PathBuf;
 use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
-use keylane_engine::disk::sim::{CrashStyle, SimDisk, SimOptions};
 use keylane_engine::disk::{Disk, DiskFile, write_all_at};
 use keylane_engine::log::files::padded;
 use keylane_engine::log::format::FORMAT_VERSION;
+use keylane_sim_disk::{CrashStyle, SimDisk, SimOptions};
 use keylane_tests::held::{Author, Held, Verdict, inside, look, runtime};
 use serde::{Deserialize, Serialize};
 

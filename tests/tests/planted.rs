@@ -8,8 +8,8 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use keylane_engine::disk::sim::{Fault, Op, Rule};
 use keylane_engine::planted::{Bug, plant};
+use keylane_sim_disk::{Fault, Op, Rule};
 use keylane_tests::crash::run::{Machine, Plan, run};
 use keylane_tests::small::{flip_bytes, small_directory, swap_commits, twin_directory, zero_blocks};
 

@@ -7,19 +7,22 @@
 //! ```
 #![cfg(keylane_planted)]
 
+use std::cell::Cell;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use keylane::ServerConfig;
 use keylane::power::{Failure, serve};
-use keylane_engine::disk::sim::{CrashStyle, Fault, Op, Rule, SimDisk, SimOptions, Turns};
+use keylane_engine::disk::Disk as _;
 use keylane_engine::planted::{Bug, plant};
 use keylane_loadgen::args::RunArgs;
 use keylane_loadgen::client::Admin;
 use keylane_loadgen::report::Report;
 use keylane_loadgen::verdict::Status;
-use tokio::sync::oneshot::{Sender, channel};
+use keylane_sim_disk::{CrashStyle, Fault, Op, Rule, SimDisk, SimOptions, Turns};
+use tokio::sync::oneshot::{Receiver, channel};
 
 const TOPIC: &str = "power";
 const PARTITIONS: i32 = 4;
@@ -58,10 +61,18 @@ const FLUSHES_BEFORE: u64 = 50;
 const TURN: Duration = Duration::from_micros(10);
 const SLOW_TURNS: u32 = 1_000;
 
-/// A power switch, and the end that the server watches.
-fn switch(conduct: Conduct) -> (Sender<()>, Failure) {
-    let (off, signal) = channel();
-    (off, Failure { signal, seed: conduct.seed, style: conduct.style })
+/// Serves on `disk` until power fails: what the disk is left with.
+fn serve_until(
+    signal: Receiver<()>,
+    config: &ServerConfig,
+    disk: SimDisk,
+    conduct: Conduct,
+) -> Result<SimDisk> {
+    let left = Rc::new(Cell::new(None));
+    let (kept, failing) = (Rc::clone(&left), disk.clone());
+    let cut = Box::new(move || kept.set(Some(failing.crash_image(conduct.seed, conduct.style))));
+    serve(config.clone(), disk.erased(), Failure { signal, cut })?;
+    left.take().context("the server ended before power failed")
 }
 
 /// Three lives of one disk: the topic is created; the load runs until power fails; the load goes on and everything is
@@ -75,13 +86,13 @@ fn lose_power_under_load(conduct: Conduct) -> Result<Report> {
         segment_bytes: conduct.segment_bytes,
         ..ServerConfig::default()
     };
-    let (offs, failures): (Vec<_>, Vec<_>) = (0..3).map(|_| switch(conduct)).unzip();
+    let (offs, signals): (Vec<_>, Vec<_>) = (0..3).map(|_| channel()).unzip();
     let server = std::thread::spawn(move || -> Result<()> {
         // A flush takes a while, so that power may fail in the midst of one.
         let wait = |turns| -> Turns { Box::pin(tokio::time::sleep(turns * TURN)) };
         let disk = SimOptions { latency_turns: (1, 200), wait: Some(wait), ..SimOptions::default() };
         let mut disk = SimDisk::new(conduct.seed, disk);
-        for (life, failure) in failures.into_iter().enumerate() {
+        for (life, signal) in signals.into_iter().enumerate() {
             let under_test = life == 1;
             let flushes =
                 |fault| Rule::once(Op::Sync, fault).on(".log").after(FLUSHES_BEFORE).times(u64::MAX);
@@ -92,7 +103,7 @@ fn lose_power_under_load(conduct: Conduct) -> Result<Report> {
                 disk.add_rule(flushes(Fault::Delay(SLOW_TURNS)));
             }
             plant(conduct.bug.filter(|_| under_test));
-            disk = serve(config.clone(), disk, failure)?;
+            disk = serve_until(signal, &config, disk, conduct)?;
             plant(None);
             std::thread::sleep(AWAY);
         }

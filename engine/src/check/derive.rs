@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use crate::aligned::BLOCK;
-use crate::disk::Disk;
+use crate::disk::{Disk, DynDisk};
 use crate::error::OpenError;
 use crate::ids::{CommitSeq, Generation, LogId, Offset};
 use crate::log::checkpoint::{Checkpoint, Compacted, LogState, LogStates};
@@ -40,8 +40,8 @@ impl Whole {
 }
 
 /// The checkpoint that the segments amount to. `Err(Ok(_))`: why there is none.
-pub(super) async fn derive<D: Disk>(
-    disk: &D,
+pub(super) async fn derive(
+    disk: &DynDisk,
     identity: &Identity,
     live: &HashSet<LogId>,
 ) -> Result<Checkpoint, Result<String, OpenError>> {
@@ -142,8 +142,8 @@ fn compacted_logs(sorted: &[Whole], live: &HashSet<LogId>) -> Vec<Compacted> {
 }
 
 /// Whether compaction wrote a sorted segment.
-async fn by_compaction<D: Disk>(
-    disk: &D,
+async fn by_compaction(
+    disk: &DynDisk,
     identity: &Identity,
     generation: Generation,
 ) -> Result<bool, OpenError> {
@@ -167,8 +167,8 @@ fn ranges_of(scan: &Scan) -> Ranges {
 }
 
 /// A sorted segment. Its index is written last: without one, it was being written and never counted.
-async fn sorted_segment<D: Disk>(
-    disk: &D,
+async fn sorted_segment(
+    disk: &DynDisk,
     identity: &Identity,
     generation: Generation,
     dead: impl Fn(&Entry) -> bool,
@@ -196,8 +196,8 @@ async fn sorted_segment<D: Disk>(
 }
 
 /// A commit segment up to its last whole commit. `Err`: acknowledged records are damaged in it.
-async fn commit_segment<D: Disk>(
-    disk: &D,
+async fn commit_segment(
+    disk: &DynDisk,
     identity: &Identity,
     generation: Generation,
     before: Option<Sealed>,

@@ -5,7 +5,7 @@ use std::io;
 
 use crate::aligned::BLOCK;
 use crate::bytes_at::{u32_le, u64_le};
-use crate::disk::{Disk, DiskFile, read_exact_at};
+use crate::disk::{Disk, DiskFile, DynDisk, read_exact_at};
 use crate::error::OpenError;
 use crate::ids::{LogId, ShardId};
 use crate::log::index::{self, ENTRIES_PER_BLOCK, Index, IndexEntry, Sealed};
@@ -26,8 +26,8 @@ pub(super) enum Found {
 }
 
 /// Reads an index and all of its blocks.
-pub(super) async fn read<D: Disk>(
-    disk: &D,
+pub(super) async fn read(
+    disk: &DynDisk,
     path: &str,
     shard: ShardId,
     sealed: &Sealed,

@@ -18,7 +18,7 @@ use serde::Serialize;
 
 use crate::catalog::Catalog;
 use crate::data_dir::DataDir;
-use crate::disk::Disk;
+use crate::disk::{Disk, DynDisk};
 use crate::error::OpenError;
 use crate::ids::{Generation, LogId, Offset, ShardId};
 use crate::log::recovery::Identity;
@@ -139,7 +139,11 @@ impl Report {
 const RESTORE: &str = "restore the file from a copy";
 
 /// Checks a data directory. `progress` is told each file that is begun, and the bytes of log read so far.
-pub async fn check<D: Disk>(disk: &D, progress: &mut dyn FnMut(&str, u64)) -> Report {
+pub async fn check(disk: &impl Disk, progress: &mut dyn FnMut(&str, u64)) -> Report {
+    check_on(&disk.clone().erased(), progress).await
+}
+
+async fn check_on(disk: &DynDisk, progress: &mut dyn FnMut(&str, u64)) -> Report {
     let mut checker = Checker { disk, progress, report: Report::default(), names: BTreeMap::new() };
     if let Err(error) = checker.directory().await {
         checker.error(error, "what depends on it was not checked; a start is refused");
@@ -147,15 +151,15 @@ pub async fn check<D: Disk>(disk: &D, progress: &mut dyn FnMut(&str, u64)) -> Re
     checker.report
 }
 
-struct Checker<'a, D> {
-    disk: &'a D,
+struct Checker<'a> {
+    disk: &'a DynDisk,
     progress: &'a mut dyn FnMut(&str, u64),
     report: Report,
     /// Topic and partition of each log.
     names: BTreeMap<LogId, String>,
 }
 
-impl<D: Disk> Checker<'_, D> {
+impl Checker<'_> {
     async fn directory(&mut self) -> Result<(), OpenError> {
         let names = self.disk.list("").await.map_err(OpenError::io("listing the data directory"))?;
         for name in names.iter().filter(|n| n.ends_with(".new")) {

@@ -5,7 +5,6 @@
 //! behind. So offsets without records are a fault between commit segments of which none is missing in
 //! between; elsewhere they are counted.
 
-use crate::disk::Disk;
 use crate::ids::{CommitSeq, LogId, Offset};
 use crate::log::files;
 use crate::log::index::{Index, IndexEntry, Sealed};
@@ -15,8 +14,8 @@ use super::Checker;
 use super::shard::{View, next_seq};
 
 /// Checks the entries of one segment.
-pub(super) fn check_runs<D: Disk>(
-    c: &mut Checker<'_, D>,
+pub(super) fn check_runs(
+    c: &mut Checker<'_>,
     view: &View<'_>,
     path: &str,
     index: &Index,
@@ -38,7 +37,7 @@ pub(super) fn check_runs<D: Disk>(
 }
 
 /// Checks all logs of a shard from segment to segment.
-pub(super) fn check<D: Disk>(c: &mut Checker<'_, D>, view: &View<'_>) {
+pub(super) fn check(c: &mut Checker<'_>, view: &View<'_>) {
     let mut commits: Vec<_> =
         view.checkpoint.segments.iter().filter(|s| !s.generation.is_sorted()).copied().collect();
     commits.sort_by_key(|s| s.first_seq);
@@ -74,13 +73,7 @@ pub(super) fn check<D: Disk>(c: &mut Checker<'_, D>, view: &View<'_>) {
 }
 
 /// Counts the gap that compaction may have left before `next`, and goes on behind it.
-fn over_compacted<D: Disk>(
-    c: &mut Checker<'_, D>,
-    view: &View<'_>,
-    log: LogId,
-    at: Offset,
-    next: Offset,
-) -> Offset {
+fn over_compacted(c: &mut Checker<'_>, view: &View<'_>, log: LogId, at: Offset, next: Offset) -> Offset {
     let end = view.compacted(log).map_or(0, |compacted| compacted.end).min(next);
     if end <= at {
         return at;
@@ -104,8 +97,8 @@ fn explained(view: &View<'_>, commits: &[Sealed], before: Option<Run>, after: Op
     at < to
 }
 
-fn gap<D: Disk>(
-    c: &mut Checker<'_, D>,
+fn gap(
+    c: &mut Checker<'_>,
     log: LogId,
     (path, at): (&str, u64),
     offsets: std::ops::Range<Offset>,
@@ -120,7 +113,7 @@ fn gap<D: Disk>(
     c.fault(path, at, what).means("records that were there are gone; a start succeeds").lost(lost).done();
 }
 
-fn twice<D: Disk>(c: &mut Checker<'_, D>, log: LogId, path: &str, at: u64, offset: Offset) {
+fn twice(c: &mut Checker<'_>, log: LogId, path: &str, at: u64, offset: Offset) {
     let what = format!("{} has offset {offset} twice", c.name(log));
     c.fault(path, at, what).means("readers may be given records twice").done();
 }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use crate::catalog::Catalog;
 use crate::data_dir::DataDir;
-use crate::disk::Disk;
+use crate::disk::{Disk, DynDisk};
 use crate::error::OpenError;
 use crate::ids::{Generation, ShardId};
 use crate::log::checkpoint::Checkpoint;
@@ -36,8 +36,16 @@ pub struct Repaired {
 ///
 /// # Errors
 /// [`OpenError`] where the disk refused; what was done until then stays done, and is whole.
-pub async fn repair<D: Disk>(
-    disk: &D,
+pub async fn repair(
+    disk: &impl Disk,
+    before: &Report,
+    progress: &mut dyn FnMut(&str, u64),
+) -> Result<Repaired, OpenError> {
+    repair_on(&disk.clone().erased(), before, progress).await
+}
+
+async fn repair_on(
+    disk: &DynDisk,
     before: &Report,
     progress: &mut dyn FnMut(&str, u64),
 ) -> Result<Repaired, OpenError> {
@@ -72,10 +80,10 @@ pub async fn repair<D: Disk>(
     Ok(out)
 }
 
-async fn apply<D: Disk>(
-    disk: &D,
+async fn apply(
+    disk: &DynDisk,
     dir: &DataDir,
-    catalog: &Catalog<D>,
+    catalog: &Catalog,
     repair: &Repair,
 ) -> Result<Result<String, String>, OpenError> {
     let at = |shard: &u16| {
@@ -125,14 +133,14 @@ async fn apply<D: Disk>(
     }
 }
 
-async fn load<D: Disk>(disk: &D, identity: &Identity) -> Result<Option<Checkpoint>, OpenError> {
+async fn load(disk: &DynDisk, identity: &Identity) -> Result<Option<Checkpoint>, OpenError> {
     let dir = files::shard_dir(identity.shard);
     let io = OpenError::io(format!("reading {}", files::checkpoint(&dir)));
     Ok(Checkpoint::load(disk, &dir, identity.shard).await.map_err(io)?.flatten())
 }
 
-async fn store<D: Disk>(
-    disk: &D,
+async fn store(
+    disk: &DynDisk,
     identity: &Identity,
     checkpoint: &Checkpoint,
     what: &str,
@@ -144,8 +152,8 @@ async fn store<D: Disk>(
     Ok(Ok(format!("{path}: {what}")))
 }
 
-async fn rewrite_index<D: Disk>(
-    disk: &D,
+async fn rewrite_index(
+    disk: &DynDisk,
     identity: &Identity,
     live: &HashSet<crate::LogId>,
     generation: Generation,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::aligned::BLOCK;
-use crate::disk::{Disk, DiskFile};
+use crate::disk::{Disk, DynDisk};
 use crate::error::OpenError;
 use crate::ids::{Generation, LogId, Offset};
 use crate::log::files;
@@ -43,11 +43,11 @@ type BadBatches = Vec<(Entry, String)>;
 type Commit = (CommitHeader, Vec<Entry>, BadBatches);
 
 /// Opens a segment.
-pub(super) async fn scanner<D: Disk>(
-    disk: &D,
+pub(super) async fn scanner(
+    disk: &DynDisk,
     identity: &Identity,
     generation: Generation,
-) -> Result<Scanner<D::File>, OpenError> {
+) -> Result<Scanner, OpenError> {
     let path = files::segment(&files::shard_dir(identity.shard), generation);
     let file = disk.open(&path).await.map_err(OpenError::io(format!("opening {path}")))?;
     Scanner::new(file, path, identity, generation).await
@@ -79,8 +79,8 @@ pub(super) fn examine(
 }
 
 /// Reads a segment whose sequences and end are known.
-pub(super) async fn read_sealed<F: DiskFile>(
-    scanner: &mut Scanner<F>,
+pub(super) async fn read_sealed(
+    scanner: &mut Scanner,
     sealed: &Sealed,
     dead: impl Fn(&Entry) -> bool,
 ) -> Result<Seen, OpenError> {
@@ -122,8 +122,8 @@ pub(super) async fn read_sealed<F: DiskFile>(
 
 /// The commit `seq` at `position` and the batches in it that are damaged. `Err`: what is wrong with it;
 /// `Err(None)`: there is none.
-pub(super) async fn read_commit<F: DiskFile>(
-    scanner: &mut Scanner<F>,
+pub(super) async fn read_commit(
+    scanner: &mut Scanner,
     position: u64,
     seq: u64,
     dead: impl Fn(&Entry) -> bool,

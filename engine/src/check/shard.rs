@@ -110,8 +110,8 @@ impl<'a> View<'a> {
 }
 
 /// Checks a shard. `true`: it holds, or held, records.
-pub(super) async fn check_shard<D: Disk>(
-    c: &mut Checker<'_, D>,
+pub(super) async fn check_shard(
+    c: &mut Checker<'_>,
     identity: &Identity,
     live: Option<&HashSet<LogId>>,
 ) -> Result<bool, OpenError> {
@@ -140,8 +140,8 @@ pub(super) async fn check_shard<D: Disk>(
     Ok(view.logs.values().any(|log| log.next > 0))
 }
 
-fn check_checkpoint<D: Disk>(
-    c: &mut Checker<'_, D>,
+fn check_checkpoint(
+    c: &mut Checker<'_>,
     identity: &Identity,
     path: &str,
     bytes: Option<&[u8]>,
@@ -149,7 +149,7 @@ fn check_checkpoint<D: Disk>(
     live: Option<&HashSet<LogId>>,
 ) -> Option<Checkpoint> {
     let shard = identity.shard.0;
-    let derive = |what: &str, c: &mut Checker<'_, D>| {
+    let derive = |what: &str, c: &mut Checker<'_>| {
         c.fault(path, 0, what)
             .means("which segments belong to the shard is unknown: they were not checked, and a start is refused")
             .advice(
@@ -192,11 +192,7 @@ fn check_checkpoint<D: Disk>(
     Some(good)
 }
 
-async fn check_sealed<D: Disk>(
-    c: &mut Checker<'_, D>,
-    view: &mut View<'_>,
-    sealed: &Sealed,
-) -> Result<(), OpenError> {
+async fn check_sealed(c: &mut Checker<'_>, view: &mut View<'_>, sealed: &Sealed) -> Result<(), OpenError> {
     let (shard, generation) = (view.identity.shard, sealed.generation);
     let path = files::segment(&view.dir, generation);
     (c.progress)(&path, c.report.bytes);
@@ -233,7 +229,7 @@ async fn check_sealed<D: Disk>(
         c.fault(&*path, flaw.from, &*flaw.what).means(means).lost(lost).done();
     }
     let repair = Repair::RewriteIndex { shard: shard.0, generation: generation.0 };
-    let bad = |c: &mut Checker<'_, D>, position, what: &str| {
+    let bad = |c: &mut Checker<'_>, position, what: &str| {
         let draft = c.fault(&*index_path, position, what);
         if seen.flaws.is_empty() {
             draft
@@ -272,22 +268,22 @@ async fn check_sealed<D: Disk>(
     Ok(())
 }
 
-fn count<D: Disk>(c: &mut Checker<'_, D>, seen: &Seen) {
+fn count(c: &mut Checker<'_>, seen: &Seen) {
     c.report.segments += 1;
     c.report.commits += seen.commits;
     c.report.batches += seen.scan.logs.values().map(|e| e.len() as u64).sum::<u64>();
     c.report.bytes += seen.scan.sealed.data_end;
 }
 
-fn lost_runs<D: Disk>(c: &Checker<'_, D>, view: &View<'_>, index: &Index) -> Vec<Lost> {
+fn lost_runs(c: &Checker<'_>, view: &View<'_>, index: &Index) -> Vec<Lost> {
     let needed = |(log, run): &&(LogId, Run)| view.is_needed(run.generation, *log, run.next_offset);
     let needed = index.runs.iter().filter(needed);
     needed.map(|(log, run)| c.lost(*log, run.base_offset, run.next_offset)).collect()
 }
 
 /// The records that cannot be read because of a flaw. `false`: that cannot be told.
-async fn lost_by<D: Disk>(
-    c: &Checker<'_, D>,
+async fn lost_by(
+    c: &Checker<'_>,
     view: &View<'_>,
     (path, generation): (&str, Generation),
     flaw: &Flaw,
@@ -334,7 +330,7 @@ async fn lost_by<D: Disk>(
 }
 
 /// Lists what nothing needs.
-fn leftovers<D: Disk>(c: &mut Checker<'_, D>, view: &View<'_>, names: &[String]) {
+fn leftovers(c: &mut Checker<'_>, view: &View<'_>, names: &[String]) {
     let named: BTreeSet<_> = view.checkpoint.segments.iter().map(|s| s.generation).collect();
     let mut names: Vec<_> = names.iter().collect();
     names.sort();

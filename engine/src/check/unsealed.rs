@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 
 use crate::aligned::BLOCK;
-use crate::disk::Disk;
 use crate::error::OpenError;
 use crate::ids::Generation;
 use crate::log::files;
@@ -19,7 +18,7 @@ const REFUSED: &str =
     "a start is refused; acknowledged records are damaged here, those behind cannot be reached";
 
 /// Checks the segments that the checkpoint does not cover.
-pub(super) async fn check<D: Disk>(c: &mut Checker<'_, D>, view: &mut View<'_>) -> Result<(), OpenError> {
+pub(super) async fn check(c: &mut Checker<'_>, view: &mut View<'_>) -> Result<(), OpenError> {
     let through = view.checkpoint.through;
     let new = |g: &Generation| !g.is_sorted() && g.0 > through;
     let unsealed: Vec<_> = view.generations.iter().copied().filter(new).collect();
@@ -95,7 +94,7 @@ pub(super) async fn check<D: Disk>(c: &mut Checker<'_, D>, view: &mut View<'_>) 
 }
 
 /// Follows the offsets of a log.
-fn replay<D: Disk>(c: &mut Checker<'_, D>, view: &mut View<'_>, entry: &Entry, path: &str, position: u64) {
+fn replay(c: &mut Checker<'_>, view: &mut View<'_>, entry: &Entry, path: &str, position: u64) {
     if !view.is_live(entry.log) {
         return;
     }

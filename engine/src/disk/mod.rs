@@ -1,7 +1,8 @@
 //! The seam: all disk access of the engine goes through [`Disk`] and [`DiskFile`].
 //!
-//! Two backends exist: [`uring`] (io_uring, O_DIRECT) and [`sim`] (seeded, simulated, faulty). The
-//! rules that both keep, and that the engine relies on:
+//! A backend implements the two traits: [`uring`] (io_uring, O_DIRECT) here, and the simulated, faulty disk of the
+//! tests in its own crate. The engine itself knows only [`DynDisk`] and [`DynFile`], which hide the backend. The
+//! rules that every backend keeps, and that the engine relies on:
 //!
 //! * Paths are relative to the data directory and use `/`.
 //! * Every transfer is made of whole [`BLOCK`](crate::aligned::BLOCK)s at block-aligned positions.
@@ -11,7 +12,7 @@
 //! * A write or read may be short. [`write_all_at`] and [`read_exact_at`] deal with that.
 //! * Nothing here is retried. The caller decides what a failure means; for the log it is final.
 
-pub mod sim;
+mod erased;
 pub mod uring;
 
 use std::future::Future;
@@ -22,10 +23,17 @@ use bytes::Bytes;
 use crate::aligned::{AlignedBuf, BLOCK};
 use crate::planted::{self, Bug};
 
+pub use self::erased::{DynDisk, DynFile};
+
 /// A data directory.
 pub trait Disk: Clone + 'static {
     /// An open file of this disk.
     type File: DiskFile;
+
+    /// The same disk with its type hidden.
+    fn erased(self) -> DynDisk {
+        DynDisk::new(self)
+    }
 
     /// Opens an existing file for reading and writing. `NotFound` if there is none.
     fn open(&self, path: &str) -> impl Future<Output = io::Result<Self::File>>;

@@ -18,6 +18,7 @@ use tokio::sync::{Mutex, Semaphore, mpsc, oneshot, watch};
 use crate::catalog::{Catalog, Placement, Topic};
 use crate::data_dir::DataDir;
 use crate::disk::uring::UringDisk;
+use crate::disk::{Disk, DynDisk};
 use crate::error::{Failure, OpenError, ReadError};
 use crate::ids::{Offset, ShardId};
 use crate::partition::Watcher;
@@ -80,9 +81,9 @@ impl CoreLink {
 
 /// What a thread owns.
 pub(super) struct Core {
-    shards: HashMap<ShardId, Shard<UringDisk>>,
+    shards: HashMap<ShardId, Shard>,
     /// On the first thread.
-    pub(super) catalog: Option<Mutex<Catalog<UringDisk>>>,
+    pub(super) catalog: Option<Mutex<Catalog>>,
     reads: Semaphore,
 }
 
@@ -106,7 +107,7 @@ impl Core {
     }
 
     /// The shard and place of a partition.
-    pub(super) fn find(&self, at: Placement) -> Result<(&Shard<UringDisk>, PartitionRef), EmbedError> {
+    pub(super) fn find(&self, at: Placement) -> Result<(&Shard, PartitionRef), EmbedError> {
         let shard = self.shards.get(&at.shard_id()).ok_or(EmbedError::Deleted)?;
         Ok((shard, shard.partition(at.log).ok_or(EmbedError::Deleted)?))
     }
@@ -319,7 +320,7 @@ impl CoreThread {
     }
 
     /// What the directory holds; formats an empty one.
-    async fn look(&self, disk: &UringDisk) -> Result<(Found, Catalog<UringDisk>), OpenError> {
+    async fn look(&self, disk: &DynDisk) -> Result<(Found, Catalog), OpenError> {
         let dir = DataDir::open_or_format(disk, self.options.shards).await?;
         let catalog = Catalog::open(disk.clone(), dir.shards).await?;
         Ok((Found { dir, topics: Arc::new(catalog.topics().cloned().collect()) }, catalog))
@@ -327,7 +328,7 @@ impl CoreThread {
 
     /// `None`: the opener has given up, or knows why not.
     async fn open(&self, task: Task) -> Result<Option<(Core, Share)>, OpenError> {
-        let disk = UringDisk::new(&self.root, self.options.direct_io);
+        let disk = UringDisk::new(&self.root, self.options.direct_io).erased();
         let (found, share, catalog) = match task {
             Task::Serve { found, share } => (found, share, None),
             Task::Find { find, given } => {

@@ -15,7 +15,6 @@ use bytes::Bytes;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use crate::disk::Disk;
 use crate::error::AppendError;
 use crate::ids::{CommitSeq, LogId, Offset};
 use crate::shard::{CommitState, Shard};
@@ -162,7 +161,7 @@ struct Ack {
 }
 
 /// The tasks of a lane; both end after [`Lane::end`], when all has been answered.
-pub(super) fn serve<D: Disk>(shard: &Shard<D>, end: LaneEnd) -> [JoinHandle<()>; 2] {
+pub(super) fn serve(shard: &Shard, end: LaneEnd) -> [JoinHandle<()>; 2] {
     let acks = Rc::new(Acks::default());
     [
         tokio::task::spawn_local(append_all(shard.clone(), end, Rc::clone(&acks))),
@@ -180,7 +179,7 @@ impl Drop for EndsAcks {
     }
 }
 
-async fn append_all<D: Disk>(shard: Shard<D>, mut end: LaneEnd, acks: Rc<Acks>) {
+async fn append_all(shard: Shard, mut end: LaneEnd, acks: Rc<Acks>) {
     let EndsAcks(acks) = &EndsAcks(acks);
     let mut messages = Vec::with_capacity(AT_ONCE);
     while end.receiver.recv_many(&mut messages, AT_ONCE).await > 0 {
@@ -202,11 +201,7 @@ async fn append_all<D: Disk>(shard: Shard<D>, mut end: LaneEnd, acks: Rc<Acks>) 
     }
 }
 
-async fn append<D: Disk>(
-    shard: &Shard<D>,
-    log: LogId,
-    bytes: &[u8],
-) -> Result<(CommitSeq, Offset), AppendError> {
+async fn append(shard: &Shard, log: LogId, bytes: &[u8]) -> Result<(CommitSeq, Offset), AppendError> {
     loop {
         let at = shard.partition(log).ok_or(AppendError::UnknownPartition)?;
         match shard.append(at, bytes) {
@@ -217,7 +212,7 @@ async fn append<D: Disk>(
     }
 }
 
-async fn answer_all<D: Disk>(shard: Shard<D>, acks: Rc<Acks>) {
+async fn answer_all(shard: Shard, acks: Rc<Acks>) {
     loop {
         let first = acks.queue.borrow().front().map(|ack| ack.seq);
         let Some(seq) = first else {
@@ -242,31 +237,112 @@ async fn answer_all<D: Disk>(shard: Shard<D>, acks: Rc<Acks>) {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
     use std::collections::HashSet;
+    use std::io;
 
-    use tokio::task::{LocalSet, yield_now};
+    use tokio::task::yield_now;
 
     use super::*;
-    use crate::disk::sim::{Fault, Op, Rule, SimDisk, SimOptions};
+    use crate::aligned::AlignedBuf;
+    use crate::disk::uring::{UringDisk, UringFile};
+    use crate::disk::{Disk, DiskFile};
     use crate::ids::ShardId;
     use crate::record_batch::build;
     use crate::shard::ShardOptions;
 
     const PARTITION: (u32, LogId) = (0, LogId(1));
 
-    fn inside<T>(future: impl Future<Output = T>) -> T {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
-        runtime.unwrap().block_on(LocalSet::new().run_until(future))
+    /// What flushes do from now on.
+    #[derive(Clone, Copy, PartialEq)]
+    enum Flushes {
+        Succeed,
+        Wait,
+        Fail,
     }
 
-    async fn shard(disk: &SimDisk) -> Shard<SimDisk> {
-        let options = ShardOptions {
-            segment_bytes: 64 << 10,
-            chunk_bytes: 8 << 10,
-            zero_fill: false,
-            ..ShardOptions::default()
-        };
-        Shard::open(disk.clone(), [1; 16], ShardId(0), &HashSet::from([PARTITION.1]), options).await.unwrap()
+    /// The real disk (`T`: it, or one of its files) with flushes that wait or fail when told to.
+    #[derive(Clone)]
+    struct Faulty<T> {
+        below: T,
+        flushes: Rc<Cell<Flushes>>,
+    }
+
+    impl<T> Faulty<T> {
+        fn with<U>(&self, below: U) -> Faulty<U> {
+            Faulty { below, flushes: Rc::clone(&self.flushes) }
+        }
+    }
+
+    impl Disk for Faulty<UringDisk> {
+        type File = Faulty<UringFile>;
+
+        async fn open(&self, path: &str) -> io::Result<Self::File> {
+            Ok(self.with(self.below.open(path).await?))
+        }
+        async fn create(&self, path: &str, len: u64) -> io::Result<Self::File> {
+            Ok(self.with(self.below.create(path, len).await?))
+        }
+        async fn list(&self, dir: &str) -> io::Result<Vec<String>> {
+            self.below.list(dir).await
+        }
+        async fn create_dir(&self, dir: &str) -> io::Result<()> {
+            self.below.create_dir(dir).await
+        }
+        async fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+            self.below.rename(from, to).await
+        }
+        async fn remove(&self, path: &str) -> io::Result<()> {
+            self.below.remove(path).await
+        }
+        async fn sync_dir(&self, dir: &str) -> io::Result<()> {
+            self.below.sync_dir(dir).await
+        }
+    }
+
+    impl DiskFile for Faulty<UringFile> {
+        async fn size(&self) -> io::Result<u64> {
+            self.below.size().await
+        }
+        async fn read_at(&self, buf: AlignedBuf, pos: u64) -> (io::Result<usize>, AlignedBuf) {
+            self.below.read_at(buf, pos).await
+        }
+        async fn write_at(&self, bytes: Bytes, pos: u64) -> io::Result<usize> {
+            self.below.write_at(bytes, pos).await
+        }
+        async fn sync(&self) -> io::Result<()> {
+            while self.flushes.get() == Flushes::Wait {
+                yield_now().await;
+            }
+            match self.flushes.get() {
+                Flushes::Fail => Err(io::Error::other("the flush failed")),
+                _ => self.below.sync().await,
+            }
+        }
+        async fn punch(&self, pos: u64, len: u64) -> io::Result<()> {
+            self.below.punch(pos, len).await
+        }
+        async fn set_len(&self, len: u64) -> io::Result<()> {
+            self.below.set_len(len).await
+        }
+    }
+
+    /// Runs a test with a shard on an empty directory, and with what decides about its flushes.
+    fn with_shard<F: Future<Output = ()>>(test: impl FnOnce(Shard, Rc<Cell<Flushes>>) -> F) {
+        let dir = tempfile::tempdir().unwrap();
+        tokio_uring::start(async {
+            let flushes = Rc::new(Cell::new(Flushes::Succeed));
+            let below = UringDisk::new(dir.path(), false);
+            let disk = Faulty { below, flushes: Rc::clone(&flushes) };
+            let options = ShardOptions {
+                segment_bytes: 64 << 10,
+                chunk_bytes: 8 << 10,
+                zero_fill: false,
+                ..ShardOptions::default()
+            };
+            let live = HashSet::from([PARTITION.1]);
+            test(Shard::open(disk, [1; 16], ShardId(0), &live, options).await.unwrap(), flushes).await;
+        });
     }
 
     async fn submit(lane: &Lane, value: &[u8]) -> PendingAppend {
@@ -276,18 +352,16 @@ mod tests {
 
     #[test]
     fn an_append_is_answered_after_its_flush() {
-        inside(async {
-            let disk = SimDisk::new(1, SimOptions::default());
-            let shard = shard(&disk).await;
+        with_shard(|shard, flushes| async move {
             let (lane, end) = lane(1 << 10);
             let tasks = serve(&shard, end);
-            // The next segment is flushed as well, when it is prepared.
-            disk.add_rule(Rule::once(Op::Sync, Fault::Delay(50_000)).times(10).on(".log"));
+            flushes.set(Flushes::Wait);
             let mut pending = submit(&lane, b"v").await;
             for _ in 0..200 {
                 yield_now().await;
                 assert!(pending.told.try_recv().is_err(), "answered before the flush");
             }
+            flushes.set(Flushes::Succeed);
             assert_eq!(pending.await.unwrap(), 0);
             lane.end();
             for task in tasks {
@@ -299,13 +373,11 @@ mod tests {
 
     #[test]
     fn what_a_failed_flush_leaves_undone_is_never_acked() {
-        inside(async {
-            let disk = SimDisk::new(2, SimOptions::default());
-            let shard = shard(&disk).await;
+        with_shard(|shard, flushes| async move {
             let (lane, end) = lane(1 << 10);
             let tasks = serve(&shard, end);
             assert_eq!(submit(&lane, b"good").await.await.unwrap(), 0);
-            disk.add_rule(Rule::once(Op::Sync, Fault::ErrorLost).on(".log"));
+            flushes.set(Flushes::Fail);
             for outcome in [submit(&lane, b"lost").await, submit(&lane, b"late").await] {
                 let error = outcome.await.unwrap_err();
                 assert!(matches!(error, EmbedError::Failed(_)), "{error}");
@@ -319,7 +391,7 @@ mod tests {
 
     #[test]
     fn a_lane_that_ends_lets_nobody_wait_for_ever() {
-        inside(async {
+        with_shard(|_, _| async {
             let (lane, end) = lane(1 << 10);
             let held = lane.room(10_000).await.unwrap();
             assert!(matches!(lane.try_room(1), Err(EmbedError::Busy)));

@@ -13,7 +13,7 @@ use bytes::Bytes;
 
 use crate::aligned::{AlignedBuf, BLOCK, round_up};
 use crate::bytes_at::{u32_le, u64_le};
-use crate::disk::{Disk, DiskFile, read_exact_at};
+use crate::disk::{Disk, DiskFile, DynDisk, read_exact_at};
 use crate::ids::{CommitSeq, Generation, LogId, Offset, ShardId};
 use crate::producer_state::{Accepted, Producer};
 
@@ -218,13 +218,13 @@ impl Checkpoint {
     }
 
     /// Reads the checkpoint of a shard. `None`: there is none. `Some(None)`: it is damaged.
-    pub async fn load<D: Disk>(disk: &D, dir: &str, shard: ShardId) -> io::Result<Option<Option<Self>>> {
+    pub async fn load(disk: &DynDisk, dir: &str, shard: ShardId) -> io::Result<Option<Option<Self>>> {
         let Some(bytes) = Self::load_bytes(disk, dir).await? else { return Ok(None) };
         Ok(Some(Self::decode(shard, &bytes)))
     }
 
     /// The content of the checkpoint's file: empty if it cannot be a checkpoint. `None`: there is none.
-    pub async fn load_bytes<D: Disk>(disk: &D, dir: &str) -> io::Result<Option<Bytes>> {
+    pub async fn load_bytes(disk: &DynDisk, dir: &str) -> io::Result<Option<Bytes>> {
         let file = match disk.open(&files::checkpoint(dir)).await {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             other => other?,
@@ -237,7 +237,7 @@ impl Checkpoint {
     }
 
     /// Durably replaces the checkpoint of a shard.
-    pub async fn store<D: Disk>(&self, disk: &D, dir: &str, shard: ShardId) -> io::Result<()> {
+    pub async fn store(&self, disk: &DynDisk, dir: &str, shard: ShardId) -> io::Result<()> {
         files::replace(disk, dir, &files::checkpoint(dir), self.encode(shard)).await
     }
 }

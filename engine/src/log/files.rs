@@ -50,7 +50,7 @@ pub fn padded(content: &[u8]) -> Bytes {
 }
 
 /// Durably replaces a file: afterwards, and after any crash, it has either the old content or the new.
-pub async fn replace<D: Disk>(disk: &D, dir: &str, path: &str, content: Bytes) -> io::Result<()> {
+pub async fn replace(disk: &impl Disk, dir: &str, path: &str, content: Bytes) -> io::Result<()> {
     let scratch = format!("{path}.new");
     match disk.remove(&scratch).await {
         Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),

@@ -14,7 +14,7 @@ use bytes::Bytes;
 
 use crate::aligned::{AlignedBuf, BLOCK};
 use crate::bytes_at::{i64_le, u32_le, u64_le};
-use crate::disk::{DiskFile, read_exact_at};
+use crate::disk::{DiskFile, DynFile, read_exact_at};
 use crate::ids::{CommitSeq, Generation, LogId, Offset, ShardId};
 use crate::partition::Run;
 use crate::planted::{self, Bug};
@@ -243,11 +243,7 @@ fn encode_entry(entry: &IndexEntry) -> [u8; ENTRY_ITEM] {
 }
 
 /// Reads header and table. `Ok(None)`: the file is no whole index of this segment; derive it anew.
-pub async fn load<F: DiskFile>(
-    file: &F,
-    shard: ShardId,
-    generation: Generation,
-) -> io::Result<Option<Index>> {
+pub async fn load(file: &DynFile, shard: ShardId, generation: Generation) -> io::Result<Option<Index>> {
     let size = file.size().await?;
     if size < BLOCK as u64 {
         return Ok(None);
@@ -314,8 +310,8 @@ fn decode_table_block(
 }
 
 /// Reads all entries of a segment, by run. `None`: a block is damaged.
-pub async fn load_entries<F: DiskFile>(
-    file: &F,
+pub async fn load_entries(
+    file: &DynFile,
     shard: ShardId,
     index: &Index,
 ) -> io::Result<Option<Vec<IndexEntry>>> {
@@ -337,8 +333,8 @@ pub async fn load_entries<F: DiskFile>(
 }
 
 /// Reads the entries of one run. `None`: a block is damaged.
-pub async fn load_run<F: DiskFile>(
-    file: &F,
+pub async fn load_run(
+    file: &DynFile,
     shard: ShardId,
     entries_block: u32,
     run: &Run,

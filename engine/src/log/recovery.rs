@@ -14,7 +14,7 @@ use std::sync::Arc;
 use futures_util::stream::{self, StreamExt};
 
 use crate::aligned::BLOCK;
-use crate::disk::{Disk, DiskFile};
+use crate::disk::{Disk, DiskFile, DynDisk};
 use crate::error::OpenError;
 use crate::ids::{CommitSeq, Generation, LogId, Offset, ShardId};
 use crate::partition::{Partition, Run};
@@ -92,8 +92,8 @@ pub struct Recovered {
 }
 
 /// Opens a shard's directory, creating it if there is none.
-pub async fn recover<D: Disk>(
-    disk: &D,
+pub async fn recover(
+    disk: &DynDisk,
     identity: &Identity,
     live: &HashSet<LogId>,
 ) -> Result<Recovered, OpenError> {
@@ -188,15 +188,15 @@ impl Recovered {
     }
 }
 
-struct Recovery<'a, D: Disk> {
-    disk: &'a D,
+struct Recovery<'a> {
+    disk: &'a DynDisk,
     identity: &'a Identity,
     dir: String,
     live: &'a HashSet<LogId>,
     out: Recovered,
 }
 
-impl<D: Disk> Recovery<'_, D> {
+impl Recovery<'_> {
     /// Puts back what the checkpoint says, and the runs of the segments it names.
     async fn restore(&mut self, checkpoint: &Checkpoint, present: &[Generation]) -> Result<(), OpenError> {
         self.out.next_seq = checkpoint.next_seq.max(1);
@@ -395,7 +395,7 @@ impl<D: Disk> Recovery<'_, D> {
         Ok(())
     }
 
-    async fn scanner(&self, generation: Generation) -> Result<Scanner<D::File>, OpenError> {
+    async fn scanner(&self, generation: Generation) -> Result<Scanner, OpenError> {
         let path = files::segment(&self.dir, generation);
         let file = self.disk.open(&path).await.map_err(OpenError::io(format!("opening {path}")))?;
         // What a process that was killed wrote may still be in a cache only: make it durable before
@@ -406,8 +406,8 @@ impl<D: Disk> Recovery<'_, D> {
 }
 
 /// The index of a sealed segment. `None`: it is missing or damaged.
-async fn load_index<D: Disk>(
-    disk: &D,
+async fn load_index(
+    disk: &DynDisk,
     path: String,
     shard: ShardId,
     sealed: &Sealed,

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use crate::aligned::{BLOCK, round_down, round_up};
-use crate::disk::{DiskFile, read_exact_at};
+use crate::disk::{DiskFile, DynFile, read_exact_at};
 use crate::error::OpenError;
 use crate::ids::{CommitSeq, Generation, LogId, Offset};
 use crate::planted::{self, Bug};
@@ -53,8 +53,8 @@ impl Scan {
 }
 
 /// Reads a segment from front to back in large windows.
-pub(crate) struct Scanner<F> {
-    file: F,
+pub(crate) struct Scanner {
+    file: DynFile,
     path: String,
     identity: Identity,
     generation: Generation,
@@ -64,10 +64,10 @@ pub(crate) struct Scanner<F> {
     start: u64,
 }
 
-impl<F: DiskFile> Scanner<F> {
+impl Scanner {
     /// Of an open segment.
     pub async fn new(
-        file: F,
+        file: DynFile,
         path: String,
         identity: &Identity,
         generation: Generation,

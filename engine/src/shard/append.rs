@@ -5,7 +5,6 @@ use std::future::poll_fn;
 use std::task::{Poll, Waker};
 
 use crate::aligned::AlignedBuf;
-use crate::disk::Disk;
 use crate::error::{AppendError, TrimError};
 use crate::ids::{CommitSeq, Offset};
 use crate::log::chunk::Slotted;
@@ -34,7 +33,7 @@ pub struct Appended {
     pub duplicate: bool,
 }
 
-impl<D: Disk> Shard<D> {
+impl Shard {
     /// Appends one record batch to a partition. It is durable when commit `seq` of the answer is.
     pub fn append(&self, at: PartitionRef, bytes: &[u8]) -> Result<Appended, AppendError> {
         self.inner.check_failed()?;
@@ -122,7 +121,7 @@ impl<D: Disk> Shard<D> {
 
     /// Makes sure that the open commit can take `len` bytes (0: a new log start offset, which does not wait for
     /// what waits for the disk) and that the disk can take the commit, with `reserve` bytes to spare in the segment if there is no next one.
-    fn make_room(&self, state: &mut State<D::File>, len: usize, reserve: u64) -> Result<(), AppendError> {
+    fn make_room(&self, state: &mut State, len: usize, reserve: u64) -> Result<(), AppendError> {
         if state.stopping {
             return Err(AppendError::Busy);
         }
@@ -150,7 +149,7 @@ impl<D: Disk> Shard<D> {
     }
 
     /// Closes the open commit, if it has anything, and begins one that fits `len` bytes.
-    fn renew_open(&self, state: &mut State<D::File>, len: usize) {
+    fn renew_open(&self, state: &mut State, len: usize) {
         if !state.open.is_empty() {
             let closed = state.open.close();
             state.closed_bytes += closed.disk_len();

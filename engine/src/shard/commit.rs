@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use crate::disk::{Disk, DiskFile, write_all_at};
+use crate::disk::{DiskFile, DynFile, write_all_at};
 use crate::ids::CommitSeq;
 use crate::log::chunk::Slotted;
 use crate::log::format::Place;
@@ -22,15 +22,15 @@ use super::{InFlight, Inner, State, roll};
 /// Smallest rest of a chunk that is worth starting another commit in.
 const REST_BYTES_MIN: usize = 64 << 10;
 
-enum Step<F> {
-    Write { file: F, bytes: Bytes, position: u64, seq: CommitSeq },
+enum Step {
+    Write { file: DynFile, bytes: Bytes, position: u64, seq: CommitSeq },
     Roll,
     Wait,
     Stop,
 }
 
 /// Carries commits to the disk until the shard stops or fails.
-pub(super) async fn worker<D: Disk>(inner: Rc<Inner<D>>) {
+pub(super) async fn worker(inner: Rc<Inner>) {
     loop {
         let notified = inner.work.notified();
         let step = inner.next_step();
@@ -67,8 +67,8 @@ pub(super) async fn worker<D: Disk>(inner: Rc<Inner<D>>) {
     inner.sealing.notify_one();
 }
 
-impl<D: Disk> Inner<D> {
-    fn next_step(&self) -> Step<D::File> {
+impl Inner {
+    fn next_step(&self) -> Step {
         let mut guard = self.state.borrow_mut();
         let state = &mut *guard;
         if self.failure.get().is_some() {
@@ -108,7 +108,7 @@ impl<D: Disk> Inner<D> {
     }
 
     /// Gives the next commit its place and takes it out of the queue.
-    fn submit(&self, state: &mut State<D::File>) -> Step<D::File> {
+    fn submit(&self, state: &mut State) -> Step {
         let closed = match state.closed.pop_front() {
             Some(closed) => {
                 state.closed_bytes -= closed.disk_len();
@@ -193,7 +193,7 @@ impl<D: Disk> Inner<D> {
     }
 }
 
-impl<F> State<F> {
+impl State {
     /// Raises the high watermarks of the partitions in a durable commit.
     fn publish(&mut self, commit: &InFlight) {
         let generation = self.active.generation;

@@ -20,7 +20,6 @@ use std::io;
 use std::rc::Rc;
 
 use crate::compaction::{Dirt, Due, KeyOffsets, Pass, Policy, Rewritten};
-use crate::disk::Disk;
 use crate::error::ReadError;
 use crate::ids::{Generation, LogId, Offset};
 use crate::log::checkpoint::Compacted;
@@ -82,7 +81,7 @@ struct Plan {
 }
 
 /// Compacts what is due until the shard stops or fails.
-pub(super) async fn cleaner<D: Disk>(inner: Rc<Inner<D>>) {
+pub(super) async fn cleaner(inner: Rc<Inner>) {
     let mut pace = Pace::new();
     while !inner.ends() {
         let notified = inner.cleaning.notified();
@@ -151,7 +150,7 @@ impl Partition {
     }
 }
 
-impl<D: Disk> Inner<D> {
+impl Inner {
     /// The time, in milliseconds since 1970, if anybody has told it.
     fn now_ms(&self) -> Option<i64> {
         let (said, at) = self.state.borrow().now?;
@@ -225,12 +224,7 @@ fn urgency(due: &Due) -> f64 {
 }
 
 /// Compacts a partition, in as many passes as its keys need.
-async fn compact<D: Disk>(
-    inner: &Rc<Inner<D>>,
-    at: PartitionRef,
-    pace: &mut Pace,
-    wait: Wait,
-) -> Result<(), PassError> {
+async fn compact(inner: &Rc<Inner>, at: PartitionRef, pace: &mut Pace, wait: Wait) -> Result<(), PassError> {
     loop {
         let now_ms = inner.now_ms().unwrap_or(0);
         let Some(plan) = inner.state.borrow().get(at).and_then(|p| p.plan(now_ms)) else { return Ok(()) };
@@ -267,8 +261,8 @@ struct Keys {
 }
 
 /// The latest offsets of the keys in the dirty part. `None`: there is nothing that may be cleaned.
-async fn collect_keys<D: Disk>(
-    inner: &Rc<Inner<D>>,
+async fn collect_keys(
+    inner: &Rc<Inner>,
     at: PartitionRef,
     plan: &Plan,
     pace: &mut Pace,
@@ -304,12 +298,12 @@ async fn collect_keys<D: Disk>(
 
 /// Writes what is left of all that the keys cover, to the end of the sealed part in which they end; gives
 /// that end.
-async fn rewrite_all<D: Disk>(
-    inner: &Rc<Inner<D>>,
+async fn rewrite_all(
+    inner: &Rc<Inner>,
     at: PartitionRef,
     plan: &Plan,
     keys: &KeyOffsets,
-    output: &mut Output<'_, D>,
+    output: &mut Output<'_>,
     pace: &mut Pace,
     wait: Wait,
 ) -> Result<Offset, PassError> {
@@ -369,23 +363,23 @@ async fn pause(batch: &[u8], worked: &mut usize) {
 }
 
 /// The segments that a pass writes.
-struct Output<'a, D: Disk> {
-    inner: &'a Rc<Inner<D>>,
+struct Output<'a> {
+    inner: &'a Rc<Inner>,
     log: LogId,
     clean_end: Offset,
     /// A segment of this size is followed by another.
     split: u64,
     /// Bytes that may still come.
     room: u64,
-    writer: Option<SortedWriter<D>>,
+    writer: Option<SortedWriter>,
     indexes: Vec<Index>,
     /// Clean bytes in the segment that is being written, and in the one where the dirty part begins.
     clean_bytes: u64,
     clean_beside_dirty: Option<u64>,
 }
 
-impl<'a, D: Disk> Output<'a, D> {
-    fn new(inner: &'a Rc<Inner<D>>, log: LogId, keys: &KeyOffsets) -> Self {
+impl<'a> Output<'a> {
+    fn new(inner: &'a Rc<Inner>, log: LogId, keys: &KeyOffsets) -> Self {
         let split = inner.options.segment_bytes.max(SPLIT_BYTES_MIN);
         let (writer, indexes) = (None, Vec::new());
         let (clean_bytes, clean_beside_dirty) = (0, None);
@@ -460,8 +454,8 @@ impl<'a, D: Disk> Output<'a, D> {
 }
 
 /// Lets what a pass wrote take the place of what it read.
-async fn exchange<D: Disk>(
-    inner: &Rc<Inner<D>>,
+async fn exchange(
+    inner: &Rc<Inner>,
     at: PartitionRef,
     compacted: Compacted,
     indexes: Vec<Index>,
@@ -496,7 +490,7 @@ async fn exchange<D: Disk>(
     Ok(())
 }
 
-impl<F> State<F> {
+impl State {
     /// There is nothing more to do for a partition until it changes.
     fn settle(&mut self, at: PartitionRef, plan: &Plan) {
         if let Some(partition) = self.get_mut(at) {

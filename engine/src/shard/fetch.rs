@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures_util::future::try_join_all;
 
 use crate::aligned::{AlignedBuf, BLOCK, round_down};
-use crate::disk::Disk;
+use crate::disk::{Disk, DynFile};
 use crate::error::ReadError;
 use crate::ids::{Generation, Offset};
 use crate::log::files;
@@ -45,7 +45,7 @@ pub(super) struct Brought<'a> {
     bytes: Bytes,
 }
 
-impl<D: Disk> Inner<D> {
+impl Inner {
     pub(super) fn damaged(&self, generation: Generation, position: u64, what: String) -> ReadError {
         ReadError::Damaged { shard: self.identity.shard, generation, position, what }
     }
@@ -340,7 +340,7 @@ impl<D: Disk> Inner<D> {
         generation: Generation,
         index: bool,
         at: u64,
-    ) -> Result<D::File, ReadError> {
+    ) -> Result<DynFile, ReadError> {
         if let Some(file) = self.cold.borrow().file(generation, index) {
             return Ok(file);
         }

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::disk::{Disk, DiskFile};
+use crate::disk::{Disk, DiskFile, DynFile};
 use crate::ids::Generation;
 use crate::log::files;
 
@@ -24,7 +24,7 @@ use super::seal::remove;
 pub(super) const FREE_BYTES: u64 = 4 << 20;
 
 /// Removes the file of a segment that is not needed any more, if it is there.
-pub(super) async fn remove_segment<D: Disk>(inner: &Rc<Inner<D>>, generation: Generation) -> io::Result<()> {
+pub(super) async fn remove_segment(inner: &Rc<Inner>, generation: Generation) -> io::Result<()> {
     let path = files::segment(&inner.dir, generation);
     // Else it is small enough.
     if inner.options.segment_bytes > FREE_BYTES
@@ -38,12 +38,7 @@ pub(super) async fn remove_segment<D: Disk>(inner: &Rc<Inner<D>>, generation: Ge
 }
 
 /// Cuts a file of `len` bytes to `to`.
-pub(super) async fn shrink<D: Disk>(
-    inner: &Rc<Inner<D>>,
-    file: &D::File,
-    mut len: u64,
-    to: u64,
-) -> io::Result<()> {
+pub(super) async fn shrink(inner: &Rc<Inner>, file: &DynFile, mut len: u64, to: u64) -> io::Result<()> {
     while len - to > FREE_BYTES {
         len -= FREE_BYTES;
         let begun = Instant::now();
@@ -54,7 +49,7 @@ pub(super) async fn shrink<D: Disk>(
 }
 
 /// Lets others go on; while commits flow, for as long as the work took.
-pub(super) async fn rest<D: Disk>(inner: &Rc<Inner<D>>, worked: Duration) {
+pub(super) async fn rest(inner: &Rc<Inner>, worked: Duration) {
     if inner.commits_flow() && !inner.ends() {
         tokio::time::sleep(worked).await;
     } else {

@@ -1,10 +1,10 @@
 //! Where batches lie on the disk: through the index of a sealed segment, or the list of what is not sealed yet.
 
+use crate::disk::DiskFile;
 use std::ops::Range;
 use std::rc::Rc;
 
 use crate::aligned::BLOCK;
-use crate::disk::{Disk, DiskFile};
 use crate::error::ReadError;
 use crate::ids::{Generation, Offset};
 use crate::log::index::{ENTRIES_PER_BLOCK, IndexEntry, decode_entries};
@@ -46,7 +46,7 @@ impl std::ops::Deref for Entries {
     }
 }
 
-impl<D: Disk> Shard<D> {
+impl Shard {
     /// Finds where batches lie that are not in memory: in one sealed segment after the other, or in those that
     /// are not sealed yet. `together`: not far from the first one, while readers move together and what lies
     /// between belongs to others.
@@ -140,7 +140,7 @@ impl<D: Disk> Shard<D> {
     }
 }
 
-impl<F> State<F> {
+impl State {
     fn locate_unsealed(&self, partition: &Partition, index: usize, bytes_max: usize) -> Vec<Located> {
         let (mut out, mut bytes) = (Vec::new(), 0);
         for batch in partition.tail.range(index..) {
@@ -164,7 +164,7 @@ impl<F> State<F> {
     }
 }
 
-impl<D: Disk> Inner<D> {
+impl Inner {
     /// Number, within the run, of the entry of the batch that holds `offset` or is the first behind it.
     /// Guesses by proportion, then narrows block by block.
     async fn find_entry(&self, run: &Run, offset: Offset) -> Result<u32, ReadError> {

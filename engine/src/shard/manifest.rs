@@ -5,7 +5,6 @@ use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::disk::Disk;
 use crate::ids::{CommitSeq, Generation};
 use crate::log::checkpoint::{Checkpoint, Compacted, LogState, LogStates};
 use crate::log::files;
@@ -48,7 +47,7 @@ impl Noting {
     }
 }
 
-impl<F> State<F> {
+impl State {
     /// Begins to note the partitions for the last seal job. Called when nothing beyond `next_seq` is durable:
     /// then the high watermarks are the ends of the logs.
     pub(super) fn begin_noting(&mut self, through: u64, next_seq: CommitSeq) {
@@ -80,7 +79,7 @@ impl<F> State<F> {
     }
 }
 
-impl<D: Disk> Inner<D> {
+impl Inner {
     /// Durably states which segments there are: those in memory, without `gone` and with `new`; and what was
     /// compacted, with `compacted` in the place of what is in memory of the same log.
     pub(super) async fn store_checkpoint(

@@ -7,7 +7,6 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::aligned::BLOCK;
-use crate::disk::Disk;
 
 use super::roll::Next;
 use super::{Inner, State};
@@ -16,7 +15,7 @@ use super::{Inner, State};
 const IDLE: Duration = Duration::from_millis(100);
 
 /// Has the last commit proven whenever the log becomes idle, until the shard stops or fails.
-pub(super) async fn marker<D: Disk>(inner: Rc<Inner<D>>) {
+pub(super) async fn marker(inner: Rc<Inner>) {
     while !inner.ends() {
         let notified = inner.marking.notified();
         let before = inner.durable_below.get();
@@ -31,7 +30,7 @@ pub(super) async fn marker<D: Disk>(inner: Rc<Inner<D>>) {
     }
 }
 
-impl<D: Disk> Inner<D> {
+impl Inner {
     /// Begins an empty commit, if that would prove something and it has room.
     fn mark(&self) {
         let mut guard = self.state.borrow_mut();
@@ -49,7 +48,7 @@ impl<D: Disk> Inner<D> {
     }
 }
 
-impl<F> State<F> {
+impl State {
     /// Whether no commit says yet that the last one with something in it is durable.
     fn is_unproven(&self) -> bool {
         self.filled_below > self.proven_below

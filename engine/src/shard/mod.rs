@@ -40,7 +40,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, Semaphore};
 
 use crate::aligned::{AlignedBuf, BLOCK, Pool, round_up};
-use crate::disk::Disk;
+use crate::disk::{Disk, DynDisk, DynFile};
 use crate::error::{AppendError, Failure, OpenError, ReadError};
 use crate::ids::{CommitSeq, Generation, LogId, Offset, ShardId};
 use crate::log::chunk::{ClosedCommit, OpenCommit, Slotted};
@@ -198,18 +198,18 @@ impl Counters {
 }
 
 /// A shard. See the module's header.
-pub struct Shard<D: Disk> {
-    inner: Rc<Inner<D>>,
+pub struct Shard {
+    inner: Rc<Inner>,
 }
 
-impl<D: Disk> Clone for Shard<D> {
+impl Clone for Shard {
     fn clone(&self) -> Self {
         Self { inner: Rc::clone(&self.inner) }
     }
 }
 
-struct Inner<D: Disk> {
-    disk: D,
+struct Inner {
+    disk: DynDisk,
     identity: Identity,
     dir: String,
     options: ShardOptions,
@@ -221,8 +221,8 @@ struct Inner<D: Disk> {
     /// Reads that the disk was asked for, and those of them that it is known to have begun.
     reads_asked: Cell<u64>,
     reads_begun: Cell<u64>,
-    state: RefCell<State<D::File>>,
-    cold: RefCell<cold::ColdCache<D::File>>,
+    state: RefCell<State>,
+    cold: RefCell<cold::ColdCache<DynFile>>,
     manifest: tokio::sync::Mutex<()>,
     keeping: Notify,
     punching: Notify,
@@ -247,7 +247,7 @@ struct Inner<D: Disk> {
     counters: Arc<Counters>,
 }
 
-struct State<F> {
+struct State {
     partitions: Vec<Option<Partition>>,
     free_slots: Vec<u32>,
     by_log: HashMap<LogId, u32>,
@@ -265,8 +265,8 @@ struct State<F> {
     tail: Tail,
     places: VecDeque<(Generation, u64)>,
     places_first: CommitSeq,
-    active: roll::Active<F>,
-    next: roll::Next<F>,
+    active: roll::Active,
+    next: roll::Next,
     rolling: bool,
     stopping: bool,
     running: usize,
@@ -314,18 +314,27 @@ struct InFlight {
     done: bool,
 }
 
-impl<D: Disk> Shard<D> {
+impl Shard {
     /// Opens a shard: recovers what its disk holds, then begins a new segment. `live` are the logs that
     /// the catalog places here; others are forgotten.
     pub async fn open(
-        disk: D,
+        disk: impl Disk,
         directory: [u8; 16],
         shard: ShardId,
         live: &HashSet<LogId>,
         options: ShardOptions,
     ) -> Result<Self, OpenError> {
+        Self::open_on(disk.erased(), Identity { directory, shard }, live, options).await
+    }
+
+    async fn open_on(
+        disk: DynDisk,
+        identity: Identity,
+        live: &HashSet<LogId>,
+        options: ShardOptions,
+    ) -> Result<Self, OpenError> {
         let options = options.fitted()?;
-        let identity = Identity { directory, shard };
+        let shard = identity.shard;
         let recovered = recover(&disk, &identity, live).await?;
         let dir = files::shard_dir(shard);
         let first =
@@ -534,7 +543,7 @@ impl<D: Disk> Shard<D> {
     }
 }
 
-impl<F> State<F> {
+impl State {
     fn insert(&mut self, log: LogId, partition: Partition) -> u32 {
         let slot = match self.free_slots.pop() {
             Some(slot) => slot,
@@ -582,7 +591,7 @@ impl<F> State<F> {
     }
 }
 
-impl<D: Disk> Inner<D> {
+impl Inner {
     /// Latches the first failure and wakes everybody who waits for something that will not come.
     fn fail(&self, during: &str, cause: std::io::Error) {
         let failure = Failure { shard: self.identity.shard, during: during.to_owned(), cause };

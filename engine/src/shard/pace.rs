@@ -11,7 +11,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::aligned::AlignedBuf;
-use crate::disk::{Disk, DiskFile, read_exact_at};
+use crate::disk::{DiskFile, DynFile, read_exact_at};
 
 use super::{Inner, State};
 
@@ -57,7 +57,7 @@ impl Pace {
     /// Returns when a piece of background work may be done: at once if nothing was committed since the
     /// last time, else when the log is busy less than half of the time, or has been too busy for as long
     /// as `wait` says. `false`: the shard ends.
-    pub async fn turn<D: Disk>(&mut self, inner: &Inner<D>, wait: Wait) -> bool {
+    pub async fn turn(&mut self, inner: &Inner, wait: Wait) -> bool {
         tokio::task::yield_now().await;
         let mut again = match wait {
             Wait::ForEver => u32::MAX,
@@ -87,7 +87,7 @@ impl Pace {
     }
 }
 
-impl<D: Disk> Inner<D> {
+impl Inner {
     /// Whether the shard has failed or stops.
     pub(super) fn ends(&self) -> bool {
         self.failure.get().is_some() || self.state.borrow().stopping
@@ -95,7 +95,7 @@ impl<D: Disk> Inner<D> {
 
     /// Reads as much as `buf` has room for at `at`: while commits flow, one read after the other, in slices that
     /// each let commits go first.
-    pub(super) async fn read_paced(&self, file: &D::File, at: u64, mut buf: AlignedBuf) -> io::Result<Bytes> {
+    pub(super) async fn read_paced(&self, file: &DynFile, at: u64, mut buf: AlignedBuf) -> io::Result<Bytes> {
         let len = buf.capacity();
         // Held to the end: reads that took turns by the slice would all end late, and readers of one segment
         // lose each other.
@@ -141,7 +141,7 @@ impl<D: Disk> Inner<D> {
     }
 }
 
-impl<F> State<F> {
+impl State {
     /// Whether so much of the active segment is used that the next one will soon be needed.
     fn hurries(&self) -> bool {
         self.active.position * 4 >= self.active.len

@@ -55,7 +55,7 @@ impl Holes {
     }
 }
 
-impl<F> State<F> {
+impl State {
     /// When the first was deleted of what has to be given back in some segment. Where a bound is kept, commit
     /// segments are emptied and used again as a whole when the space is needed: holes would make them slow.
     fn oldest_hole(&self) -> Option<Instant> {
@@ -74,7 +74,7 @@ impl<F> State<F> {
 }
 
 /// Gives space back until the shard stops or fails.
-pub(super) async fn puncher<D: Disk>(inner: Rc<Inner<D>>) {
+pub(super) async fn puncher(inner: Rc<Inner>) {
     while !inner.ends() {
         let notified = inner.punching.notified();
         let oldest = inner.state.borrow().oldest_hole();
@@ -106,7 +106,7 @@ pub(super) async fn puncher<D: Disk>(inner: Rc<Inner<D>>) {
     inner.leave_keepers();
 }
 
-async fn give_back<D: Disk>(inner: &Rc<Inner<D>>, quiet: bool) -> io::Result<()> {
+async fn give_back(inner: &Rc<Inner>, quiet: bool) -> io::Result<()> {
     // What is taken for deleted space at a start must be known there to be deleted.
     {
         let _manifest = inner.manifest.lock().await;
@@ -137,7 +137,7 @@ async fn give_back<D: Disk>(inner: &Rc<Inner<D>>, quiet: bool) -> io::Result<()>
     Ok(())
 }
 
-impl<D: Disk> Inner<D> {
+impl Inner {
     /// Notes that holes are made in a segment, so that it does not become another one meanwhile. Returns where
     /// the entries of its index begin; `None`: there is no such segment any more.
     fn begin(&self, generation: Generation) -> Option<u32> {
@@ -149,8 +149,8 @@ impl<D: Disk> Inner<D> {
     }
 }
 
-async fn punch<D: Disk>(
-    inner: &Rc<Inner<D>>,
+async fn punch(
+    inner: &Rc<Inner>,
     generation: Generation,
     entries_block: u32,
     runs: &[Run],

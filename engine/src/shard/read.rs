@@ -11,7 +11,6 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::aligned::BLOCK;
-use crate::disk::Disk;
 use crate::error::ReadError;
 use crate::ids::{Generation, Offset};
 use crate::log::index::IndexEntry;
@@ -113,7 +112,7 @@ impl Batches {
     }
 }
 
-impl<D: Disk> Shard<D> {
+impl Shard {
     /// Reads from memory: batches from the one that holds `offset`, up to `bytes_max` bytes.
     pub fn read_cached(
         &self,
@@ -441,7 +440,7 @@ impl Partition {
     }
 }
 
-impl<F> State<F> {
+impl State {
     pub(super) fn check_range(&self, at: PartitionRef, offset: Offset) -> Result<&Partition, ReadError> {
         let partition = self.get(at).ok_or(ReadError::UnknownPartition)?;
         if offset < partition.start || offset > partition.high_watermark {

@@ -14,7 +14,6 @@ use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::disk::Disk;
 use crate::error::TrimError;
 use crate::ids::{CommitSeq, Generation, Offset};
 use crate::log::index;
@@ -107,7 +106,7 @@ enum Step {
 }
 
 /// Makes room until the shard stops or fails.
-pub(super) async fn reclaimer<D: Disk>(inner: Rc<Inner<D>>) {
+pub(super) async fn reclaimer(inner: Rc<Inner>) {
     let mut left = HashSet::new();
     while !inner.ends() {
         let notified = inner.reclaiming.notified();
@@ -204,7 +203,7 @@ impl Victim {
     }
 }
 
-impl<D: Disk> Inner<D> {
+impl Inner {
     /// Calls `each` for every partition, some at a time.
     async fn each_partition(&self, mut each: impl FnMut(u32, &Partition)) {
         let mut at = 0;
@@ -333,7 +332,7 @@ impl<D: Disk> Inner<D> {
     }
 }
 
-impl<F> State<F> {
+impl State {
     /// Whether the bound has no room for the next segment and `more` bytes, if all that is free is used for it.
     fn is_short_of(&self, more: u64, segment: u64) -> bool {
         let next = if self.next_is_open() { segment + self.room.index_bytes } else { 0 };

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use futures_util::future::try_join_all;
 
 use crate::aligned::{AlignedBuf, BLOCK, round_down, round_up};
-use crate::disk::{Disk, DiskFile, read_exact_at, write_all_at};
+use crate::disk::{Disk, DiskFile, DynFile, read_exact_at, write_all_at};
 use crate::ids::{CommitSeq, Generation, LogId};
 use crate::log::chunk::{OpenCommit, Slotted};
 use crate::log::files;
@@ -69,12 +69,12 @@ pub(super) fn is_wasteful(segment: &SealedSegment) -> bool {
 }
 
 /// Regroups segments, one after the other, until the shard stops or fails.
-pub(super) async fn keeper<D: Disk>(inner: Rc<Inner<D>>) {
+pub(super) async fn keeper(inner: Rc<Inner>) {
     keep(&inner).await;
     inner.leave_keepers();
 }
 
-async fn keep<D: Disk>(inner: &Rc<Inner<D>>) {
+async fn keep(inner: &Rc<Inner>) {
     let mut pace = Pace::new();
     while !inner.ends() {
         let notified = inner.keeping.notified();
@@ -93,7 +93,7 @@ async fn keep<D: Disk>(inner: &Rc<Inner<D>>) {
     }
 }
 
-async fn regroup<D: Disk>(inner: &Rc<Inner<D>>, generation: Generation, pace: &mut Pace) -> io::Result<()> {
+async fn regroup(inner: &Rc<Inner>, generation: Generation, pace: &mut Pace) -> io::Result<()> {
     let wasteful = inner.state.borrow().segments.get(&generation).map(is_wasteful);
     let Some(wasteful) = wasteful else { return Ok(()) };
     // What is done for the space must not wait for ever.
@@ -102,8 +102,8 @@ async fn regroup<D: Disk>(inner: &Rc<Inner<D>>, generation: Generation, pace: &m
 }
 
 /// Writes what is left of a segment anew, by partition, into one that takes its place. `false`: it stays.
-pub(super) async fn rewrite<D: Disk>(
-    inner: &Rc<Inner<D>>,
+pub(super) async fn rewrite(
+    inner: &Rc<Inner>,
     generation: Generation,
     pace: &mut Pace,
     wait: Wait,
@@ -196,7 +196,7 @@ pub(super) fn sorted_bytes(bytes: u64, batches: u64) -> u64 {
 }
 
 /// Removes a sorted segment that came to nothing.
-pub(super) async fn discard<D: Disk>(inner: &Rc<Inner<D>>, generation: Generation) -> io::Result<()> {
+pub(super) async fn discard(inner: &Rc<Inner>, generation: Generation) -> io::Result<()> {
     remove(inner, &files::index(&inner.dir, generation)).await?;
     remove_segment(inner, generation).await?;
     inner.state.borrow_mut().room.remove(generation);
@@ -204,7 +204,7 @@ pub(super) async fn discard<D: Disk>(inner: &Rc<Inner<D>>, generation: Generatio
 }
 
 /// The batches of a segment that are still needed. `None`: its index is damaged.
-async fn load_groups<D: Disk>(inner: &Rc<Inner<D>>, generation: Generation) -> io::Result<Option<Grouped>> {
+async fn load_groups(inner: &Rc<Inner>, generation: Generation) -> io::Result<Option<Grouped>> {
     let file = inner.disk.open(&files::index(&inner.dir, generation)).await?;
     let shard = inner.identity.shard;
     let Some(index) = index::load(&file, shard, generation).await? else { return Ok(None) };
@@ -244,8 +244,8 @@ fn needed(groups: &Grouped) -> Vec<(u64, u64)> {
 }
 
 /// Reads what is needed of a segment. `None`: the shard ends.
-async fn load_data<D: Disk>(
-    inner: &Rc<Inner<D>>,
+async fn load_data(
+    inner: &Rc<Inner>,
     generation: Generation,
     groups: &Grouped,
     pace: &mut Pace,
@@ -269,12 +269,12 @@ async fn load_data<D: Disk>(
 }
 
 /// Copies the groups. `false`: the shard ends, or a batch is damaged.
-async fn copy<D: Disk>(
-    inner: &Rc<Inner<D>>,
+async fn copy(
+    inner: &Rc<Inner>,
     generation: Generation,
     groups: &Grouped,
     data: &Stretches,
-    writer: &mut SortedWriter<D>,
+    writer: &mut SortedWriter,
     pace: &mut Pace,
     wait: Wait,
 ) -> io::Result<bool> {
@@ -343,8 +343,8 @@ pub(super) enum Origin {
 }
 
 /// A sorted segment while it is written.
-pub(super) struct SortedWriter<D: Disk> {
-    file: D::File,
+pub(super) struct SortedWriter {
+    file: DynFile,
     origin: Origin,
     generation: Generation,
     /// Bytes that it was created with.
@@ -356,10 +356,10 @@ pub(super) struct SortedWriter<D: Disk> {
     groups: Grouped,
 }
 
-impl<D: Disk> SortedWriter<D> {
+impl SortedWriter {
     /// Creates the file, with room for `bytes`.
     pub async fn create(
-        inner: &Rc<Inner<D>>,
+        inner: &Rc<Inner>,
         generation: Generation,
         origin: Origin,
         bytes: u64,
@@ -396,7 +396,7 @@ impl<D: Disk> SortedWriter<D> {
     }
 
     /// Writes the open commit, and begins one that has room for a batch of `next_len` bytes.
-    pub async fn flush(&mut self, inner: &Rc<Inner<D>>, next_len: usize) -> io::Result<()> {
+    pub async fn flush(&mut self, inner: &Rc<Inner>, next_len: usize) -> io::Result<()> {
         if !self.open.is_empty() {
             let closed = self.open.close();
             let len = closed.disk_len() as u64;
@@ -422,7 +422,7 @@ impl<D: Disk> SortedWriter<D> {
     }
 
     /// Makes segment and index durable.
-    pub async fn finish(mut self, inner: &Rc<Inner<D>>) -> io::Result<Index> {
+    pub async fn finish(mut self, inner: &Rc<Inner>) -> io::Result<Index> {
         self.flush(inner, 0).await?;
         shrink(inner, &self.file, self.len.max(self.position), self.position).await?;
         if !(self.origin == Origin::Compacted && planted::is(Bug::CompactedNotFlushed)) {
@@ -443,7 +443,7 @@ impl<D: Disk> SortedWriter<D> {
     }
 }
 
-impl<D: Disk> Inner<D> {
+impl Inner {
     /// A task that works on sealed segments has ended.
     pub(super) fn leave_keepers(&self) {
         self.keepers.set(self.keepers.get() - 1);
@@ -458,7 +458,7 @@ impl<D: Disk> Inner<D> {
     }
 }
 
-impl<F> State<F> {
+impl State {
     /// Log start offset of a partition that has a run in a segment.
     fn start_in(&self, log: LogId, generation: Generation) -> Option<u64> {
         let at = PartitionRef { slot: *self.by_log.get(&log)?, log };

@@ -11,7 +11,6 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use crate::disk::Disk;
 use crate::ids::{LogId, Offset};
 use crate::log::index;
 use crate::log_config::LogConfig;
@@ -19,7 +18,7 @@ use crate::partition::{Partition, Run};
 
 use super::{Inner, PartitionRef, Shard, State};
 
-impl<D: Disk> Shard<D> {
+impl Shard {
     /// Sets what is kept of a partition; in force from the next [`Shard::tend`] or sealing on.
     pub fn configure(&self, at: PartitionRef, config: Arc<LogConfig>) {
         if let Some(partition) = self.inner.state.borrow_mut().get_mut(at) {
@@ -120,7 +119,7 @@ impl Partition {
     }
 }
 
-impl<D: Disk> Inner<D> {
+impl Inner {
     /// Deletes what is too much in the partitions that wrote into a segment that was sealed. Room is made
     /// for as much again, so that they keep to their size while the next segment fills up.
     pub(super) fn keep_to_size(self: &Rc<Self>, sealed: &index::Index) {
@@ -147,7 +146,7 @@ impl<D: Disk> Inner<D> {
     }
 }
 
-impl<F> State<F> {
+impl State {
     /// Closes the active segment if a partition's records in it are older than it allows.
     fn roll_if_old(&mut self, now_ms: i64) {
         let too_old = |&(slot, log): &(u32, LogId)| {

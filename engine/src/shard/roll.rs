@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::aligned::{AlignedBuf, BLOCK};
-use crate::disk::{Disk, DiskFile, write_all_at};
+use crate::disk::{Disk, DiskFile, DynDisk, DynFile, write_all_at};
 use crate::ids::{CommitSeq, Generation, LogId};
 use crate::log::files;
 use crate::log::format::SegmentHeader;
@@ -28,8 +28,8 @@ const FILL_BYTES: u64 = 1 << 20;
 const UNSEALED_MAX: usize = 2;
 
 /// The segment that commits go to.
-pub(super) struct Active<F> {
-    pub file: F,
+pub(super) struct Active {
+    pub file: DynFile,
     pub len: u64,
     pub generation: Generation,
     pub position: u64,
@@ -37,8 +37,8 @@ pub(super) struct Active<F> {
     pub touched: Vec<(u32, LogId)>,
 }
 
-impl<F> Active<F> {
-    pub fn new((file, len): (F, u64), generation: Generation, first_seq: CommitSeq) -> Self {
+impl Active {
+    pub fn new((file, len): (DynFile, u64), generation: Generation, first_seq: CommitSeq) -> Self {
         Self { file, len, generation, position: BLOCK as u64, first_seq, touched: Vec::new() }
     }
 
@@ -49,23 +49,23 @@ impl<F> Active<F> {
 }
 
 /// The segment after the active one.
-pub(super) enum Next<F> {
+pub(super) enum Next {
     /// To be prepared.
     Wanted,
     /// Prepared; `filling` while zeros are being written over it.
-    Ready { file: F, len: u64, generation: Generation, filling: bool },
+    Ready { file: DynFile, len: u64, generation: Generation, filling: bool },
     /// There is no space for it; tried again from time to time.
     Full,
 }
 
 /// Creates a segment file, or makes one of a freed segment, durably.
-pub(super) async fn create_segment<D: Disk>(
-    disk: &D,
+pub(super) async fn create_segment(
+    disk: &DynDisk,
     identity: &Identity,
     generation: Generation,
     len: u64,
     recycle: Option<Generation>,
-) -> io::Result<(D::File, u64)> {
+) -> io::Result<(DynFile, u64)> {
     let dir = files::shard_dir(identity.shard);
     let path = files::segment(&dir, generation);
     let file = match recycle {
@@ -85,9 +85,9 @@ pub(super) async fn create_segment<D: Disk>(
     Ok((file, len))
 }
 
-impl<D: Disk> Inner<D> {
+impl Inner {
     /// Has the next segment prepared, if it is not.
-    pub(super) fn want_next(&self, state: &mut State<D::File>) {
+    pub(super) fn want_next(&self, state: &mut State) {
         if matches!(state.next, Next::Wanted) && !state.next_wanted {
             state.next_wanted = true;
             self.prepare.notify_one();
@@ -96,7 +96,7 @@ impl<D: Disk> Inner<D> {
 }
 
 /// Prepares the next segment when it is wanted.
-pub(super) async fn preparer<D: Disk>(inner: Rc<Inner<D>>) {
+pub(super) async fn preparer(inner: Rc<Inner>) {
     loop {
         let wanted = {
             let state = inner.state.borrow();
@@ -115,7 +115,7 @@ pub(super) async fn preparer<D: Disk>(inner: Rc<Inner<D>>) {
     }
 }
 
-async fn prepare<D: Disk>(inner: &Rc<Inner<D>>, generation: Generation) {
+async fn prepare(inner: &Rc<Inner>, generation: Generation) {
     let len = inner.options.segment_bytes;
     let recycle = inner.spare_or_room(len).await;
     {
@@ -168,7 +168,7 @@ async fn prepare<D: Disk>(inner: &Rc<Inner<D>>, generation: Generation) {
 
 /// Writes zeros over a prepared segment while nothing else goes to the disk, so that commits overwrite
 /// written extents. Purely an optimisation: stops as soon as the segment is wanted.
-async fn fill<D: Disk>(inner: &Rc<Inner<D>>, file: &D::File, len: u64, generation: Generation) {
+async fn fill(inner: &Rc<Inner>, file: &DynFile, len: u64, generation: Generation) {
     let zeros: Bytes = AlignedBuf::zeroed(FILL_BYTES.min(len) as usize).into_bytes();
     let mut position = BLOCK as u64;
     while position < len {
@@ -213,7 +213,7 @@ async fn fill<D: Disk>(inner: &Rc<Inner<D>>, file: &D::File, len: u64, generatio
 }
 
 /// Leaves the full segment for the prepared one. Called with no commit in flight.
-pub(super) async fn roll<D: Disk>(inner: &Rc<Inner<D>>) {
+pub(super) async fn roll(inner: &Rc<Inner>) {
     loop {
         let notified = inner.roll.notified();
         {

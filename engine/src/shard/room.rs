@@ -4,13 +4,13 @@
 //! and waits while the reclaimer makes it ([`super::reclaim`]); where there is none to be had, the bound is
 //! exceeded and the log goes on. Where no partition has a bound, nobody waits.
 
+use crate::disk::{Disk, DiskFile};
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::disk::{Disk, DiskFile};
 use crate::ids::Generation;
 use crate::log::files;
 use crate::log::recovery::SealedSegment;
@@ -125,16 +125,16 @@ impl Room {
     }
 }
 
-impl<F> State<F> {
+impl State {
     /// Whether the next segment takes more than is counted.
     pub(super) fn next_is_open(&self) -> bool {
         !matches!(self.next, Next::Ready { .. }) && !self.room.preparing
     }
 }
 
-impl<D: Disk> Inner<D> {
+impl Inner {
     /// Has the reclaimer look whether there is room.
-    pub(super) fn look_for_room(&self, state: &mut State<D::File>) {
+    pub(super) fn look_for_room(&self, state: &mut State) {
         state.room.coming = true;
         state.room.calls += 1;
         self.reclaiming.notify_one();
@@ -146,8 +146,7 @@ impl<D: Disk> Inner<D> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let notified = self.roll.notified();
-            let waits =
-                |state: &State<D::File>| state.room.coming && Instant::now() < deadline && !state.stopping;
+            let waits = |state: &State| state.room.coming && Instant::now() < deadline && !state.stopping;
             let may_take = {
                 let mut state = self.state.borrow_mut();
                 state.room.preparing = state.room.fits(0) || !waits(&state);

@@ -1,11 +1,11 @@
 //! Sealing: a full segment gets its index and is covered by the checkpoint; freed segments are
 //! recycled or removed. In the background, one at a time, in order.
 
+use crate::disk::{Disk, DiskFile};
 use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::disk::{Disk, DiskFile};
 use crate::ids::{CommitSeq, Generation, LogId};
 use crate::log::files;
 use crate::log::index::{self, IndexEntry, Sealed};
@@ -37,8 +37,8 @@ impl Job {
     }
 }
 
-impl<F> State<F> {
-    pub(super) fn queue_seal(&mut self, old: &Active<F>, next_seq: CommitSeq) {
+impl State {
+    pub(super) fn queue_seal(&mut self, old: &Active, next_seq: CommitSeq) {
         let sealed =
             Sealed { generation: old.generation, first_seq: old.first_seq, next_seq, data_end: old.position };
         self.begin_noting(old.generation.0, next_seq);
@@ -131,14 +131,14 @@ impl<F> State<F> {
 }
 
 /// Starts the sealer unless it runs: two at a time would write the same files.
-pub(super) fn start_sealer<D: Disk>(inner: &Rc<Inner<D>>) {
+pub(super) fn start_sealer(inner: &Rc<Inner>) {
     if !inner.sealer_runs.replace(true) {
         tokio::task::spawn_local(sealer(Rc::clone(inner)));
     }
 }
 
 /// Seals segments as they fill up and frees what is no longer needed, until the shard stops or fails.
-async fn sealer<D: Disk>(inner: Rc<Inner<D>>) {
+async fn sealer(inner: Rc<Inner>) {
     loop {
         if inner.failure.get().is_some() {
             break;
@@ -191,7 +191,7 @@ pub(super) fn no_space(e: &io::Error) -> bool {
 }
 
 /// The base of the first job, made to the end.
-async fn base_of_first<D: Disk>(inner: &Rc<Inner<D>>) -> Rc<Base> {
+async fn base_of_first(inner: &Rc<Inner>) -> Rc<Base> {
     loop {
         {
             let mut state = inner.state.borrow_mut();
@@ -204,7 +204,7 @@ async fn base_of_first<D: Disk>(inner: &Rc<Inner<D>>) -> Rc<Base> {
     }
 }
 
-async fn seal<D: Disk>(inner: &Rc<Inner<D>>, job: &Job) -> io::Result<()> {
+async fn seal(inner: &Rc<Inner>, job: &Job) -> io::Result<()> {
     let shard = inner.identity.shard;
     let base = base_of_first(inner).await;
     let logs = inner.state.borrow().batches_of(job);
@@ -244,7 +244,7 @@ async fn seal<D: Disk>(inner: &Rc<Inner<D>>, job: &Job) -> io::Result<()> {
 const SPARES_MAX: usize = 3;
 
 /// Takes freed segments out of the checkpoint, then keeps a few as spares and removes the others.
-async fn free_dead<D: Disk>(inner: &Rc<Inner<D>>) -> io::Result<()> {
+async fn free_dead(inner: &Rc<Inner>) -> io::Result<()> {
     let dead = inner.state.borrow().dead.clone();
     {
         let _manifest = inner.manifest.lock().await;
@@ -284,7 +284,7 @@ async fn free_dead<D: Disk>(inner: &Rc<Inner<D>>) -> io::Result<()> {
     Ok(())
 }
 
-pub(super) async fn remove<D: Disk>(inner: &Rc<Inner<D>>, path: &str) -> io::Result<()> {
+pub(super) async fn remove(inner: &Rc<Inner>, path: &str) -> io::Result<()> {
     match inner.disk.remove(path).await {
         Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
         _ => Ok(()),
@@ -292,7 +292,7 @@ pub(super) async fn remove<D: Disk>(inner: &Rc<Inner<D>>, path: &str) -> io::Res
 }
 
 /// A freed segment of full length, to be used again.
-pub(super) async fn take_spare<D: Disk>(inner: &Rc<Inner<D>>, len: u64) -> Option<Generation> {
+pub(super) async fn take_spare(inner: &Rc<Inner>, len: u64) -> Option<Generation> {
     loop {
         let generation = inner.state.borrow_mut().spares.pop()?;
         let path = files::segment(&inner.dir, generation);
@@ -308,13 +308,13 @@ pub(super) async fn take_spare<D: Disk>(inner: &Rc<Inner<D>>, len: u64) -> Optio
 }
 
 /// Removes a freed segment.
-pub(super) async fn drop_spare<D: Disk>(inner: &Rc<Inner<D>>, generation: Generation) {
+pub(super) async fn drop_spare(inner: &Rc<Inner>, generation: Generation) {
     let _gone_already = remove_segment(inner, generation).await;
     inner.state.borrow_mut().room.remove(generation);
 }
 
 /// Waits for the workers, seals the active segment, and leaves nothing to be scanned.
-pub(super) async fn close<D: Disk>(inner: &Rc<Inner<D>>) {
+pub(super) async fn close(inner: &Rc<Inner>) {
     wait_until(inner, |s| s.running == 0).await;
     if inner.failure.get().is_some() {
         return;
@@ -344,7 +344,7 @@ pub(super) async fn close<D: Disk>(inner: &Rc<Inner<D>>) {
     // The sealer may have ended already; if it is at work, it finds the last job when it looks next.
     inner.sealing.notify_one();
     start_sealer(inner);
-    let sealed = |s: &State<D::File>| s.unsealed == 0 && s.dead.is_empty();
+    let sealed = |s: &State| s.unsealed == 0 && s.dead.is_empty();
     wait_until(inner, |s| sealed(s) || !inner.sealer_runs.get()).await;
     if inner.failure.get().is_some() || !sealed(&inner.state.borrow()) {
         // What is left is what a crash leaves.
@@ -371,7 +371,7 @@ pub(super) async fn close<D: Disk>(inner: &Rc<Inner<D>>) {
     }
 }
 
-async fn wait_until<D: Disk>(inner: &Rc<Inner<D>>, done: impl Fn(&State<D::File>) -> bool) {
+async fn wait_until(inner: &Rc<Inner>, done: impl Fn(&State) -> bool) {
     loop {
         let notified = inner.roll.notified();
         if done(&inner.state.borrow()) || inner.failure.get().is_some() {

@@ -112,9 +112,7 @@ type Found = (i64, i64);
 /// There is no such record.
 const NOTHING: Found = (-1, -1);
 
-type ServerShard = Shard<crate::disk::ServerDisk>;
-
-async fn find(shard: &ServerShard, at: PartitionRef, wanted: Wanted) -> Result<Found, ErrorCode> {
+async fn find(shard: &Shard, at: PartitionRef, wanted: Wanted) -> Result<Found, ErrorCode> {
     let plain = |offset: Offset| Ok((offset as i64, -1));
     let offsets = shard.offsets(at).map_err(|e| failed(&e))?;
     match wanted {
@@ -144,7 +142,7 @@ fn unreadable(error: &record_time::RecordTimeError) -> ErrorCode {
 
 /// The first record that is there still whose timestamp is `time` or later: its offset and its timestamp.
 async fn first_at_or_after(
-    shard: &ServerShard,
+    shard: &Shard,
     at: PartitionRef,
     time: i64,
 ) -> Result<Option<(Offset, i64)>, ErrorCode> {
@@ -164,7 +162,7 @@ async fn first_at_or_after(
 }
 
 /// The first of the records with the largest timestamp that are there still: its offset and its timestamp.
-async fn largest_time(shard: &ServerShard, at: PartitionRef) -> Result<Option<(Offset, i64)>, ErrorCode> {
+async fn largest_time(shard: &Shard, at: PartitionRef) -> Result<Option<(Offset, i64)>, ErrorCode> {
     let start = shard.offsets(at).map_err(|e| failed(&e))?.start;
     let mut from = start;
     let mut best: Option<(Offset, i64)> = None;

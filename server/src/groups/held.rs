@@ -13,7 +13,6 @@ use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use crate::core::Core;
-use crate::disk::ServerDisk;
 use crate::kafka::ErrorCode;
 use crate::kafka::produce::TopicRef;
 use crate::topics::OFFSETS_TOPIC;
@@ -58,7 +57,7 @@ impl Held {
         Self { shard, at, turn: Mutex::new(()), offsets: RefCell::default(), broken: Cell::new(false) }
     }
 
-    fn shard<'c>(&self, core: &'c Core) -> &'c Shard<ServerDisk> {
+    fn shard<'c>(&self, core: &'c Core) -> &'c Shard {
         &core.shards[self.shard]
     }
 

@@ -1,7 +1,8 @@
-//! A server of one core on a simulated disk that loses power. Exists in a build with `--cfg keylane_planted` only.
+//! A server of one core on the disk that a test brings, which loses power. Exists in a build with
+//! `--cfg keylane_planted` only.
 //!
 //! Promise: from the moment of the power failure on no client is told anything more. What the disk is then left with is
-//! what its rules allow; the server starts again on that.
+//! the test's affair; the server starts again on that.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -9,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc::channel;
 
-use keylane_engine::disk::sim::{CrashStyle, SimDisk};
+use keylane_engine::disk::DynDisk;
 use tokio::sync::oneshot;
 
 use super::{CoreThread, StartError};
@@ -18,20 +19,17 @@ use crate::core::Core;
 use crate::mesh;
 use crate::net::{self, Listener};
 
-/// When power fails, and what that does to what was not flushed.
+/// When power fails, and what that does to the disk.
 pub struct Failure {
-    /// It fails when this is sent to; never, if the sender is dropped.
+    /// Power fails when this is sent to; never, if the sender is dropped.
     pub signal: oneshot::Receiver<()>,
-    /// What is decided by chance.
-    pub seed: u64,
-    /// What becomes of it.
-    pub style: CrashStyle,
+    /// Called at that moment: keeps what the disk is left with.
+    pub cut: Box<dyn FnOnce()>,
 }
 
 struct Scene {
-    disk: SimDisk,
+    disk: DynDisk,
     failure: Option<Failure>,
-    left: Option<SimDisk>,
 }
 
 thread_local! {
@@ -43,13 +41,13 @@ fn with_scene<T>(look: impl FnOnce(&mut Scene) -> T) -> T {
 }
 
 /// The disk that this thread serves on.
-pub(crate) fn disk() -> SimDisk {
+pub(crate) fn disk() -> DynDisk {
     with_scene(|scene| scene.disk.clone())
 }
 
-/// Serves on this thread, with the first of its cores, until power fails: what is on the disk after that.
-pub fn serve(config: ServerConfig, disk: SimDisk, failure: Failure) -> Result<SimDisk, StartError> {
-    SCENE.set(Some(Scene { disk, failure: Some(failure), left: None }));
+/// Serves on this thread, with the first of its cores, until power fails.
+pub fn serve(config: ServerConfig, disk: DynDisk, failure: Failure) -> Result<(), StartError> {
+    SCENE.set(Some(Scene { disk, failure: Some(failure) }));
     let at = |cause| StartError::Listen(config.kafka, cause);
     let listener = net::listeners(config.kafka, 1).map_err(at)?.remove(0);
     let (mut parts, _stopper) = mesh::build(1)
@@ -72,9 +70,8 @@ pub fn serve(config: ServerConfig, disk: SimDisk, failure: Failure) -> Result<Si
     };
     let served = thread.run();
     readiness.recv().map_err(|_| StartError::Died)??;
-    served.map_err(StartError::Stop)?;
-    let scene = SCENE.take().and_then(|scene| scene.left);
-    scene.ok_or(StartError::Died)
+    SCENE.take();
+    served.map_err(StartError::Stop)
 }
 
 /// Runs a core until power fails.
@@ -85,7 +82,7 @@ pub(super) async fn run(core: Rc<Core>, listener: Listener, drained: &AtomicUsiz
             std::future::pending::<()>().await;
         }
         // In one step: nothing is answered between the two.
-        with_scene(|scene| scene.left = Some(scene.disk.crash_image(failure.seed, failure.style)));
+        (failure.cut)();
         for (_, stream) in core.connections.borrow().iter() {
             stream.shutdown();
         }

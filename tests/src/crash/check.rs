@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use keylane_engine::disk::sim::{CrashStyle, Phase, Rng, SimDisk, Step};
 use keylane_engine::shard::{Batches, CommitState, Offsets, PartitionRef, Shard, ShardOptions};
 use keylane_engine::{AppendError, LogId, Offset, record_batch};
+use keylane_sim_disk::{CrashStyle, Phase, Rng, SimDisk, Step};
 use tokio::runtime::Runtime;
 use tokio::task::LocalSet;
 
@@ -245,7 +245,7 @@ impl Checker<'_> {
     /// Where a log starts: as far on as was promised or seen, and no further than was asked for or its bound allows.
     fn compare_start(
         &self,
-        shard: &Shard<SimDisk>,
+        shard: &Shard,
         at: PartitionRef,
         snapshot: &Snapshot,
         added: Option<&Sent>,
@@ -294,7 +294,7 @@ impl Checker<'_> {
 
     async fn compare_log(
         &self,
-        shard: &Shard<SimDisk>,
+        shard: &Shard,
         at: PartitionRef,
         snapshot: &Snapshot,
         added: Option<&Sent>,
@@ -369,7 +369,7 @@ impl Checker<'_> {
     /// and its end must be where it was.
     async fn compare_compacted(
         &self,
-        shard: &Shard<SimDisk>,
+        shard: &Shard,
         at: PartitionRef,
         snapshot: &Snapshot,
         added: Option<&Sent>,
@@ -457,7 +457,7 @@ impl Checker<'_> {
         })
     }
 
-    fn repeat(&self, shard: &Shard<SimDisk>, at: PartitionRef, batches: usize) -> Result<(), Finding> {
+    fn repeat(&self, shard: &Shard, at: PartitionRef, batches: usize) -> Result<(), Finding> {
         let model = self.model.borrow();
         let Some(entry) = model.logs.get(&at.log()).filter(|entry| entry.idempotent) else { return Ok(()) };
         let Some(last) = batches.checked_sub(1).map(|last| &entry.sent[last]) else { return Ok(()) };

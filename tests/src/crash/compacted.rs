@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use keylane_engine::Offset;
-use keylane_engine::disk::sim::SimDisk;
 use keylane_engine::record_batch;
 use keylane_engine::records::Opened;
 use keylane_engine::shard::{PartitionRef, Shard};
@@ -36,16 +35,12 @@ fn records(batch: &[u8], base: Offset) -> Result<Vec<(Offset, Content)>, String>
 }
 
 /// The batches that a reader finds who reads from the start to the end.
-pub async fn read_all(shard: &Shard<SimDisk>, at: PartitionRef) -> Result<Vec<Bytes>, Finding> {
+pub async fn read_all(shard: &Shard, at: PartitionRef) -> Result<Vec<Bytes>, Finding> {
     read_from(shard, at, 0).await
 }
 
 /// The batches that a reader finds who reads from an offset, or from the start if it is behind it, to the end.
-pub async fn read_from(
-    shard: &Shard<SimDisk>,
-    at: PartitionRef,
-    first: Offset,
-) -> Result<Vec<Bytes>, Finding> {
+pub async fn read_from(shard: &Shard, at: PartitionRef, first: Offset) -> Result<Vec<Bytes>, Finding> {
     let refused = |e: String| Finding::Refused(format!("reading log {}: {e}", at.log()));
     let offsets = shard.offsets(at).map_err(|e| refused(e.to_string()))?;
     let (mut next, mut stored) = (first.max(offsets.start), Vec::new());

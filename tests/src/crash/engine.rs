@@ -2,16 +2,16 @@
 
 use keylane_engine::catalog::{Catalog, Placement};
 use keylane_engine::data_dir::DataDir;
-use keylane_engine::disk::sim::SimDisk;
 use keylane_engine::shard::{PartitionRef, Shard, ShardOptions};
 use keylane_engine::{LogId, OpenError, ShardId};
+use keylane_sim_disk::SimDisk;
 
 /// An open data directory. Must live inside a `LocalSet`.
 pub struct Engine {
     /// Its topics.
-    pub catalog: Catalog<SimDisk>,
+    pub catalog: Catalog,
     /// Its shards, by number.
-    pub shards: Vec<Shard<SimDisk>>,
+    pub shards: Vec<Shard>,
 }
 
 impl Engine {
@@ -33,7 +33,7 @@ impl Engine {
     }
 
     /// The shard and partition of a log.
-    pub fn find(&self, log: LogId) -> Option<(Shard<SimDisk>, PartitionRef)> {
+    pub fn find(&self, log: LogId) -> Option<(Shard, PartitionRef)> {
         self.shards.iter().find_map(|shard| Some((shard.clone(), shard.partition(log)?)))
     }
 }

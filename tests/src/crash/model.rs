@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use keylane_engine::disk::sim::Rng;
 use keylane_engine::record_batch::{self, HEADER_BYTES, LENGTH_END, RecordBatch};
 use keylane_engine::records::Opened;
 use keylane_engine::{LogId, Offset};
+use keylane_sim_disk::Rng;
 
 /// Time of the first batches, in milliseconds.
 pub const TIME_MS: i64 = 1_700_000_000_000;

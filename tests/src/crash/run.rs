@@ -7,8 +7,8 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use keylane_engine::disk::sim::{Phase, Rng, Rule, SimDisk, SimOptions, Step};
 use keylane_engine::shard::ShardOptions;
+use keylane_sim_disk::{Phase, Rng, Rule, SimDisk, SimOptions, Step};
 use tokio::runtime::Runtime;
 use tokio::sync::Notify;
 use tokio::task::{LocalSet, spawn_local, yield_now};

@@ -6,16 +6,16 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use keylane_engine::catalog::NewTopic;
-use keylane_engine::disk::sim::{Rng, SimDisk};
 use keylane_engine::shard::{CommitState, PartitionRef, Shard};
 use keylane_engine::{AppendError, CommitSeq, LogConfig, LogId, ReadError, record_batch};
+use keylane_sim_disk::{Rng, SimDisk};
 use tokio::task::{spawn_local, yield_now};
 
 use super::engine::Engine;
 use super::model::{Log, Model, Stage, TIME_MS, Topic};
 use super::run::{Plan, SEGMENT_BYTES_MIN};
 
-type Targets = Rc<RefCell<BTreeMap<LogId, (Shard<SimDisk>, PartitionRef)>>>;
+type Targets = Rc<RefCell<BTreeMap<LogId, (Shard, PartitionRef)>>>;
 
 /// What the tasks of a load share.
 #[derive(Clone)]
@@ -145,7 +145,7 @@ async fn delete(engine: &mut Engine, load: &Load, number: usize) -> Result<(), S
 
 /// A batch that was appended and not yet acknowledged.
 struct Outstanding {
-    shard: Shard<SimDisk>,
+    shard: Shard,
     log: LogId,
     batches: usize,
     seq: CommitSeq,
@@ -228,7 +228,7 @@ async fn append(load: &Load, rng: &mut Rng) -> Result<Option<Outstanding>, Strin
 }
 
 /// Raises the log start offset of a log somewhere into what is durable.
-fn trim(load: &Load, rng: &mut Rng, shard: &Shard<SimDisk>, at: PartitionRef) {
+fn trim(load: &Load, rng: &mut Rng, shard: &Shard, at: PartitionRef) {
     let Ok(offsets) = shard.offsets(at) else { return };
     let target = offsets.start + rng.below(offsets.high_watermark - offsets.start + 1);
     let Ok(seq) = shard.trim(at, target) else { return };

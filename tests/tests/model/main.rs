@@ -11,7 +11,7 @@ mod world;
 
 use std::future::Future;
 
-use keylane_engine::disk::sim::CrashStyle;
+use keylane_sim_disk::CrashStyle;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, FileFailurePersistence, TestError, TestRunner};
 use tokio::task::LocalSet;

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use keylane_engine::disk::sim::SimDisk;
 use keylane_engine::shard::{CommitState, PartitionRef, Shard};
 use keylane_engine::{LogConfig, TrimError};
 
@@ -117,7 +116,7 @@ impl World {
 }
 
 /// Tells a shard the time; where the log starts when what it decided is durable.
-async fn tend(shard: &Shard<SimDisk>, at: PartitionRef) -> Result<u64, String> {
+async fn tend(shard: &Shard, at: PartitionRef) -> Result<u64, String> {
     shard.tend(NOW);
     loop {
         // Lower than it is: gives the commit of the last raise.

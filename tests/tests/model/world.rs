@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use keylane_engine::catalog::NewTopic;
-use keylane_engine::disk::sim::{SimDisk, SimOptions};
 use keylane_engine::shard::{CommitState, PartitionRef, Shard, ShardOptions};
 use keylane_engine::{AppendError, LogConfig, ReadError, record_batch};
+use keylane_sim_disk::{SimDisk, SimOptions};
 use keylane_tests::crash::check::split;
 use keylane_tests::crash::compacted::{compare, is_cleaned, read_all};
 use keylane_tests::crash::engine::Engine;
@@ -36,7 +36,7 @@ pub struct World {
     pub disk: SimDisk,
     pub engine: Option<Engine>,
     pub logs: Vec<Log>,
-    pub deleted: Vec<(Shard<SimDisk>, PartitionRef)>,
+    pub deleted: Vec<(Shard, PartitionRef)>,
     pub topics: usize,
     /// Names of topics that were deleted.
     pub free_names: Vec<String>,
@@ -189,7 +189,7 @@ impl World {
         }
     }
 
-    pub fn find(&self, index: usize) -> Result<(Shard<SimDisk>, PartitionRef), String> {
+    pub fn find(&self, index: usize) -> Result<(Shard, PartitionRef), String> {
         let log = self.logs[index].log;
         self.engine().find(log).ok_or_else(|| format!("log {log} is gone"))
     }

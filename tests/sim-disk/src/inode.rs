@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::content::{Block, Content, Fate, SECTOR, Tear, block_of, mix};
 use super::rng::Rng;
-use crate::aligned::BLOCK;
+use keylane_engine::aligned::BLOCK;
 
 /// A change of a file that no completed sync covers.
 #[derive(Clone)]

@@ -1,6 +1,6 @@
 //! The simulated disk: seeded, reordering, faulty, and able to lose power at any step.
 //!
-//! It keeps the rules of the [seam](super) and grants nothing beyond them:
+//! It keeps the rules of the [seam](keylane_engine::disk) and grants nothing beyond them:
 //!
 //! * Each operation is submitted when it is first polled and completes some seeded number of polls
 //!   later, so that concurrent operations complete in a seeded order. It runs on any executor, uses no
@@ -35,6 +35,9 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Poll;
 
+use keylane_engine::aligned::{BLOCK, round_down};
+use keylane_engine::disk::Disk;
+
 pub use self::content::SECTOR;
 pub use self::crash::CrashStyle;
 use self::fault::Faults;
@@ -43,8 +46,6 @@ pub use self::file::SimFile;
 use self::inode::Inode;
 use self::names::{Entry, Ino, Names, normal};
 pub use self::rng::Rng;
-use super::Disk;
-use crate::aligned::{BLOCK, round_down};
 
 /// Turns that pass.
 pub type Turns = Pin<Box<dyn Future<Output = ()>>>;

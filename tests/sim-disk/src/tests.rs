@@ -6,7 +6,7 @@ use std::future::Future;
 use bytes::Bytes;
 
 use super::*;
-use crate::disk::{DiskFile, read_exact_at, write_all_at};
+use keylane_engine::disk::{DiskFile, read_exact_at, write_all_at};
 
 const STYLES: [CrashStyle; 3] = [CrashStyle::AllDropped, CrashStyle::AllKept, CrashStyle::Mixed];
 

@@ -4,7 +4,7 @@
 use std::rc::Rc;
 
 use super::rng::Rng;
-use crate::aligned::BLOCK;
+use keylane_engine::aligned::BLOCK;
 
 /// The unit that a medium writes or loses as a whole.
 pub const SECTOR: usize = 512;

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use super::content::{Block, block_of};
 use super::names::Ino;
 use super::{Fault, Op, Rng, SimDisk, State, Ticket, eio, no_space};
-use crate::aligned::{AlignedBuf, BLOCK};
-use crate::disk::DiskFile;
+use keylane_engine::aligned::{AlignedBuf, BLOCK};
+use keylane_engine::disk::DiskFile;
 
 /// An open file of a [`SimDisk`].
 #[derive(Clone)]

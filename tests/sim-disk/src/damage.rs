@@ -6,7 +6,7 @@ use std::io;
 use super::SimDisk;
 use super::content::Content;
 use super::names::Entry;
-use crate::aligned::BLOCK;
+use keylane_engine::aligned::BLOCK;
 
 impl SimDisk {
     /// Paths of all files, sorted.

@@ -1,0 +1,201 @@
+//! One type for any disk: [`DynDisk`] and [`DynFile`] hide which backend is behind them.
+//!
+//! The engine is written against these two, so it is compiled once, whatever disk a program or a test opens it
+//! on. Each operation costs one boxed future and one indirect call, which is nothing beside a read, a write or a
+//! flush. All rules of [`Disk`] and [`DiskFile`] hold.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+
+use bytes::Bytes;
+
+use super::{Disk, DiskFile};
+use crate::aligned::AlignedBuf;
+
+type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
+
+/// A data directory on any backend. Cloning gives another handle of the same directory.
+#[derive(Clone)]
+pub struct DynDisk(Rc<dyn ObjectDisk>);
+
+/// An open file on any backend. Cloning gives another handle of the same file.
+#[derive(Clone)]
+pub struct DynFile(Rc<dyn ObjectFile>);
+
+impl DynDisk {
+    /// Hides the backend of `disk`.
+    pub fn new(disk: impl Disk) -> Self {
+        Self(Rc::new(disk))
+    }
+}
+
+/// The methods of [`Disk`] in a form that a trait object can have.
+trait ObjectDisk {
+    fn open<'a>(&'a self, path: &'a str) -> Boxed<'a, io::Result<DynFile>>;
+    fn create<'a>(&'a self, path: &'a str, len: u64) -> Boxed<'a, io::Result<DynFile>>;
+    fn list<'a>(&'a self, dir: &'a str) -> Boxed<'a, io::Result<Vec<String>>>;
+    fn create_dir<'a>(&'a self, dir: &'a str) -> Boxed<'a, io::Result<()>>;
+    fn rename<'a>(&'a self, from: &'a str, to: &'a str) -> Boxed<'a, io::Result<()>>;
+    fn remove<'a>(&'a self, path: &'a str) -> Boxed<'a, io::Result<()>>;
+    fn sync_dir<'a>(&'a self, dir: &'a str) -> Boxed<'a, io::Result<()>>;
+    fn begun(&self) -> Boxed<'_, ()>;
+    fn ready(&self, buf: AlignedBuf) -> Boxed<'_, AlignedBuf>;
+}
+
+/// The methods of [`DiskFile`] in a form that a trait object can have.
+trait ObjectFile {
+    fn size(&self) -> Boxed<'_, io::Result<u64>>;
+    fn read_at(&self, buf: AlignedBuf, pos: u64) -> Boxed<'_, (io::Result<usize>, AlignedBuf)>;
+    fn write_at(&self, bytes: Bytes, pos: u64) -> Boxed<'_, io::Result<usize>>;
+    fn sync(&self) -> Boxed<'_, io::Result<()>>;
+    fn punch(&self, pos: u64, len: u64) -> Boxed<'_, io::Result<()>>;
+    fn set_len(&self, len: u64) -> Boxed<'_, io::Result<()>>;
+}
+
+impl<D: Disk> ObjectDisk for D {
+    fn open<'a>(&'a self, path: &'a str) -> Boxed<'a, io::Result<DynFile>> {
+        Box::pin(async move { Ok(DynFile(Rc::new(Disk::open(self, path).await?))) })
+    }
+
+    fn create<'a>(&'a self, path: &'a str, len: u64) -> Boxed<'a, io::Result<DynFile>> {
+        Box::pin(async move { Ok(DynFile(Rc::new(Disk::create(self, path, len).await?))) })
+    }
+
+    fn list<'a>(&'a self, dir: &'a str) -> Boxed<'a, io::Result<Vec<String>>> {
+        Box::pin(Disk::list(self, dir))
+    }
+
+    fn create_dir<'a>(&'a self, dir: &'a str) -> Boxed<'a, io::Result<()>> {
+        Box::pin(Disk::create_dir(self, dir))
+    }
+
+    fn rename<'a>(&'a self, from: &'a str, to: &'a str) -> Boxed<'a, io::Result<()>> {
+        Box::pin(Disk::rename(self, from, to))
+    }
+
+    fn remove<'a>(&'a self, path: &'a str) -> Boxed<'a, io::Result<()>> {
+        Box::pin(Disk::remove(self, path))
+    }
+
+    fn sync_dir<'a>(&'a self, dir: &'a str) -> Boxed<'a, io::Result<()>> {
+        Box::pin(Disk::sync_dir(self, dir))
+    }
+
+    fn begun(&self) -> Boxed<'_, ()> {
+        Box::pin(Disk::begun(self))
+    }
+
+    fn ready(&self, buf: AlignedBuf) -> Boxed<'_, AlignedBuf> {
+        Box::pin(Disk::ready(self, buf))
+    }
+}
+
+impl<F: DiskFile> ObjectFile for F {
+    fn size(&self) -> Boxed<'_, io::Result<u64>> {
+        Box::pin(DiskFile::size(self))
+    }
+
+    fn read_at(&self, buf: AlignedBuf, pos: u64) -> Boxed<'_, (io::Result<usize>, AlignedBuf)> {
+        Box::pin(DiskFile::read_at(self, buf, pos))
+    }
+
+    fn write_at(&self, bytes: Bytes, pos: u64) -> Boxed<'_, io::Result<usize>> {
+        Box::pin(DiskFile::write_at(self, bytes, pos))
+    }
+
+    fn sync(&self) -> Boxed<'_, io::Result<()>> {
+        Box::pin(DiskFile::sync(self))
+    }
+
+    fn punch(&self, pos: u64, len: u64) -> Boxed<'_, io::Result<()>> {
+        Box::pin(DiskFile::punch(self, pos, len))
+    }
+
+    fn set_len(&self, len: u64) -> Boxed<'_, io::Result<()>> {
+        Box::pin(DiskFile::set_len(self, len))
+    }
+}
+
+impl Disk for DynDisk {
+    type File = DynFile;
+
+    fn erased(self) -> DynDisk {
+        self
+    }
+
+    async fn open(&self, path: &str) -> io::Result<DynFile> {
+        self.0.open(path).await
+    }
+
+    async fn create(&self, path: &str, len: u64) -> io::Result<DynFile> {
+        self.0.create(path, len).await
+    }
+
+    async fn list(&self, dir: &str) -> io::Result<Vec<String>> {
+        self.0.list(dir).await
+    }
+
+    async fn create_dir(&self, dir: &str) -> io::Result<()> {
+        self.0.create_dir(dir).await
+    }
+
+    async fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.0.rename(from, to).await
+    }
+
+    async fn remove(&self, path: &str) -> io::Result<()> {
+        self.0.remove(path).await
+    }
+
+    async fn sync_dir(&self, dir: &str) -> io::Result<()> {
+        self.0.sync_dir(dir).await
+    }
+
+    async fn begun(&self) {
+        self.0.begun().await;
+    }
+
+    async fn ready(&self, buf: AlignedBuf) -> AlignedBuf {
+        self.0.ready(buf).await
+    }
+}
+
+impl DiskFile for DynFile {
+    async fn size(&self) -> io::Result<u64> {
+        self.0.size().await
+    }
+
+    async fn read_at(&self, buf: AlignedBuf, pos: u64) -> (io::Result<usize>, AlignedBuf) {
+        self.0.read_at(buf, pos).await
+    }
+
+    async fn write_at(&self, bytes: Bytes, pos: u64) -> io::Result<usize> {
+        self.0.write_at(bytes, pos).await
+    }
+
+    async fn sync(&self) -> io::Result<()> {
+        self.0.sync().await
+    }
+
+    async fn punch(&self, pos: u64, len: u64) -> io::Result<()> {
+        self.0.punch(pos, len).await
+    }
+
+    async fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len).await
+    }
+}
+
+impl std::fmt::Debug for DynDisk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("DynDisk")
+    }
+}
+
+impl std::fmt::Debug for DynFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("DynFile")
+    }
+}
