@@ -9,6 +9,9 @@
 //! retention has freed, as in a log that has run for a while), `--extents allocated` does not (a first fill).
 //! Build `ceiling`, `keylane` and `keylane-loadgen` in release mode first: they are taken
 //! from the folder of this program.
+//!
+//! With `--before PROGRAM` the `keylane` of an earlier commit takes the place of the bare pipeline: what a change
+//! costs or saves, in one run.
 
 use std::fs::File;
 use std::net::SocketAddr;
@@ -60,6 +63,9 @@ struct Args {
     /// Folder of the programs; default: the one of this program.
     #[arg(long)]
     programs: Option<PathBuf>,
+    /// The `keylane` program of an earlier commit, to compare with it instead of the bare pipeline.
+    #[arg(long)]
+    before: Option<PathBuf>,
     /// File for the result as JSON; it goes to stdout after the table if there is none.
     #[arg(long)]
     out: Option<PathBuf>,
@@ -110,7 +116,10 @@ const WORKLOADS: [Workload; 3] = [
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Server {
+    /// The bare pipeline.
     Ceiling,
+    /// The Keylane of an earlier commit.
+    Before,
     Keylane,
 }
 
@@ -118,6 +127,7 @@ impl Server {
     fn name(self) -> &'static str {
         match self {
             Self::Ceiling => "ceiling",
+            Self::Before => "before",
             Self::Keylane => "keylane",
         }
     }
@@ -135,7 +145,7 @@ struct Run {
 struct Case {
     workload: &'static Workload,
     partitions: u32,
-    ceiling: Vec<Run>,
+    reference: Vec<Run>,
     keylane: Vec<Run>,
 }
 
@@ -147,7 +157,10 @@ struct Bench {
 
 impl Bench {
     fn server_command(&self, server: Server, address: SocketAddr, partitions: u32, data: &Path) -> Command {
-        let mut command = Command::new(self.programs.join(server.name()));
+        let mut command = Command::new(match (server, &self.args.before) {
+            (Server::Before, Some(program)) => program.clone(),
+            _ => self.programs.join(server.name()),
+        });
         let core = self.args.server_core.to_string();
         let fresh = self.args.extents == Extents::Allocated;
         match server {
@@ -155,7 +168,7 @@ impl Bench {
                 let mib = NO_WRAP_MIB * (self.args.seconds + self.args.warmup + 1);
                 command.args(["--allocated", "--file-mib", &mib.to_string()]);
             }
-            Server::Keylane if !fresh => {
+            Server::Before | Server::Keylane if !fresh => {
                 command.args([
                     "serve",
                     "--retention-ms",
@@ -165,7 +178,7 @@ impl Bench {
                 ]);
             }
             Server::Ceiling => {}
-            Server::Keylane => {
+            Server::Before | Server::Keylane => {
                 command.arg("serve");
             }
         }
@@ -177,7 +190,7 @@ impl Bench {
                 .args(["--seconds", &(self.args.seconds + self.args.warmup + 120).to_string()])
                 .arg("--file")
                 .arg(data.join("ceiling.dat")),
-            Server::Keylane => command.arg("--data").arg(data.join("data")).args([
+            Server::Before | Server::Keylane => command.arg("--data").arg(data.join("data")).args([
                 "--kafka",
                 &address.to_string(),
                 "--cores",
@@ -268,15 +281,7 @@ fn summary(runs: &[Run], of: impl Fn(&Run) -> f64) -> Summary {
 }
 
 impl Case {
-    fn runs(&self, server: Server) -> &[Run] {
-        match server {
-            Server::Ceiling => &self.ceiling,
-            Server::Keylane => &self.keylane,
-        }
-    }
-
-    fn server_json(&self, server: Server) -> Value {
-        let runs = self.runs(server);
+    fn server_json(runs: &[Run]) -> Value {
         let requests = summary(runs, |run| run.requests_per_s);
         json!({
             "requests_per_s": requests,
@@ -287,28 +292,27 @@ impl Case {
         })
     }
 
-    /// Keylane as a part of the ceiling, round by round.
+    /// Keylane as a part of what it is compared with, round by round.
     fn ratio(&self, of: impl Fn(&Run) -> f64) -> Summary {
-        let rounds = self.keylane.iter().zip(&self.ceiling);
-        Summary::of(&rounds.map(|(keylane, ceiling)| of(keylane) / of(ceiling)).collect::<Vec<_>>())
+        let rounds = self.keylane.iter().zip(&self.reference);
+        Summary::of(&rounds.map(|(keylane, reference)| of(keylane) / of(reference)).collect::<Vec<_>>())
     }
 
-    fn json(&self) -> Value {
+    fn json(&self, reference: Server) -> Value {
         json!({
             "workload": self.workload.name,
             "partitions": self.partitions,
-            "ceiling": self.server_json(Server::Ceiling),
-            "keylane": self.server_json(Server::Keylane),
+            reference.name(): Self::server_json(&self.reference),
+            "keylane": Self::server_json(&self.keylane),
             "throughput_ratio": self.ratio(|run| run.requests_per_s),
             "server_cpu_ratio": self.ratio(|run| run.server_us_per_request),
         })
     }
 
-    fn print(&self) {
+    fn print(&self, reference: Server) {
         println!("\n{}, {} partitions", self.workload.unit, self.partitions);
         println!("  server        requests/s  spread      MB/s  server us/request");
-        for server in [Server::Ceiling, Server::Keylane] {
-            let runs = self.runs(server);
+        for (server, runs) in [(reference, &self.reference), (Server::Keylane, &self.keylane)] {
             let requests = summary(runs, |run| run.requests_per_s);
             let bytes = summary(runs, |run| run.bytes_per_s);
             let cpu = summary(runs, |run| run.server_us_per_request);
@@ -324,9 +328,10 @@ impl Case {
         let throughput = self.ratio(|run| run.requests_per_s);
         let cpu = self.ratio(|run| run.server_us_per_request);
         println!(
-            "  keylane reaches {:.0}% of the ceiling's throughput (rounds: {:.0} to {:.0}%) \
-             with {:.2} times its CPU time per request ({:.2} to {:.2})",
+            "  keylane: {:.0}% of the throughput of {} (rounds: {:.0} to {:.0}%), {:.2} times its CPU time per request \
+             ({:.2} to {:.2})",
             throughput.median * 100.0,
+            reference.name(),
             throughput.lowest * 100.0,
             throughput.highest * 100.0,
             cpu.median,
@@ -347,14 +352,15 @@ fn main() -> anyhow::Result<()> {
         let known = WORKLOADS.iter().find(|workload| workload.name == name);
         let workload = known.with_context(|| format!("there is no workload {name}"))?;
         for &partitions in &args.partitions {
-            cases.push(Case { workload, partitions, ceiling: Vec::new(), keylane: Vec::new() });
+            cases.push(Case { workload, partitions, reference: Vec::new(), keylane: Vec::new() });
         }
     }
     let workspace = tempfile::Builder::new().prefix("share-").tempdir_in(&args.data_parent)?;
     let bench = Bench { args, programs, workspace };
+    let reference = if bench.args.before.is_some() { Server::Before } else { Server::Ceiling };
     for round in 0..bench.args.rounds {
         for case in &mut cases {
-            let mut order = [Server::Ceiling, Server::Keylane];
+            let mut order = [reference, Server::Keylane];
             if round % 2 == 1 {
                 order.reverse();
             }
@@ -372,13 +378,13 @@ fn main() -> anyhow::Result<()> {
                     run.server_us_per_request
                 );
                 match server {
-                    Server::Ceiling => case.ceiling.push(run),
                     Server::Keylane => case.keylane.push(run),
+                    _ => case.reference.push(run),
                 }
             }
         }
     }
-    cases.iter().for_each(Case::print);
+    cases.iter().for_each(|case| case.print(reference));
     let result = json!({
         "rounds": bench.args.rounds,
         "seconds": bench.args.seconds,
@@ -386,7 +392,7 @@ fn main() -> anyhow::Result<()> {
         "extents": format!("{:?}", bench.args.extents).to_lowercase(),
         "server_core": bench.args.server_core,
         "load_cores": bench.args.load_cores,
-        "cases": cases.iter().map(Case::json).collect::<Vec<_>>(),
+        "cases": cases.iter().map(|case| case.json(reference)).collect::<Vec<_>>(),
     });
     match &bench.args.out {
         Some(path) => std::fs::write(path, format!("{result:#}\n"))?,
