@@ -1,18 +1,21 @@
 //! Uncompressing the records of a batch, with foreign decoders that are not trusted.
 //!
-//! - Records are decoded as a stream, up to a limit and no further than the caller asks. At most
+//! - Records are decoded as a stream, piece by piece, up to a limit and no further than the caller asks. At most
 //!   [`MAX_HELD`] decoded bytes (a zstd window, a snappy block) are held for that, whatever the batch claims;
 //!   a buffer that grows to hold them takes up to three times that.
+//! - A piece is read where the codec left it: records that are not compressed, and blocks of snappy and lz4, are
+//!   not copied.
+//! - Memory and state of a codec are used again by the next batch on the same thread, unless they grew large.
 //! - Malformed bytes give an error that says what is wrong with them, and never a panic: one of a decoder
-//!   is caught. A program that aborts on panics asks [`panic_is_caught`] first.
+//!   is caught. A program that aborts on panics asks [`panic_is_caught`] first. Streams that are cut off, checksums
+//!   that do not match, and frames that need a dictionary are malformed.
 
 use std::cell::Cell;
-use std::io::{self, Read};
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use flate2::bufread::MultiGzDecoder;
-use lz4_flex::frame::FrameDecoder as Lz4Decoder;
-
+use super::gzip::Gzip;
+use super::lz4::Lz4;
 use super::snappy::Snappy;
 use super::zstd::Zstd;
 
@@ -38,8 +41,11 @@ pub(super) fn guarded<T>(codec: impl FnOnce() -> io::Result<T>) -> io::Result<T>
 pub const MAX_UNCOMPRESSED: usize = 256 << 20;
 /// Most decoded bytes a decoder may need to hold at a time.
 pub const MAX_HELD: usize = 32 << 20;
-/// Decoded bytes that are asked for at a time.
-const CHUNK: usize = 16 << 10;
+/// Bytes of the pieces into which gzip and zstd are decoded: most batches fit into one, so that their codec need not
+/// keep what it decoded for later.
+pub(super) const PIECE_BYTES: usize = 128 << 10;
+/// Memory of a codec that is kept for the next batch.
+pub(super) const KEPT_BYTES: usize = 1 << 20;
 
 /// Why the records of a batch could not be uncompressed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -73,16 +79,17 @@ pub fn decompress(codec: i16, records: &[u8], limit: usize) -> Result<Vec<u8>, D
     let mut decoder = Decoder::new(codec, records, limit)?;
     let mut out: Vec<u8> = Vec::new();
     while decoder.refill()? {
-        let chunk = decoder.unread();
-        let want = out.len() + chunk.len();
+        let piece = decoder.unread();
+        let want = out.len() + piece.len();
         if want > out.capacity() {
             let room = want.max(out.capacity() * 2).max(records.len() * 2).min(limit);
             out.try_reserve_exact(room - out.len()).map_err(|_| DecodeError::Memory(room))?;
         }
-        out.extend_from_slice(chunk);
+        out.extend_from_slice(piece);
     }
     Ok(out)
 }
+
 /// Whether compressed records are these, uncompressed.
 pub fn decompresses_to(codec: i16, compressed: &[u8], plain: &[u8]) -> bool {
     let Ok(mut decoder) = Decoder::new(codec, compressed, plain.len()) else { return false };
@@ -102,9 +109,8 @@ pub fn decompresses_to(codec: i16, compressed: &[u8], plain: &[u8]) -> bool {
 /// The uncompressed bytes of the records, as a stream.
 pub struct Decoder<'a> {
     codec: &'static str,
-    from: Box<dyn Read + 'a>,
-    chunk: Box<[u8]>,
-    /// Unread bytes of the chunk.
+    from: Source<'a>,
+    /// Unread bytes of the piece.
     at: usize,
     end: usize,
     /// Bytes that may still be read from the codec, of all that may.
@@ -116,16 +122,15 @@ impl<'a> Decoder<'a> {
     /// A decoder of at most `limit` uncompressed bytes: more are an error. `codec` is that of the batch's
     /// attributes, `records` what follows its header.
     pub fn new(codec: i16, records: &'a [u8], limit: usize) -> Result<Self, DecodeError> {
-        let (codec, from): (_, Box<dyn Read + 'a>) = match codec {
-            0 => ("not", Box::new(records)),
-            1 => ("gzip", Box::new(MultiGzDecoder::new(records))),
-            2 => ("snappy", Box::new(Snappy::new(records))),
-            3 => ("lz4", Box::new(Lz4::new(records))),
-            4 => ("zstd", Box::new(Zstd::new(records))),
+        let (codec, from) = match codec {
+            0 => ("not", Source::Plain { piece: &[], rest: records }),
+            1 => ("gzip", Source::Gzip(Gzip::new(records))),
+            2 => ("snappy", Source::Snappy(Snappy::new(records))),
+            3 => ("lz4", Source::Lz4(Lz4::new(records))),
+            4 => ("zstd", Source::Zstd(Zstd::new(records))),
             other => return Err(DecodeError::Codec(other)),
         };
-        let chunk = vec![0; CHUNK].into_boxed_slice();
-        Ok(Self { codec, from, chunk, at: 0, end: 0, room: limit, limit })
+        Ok(Self { codec, from, at: 0, end: 0, room: limit, limit })
     }
 
     /// The next byte; `None` at the end.
@@ -133,7 +138,7 @@ impl<'a> Decoder<'a> {
         if self.at == self.end && !self.refill()? {
             return Ok(None);
         }
-        let byte = self.chunk[self.at];
+        let byte = self.from.piece()[self.at];
         self.at += 1;
         Ok(Some(byte))
     }
@@ -153,49 +158,67 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    fn unread(&self) -> &[u8] {
-        &self.chunk[self.at..self.end]
+    /// What has been decoded and not read yet: maybe nothing, before [`refill`](Self::refill).
+    pub fn unread(&self) -> &[u8] {
+        &self.from.piece()[self.at..self.end]
     }
 
-    /// Replaces the chunk, all of which has been read; false at the end.
-    fn refill(&mut self) -> Result<bool, DecodeError> {
-        // One byte more than there may be, to tell an end at the limit from more than that.
-        let want = self.chunk.len().min(self.room.saturating_add(1));
-        let target = &mut self.chunk[..want];
+    /// Takes `count` of the [`unread`](Self::unread) bytes as read; as many as there are at most.
+    pub fn consume(&mut self, count: usize) {
+        self.at = self.end.min(self.at.saturating_add(count));
+    }
+
+    /// Decodes the next piece in place of the unread bytes, which are lost; false at the end.
+    pub fn refill(&mut self) -> Result<bool, DecodeError> {
+        (self.at, self.end) = (0, 0);
         // The decoders are not this project's code, and assert things about what they decode.
-        let got = guarded(|| self.from.read(target))
+        let room = self.room;
+        let got = guarded(|| self.from.advance(room))
             .map_err(|error| DecodeError::Compressed { codec: self.codec, what: error.to_string() })?;
         self.room = self.room.checked_sub(got).ok_or(DecodeError::TooLarge { limit: self.limit })?;
-        (self.at, self.end) = (0, got);
+        self.end = got;
         Ok(got > 0)
     }
 }
 
-pub(super) fn malformed(what: String) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, what)
+pub(super) fn malformed(what: impl Into<String>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what.into())
 }
 
-/// One LZ4 frame. The frame format bounds a block, and what must be held of those before, to 4 MiB.
-struct Lz4<'a> {
-    decoder: Lz4Decoder<&'a [u8]>,
-    started: bool,
+/// Where decoded bytes come from, a piece at a time.
+enum Source<'a> {
+    Plain { piece: &'a [u8], rest: &'a [u8] },
+    Gzip(Gzip<'a>),
+    Snappy(Snappy<'a>),
+    Lz4(Lz4<'a>),
+    Zstd(Zstd<'a>),
 }
 
-impl<'a> Lz4<'a> {
-    const MAGIC: [u8; 4] = 0x184d_2204u32.to_le_bytes();
-
-    fn new(records: &'a [u8]) -> Self {
-        Self { decoder: Lz4Decoder::new(records), started: false }
-    }
-}
-
-impl Read for Lz4<'_> {
-    fn read(&mut self, target: &mut [u8]) -> io::Result<usize> {
-        // The decoder would also take the legacy format, which no client writes.
-        if !self.started && !self.decoder.get_ref().starts_with(&Self::MAGIC) {
-            return Err(malformed("no LZ4 frame".into()));
+impl Source<'_> {
+    /// Decodes the next piece; its length, 0 at the end. More than `room` bytes need not be decoded, but one, which
+    /// tells an end there from more than that.
+    fn advance(&mut self, room: usize) -> io::Result<usize> {
+        match self {
+            Self::Plain { piece, rest } => {
+                *piece = std::mem::take(rest);
+                Ok(piece.len())
+            }
+            Self::Gzip(gzip) => gzip.advance(room),
+            Self::Snappy(snappy) => snappy.advance(),
+            Self::Lz4(lz4) => lz4.advance(),
+            Self::Zstd(zstd) => zstd.advance(room),
         }
-        self.started = true;
-        self.decoder.read(target)
+    }
+
+    /// The piece that was decoded last.
+    #[inline]
+    fn piece(&self) -> &[u8] {
+        match self {
+            Self::Plain { piece, .. } => piece,
+            Self::Gzip(gzip) => gzip.piece(),
+            Self::Snappy(snappy) => snappy.piece(),
+            Self::Lz4(lz4) => lz4.piece(),
+            Self::Zstd(zstd) => zstd.piece(),
+        }
     }
 }

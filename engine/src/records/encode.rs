@@ -1,9 +1,9 @@
 //! Compressing records again, so that every Kafka client can read them.
 //!
 //! The framings are those of the Java clients: gzip; snappy in blocks behind the xerial header; one LZ4 frame
-//! of independent blocks; one zstd frame. zstd is written by the one encoder that needs no C compiler,
-//! which compresses about as much as level 1 of the reference implementation; batches that a producer
-//! compressed harder grow when they are written again.
+//! of independent blocks; one zstd frame. Levels mean what they mean in Kafka (KIP-390): those of zlib, of the high
+//! compressor of LZ4, of zstd's reference implementation. LZ4's default level, 9, stands for its fast compressor,
+//! as in the Java clients.
 
 use std::io::{self, Write};
 
@@ -11,9 +11,12 @@ use lz4_flex::frame::{BlockMode, BlockSize, FrameEncoder, FrameInfo};
 
 use super::decode::guarded;
 use super::snappy::XERIAL_MAGIC;
+use super::{Compression, zstd};
 
 /// Bytes of a snappy block, as the Java clients choose it.
 const SNAPPY_BLOCK: usize = 32 << 10;
+/// The level of LZ4 that stands for its fast compressor.
+const LZ4_FAST: i32 = 9;
 
 /// Why records could not be compressed.
 #[derive(Debug, thiserror::Error)]
@@ -32,33 +35,63 @@ pub enum EncodeError {
     },
 }
 
-/// Appends `records` to `out`, compressed with the codec of a batch's attributes (0: as they are). After an
-/// error, what was appended is of no use.
+impl Compression {
+    /// The codec of a batch's attributes, with its default level; 0 is none.
+    pub fn of_codec(codec: i16) -> Option<Self> {
+        match codec {
+            0 => Some(Self::Uncompressed),
+            1 => Some(Self::Gzip { level: -1 }),
+            2 => Some(Self::Snappy),
+            3 => Some(Self::Lz4 { level: LZ4_FAST }),
+            4 => Some(Self::Zstd { level: 3 }),
+            _ => None,
+        }
+    }
+
+    /// The codec, as in the attributes of batches that are compressed like this; `None`: any.
+    pub fn codec(self) -> Option<i16> {
+        match self {
+            Self::Producer => None,
+            Self::Uncompressed => Some(0),
+            Self::Gzip { .. } => Some(1),
+            Self::Snappy => Some(2),
+            Self::Lz4 { .. } => Some(3),
+            Self::Zstd { .. } => Some(4),
+        }
+    }
+}
+
+/// Appends `records` to `out`, compressed with the codec of a batch's attributes (0: as they are) at its default
+/// level. After an error, what was appended is of no use.
 pub fn compress(codec: i16, records: &[u8], out: &mut Vec<u8>) -> Result<(), EncodeError> {
-    let done = match codec {
-        0 => {
+    compress_with(Compression::of_codec(codec).ok_or(EncodeError::Codec(codec))?, records, out)
+}
+
+/// Appends `records` to `out`, compressed as asked; [`Compression::Producer`] leaves them as they are. After an
+/// error, what was appended is of no use.
+pub fn compress_with(how: Compression, records: &[u8], out: &mut Vec<u8>) -> Result<(), EncodeError> {
+    let done = match how {
+        Compression::Producer | Compression::Uncompressed => {
             out.extend_from_slice(records);
             return Ok(());
         }
-        1 => guarded(|| {
-            let mut to = flate2::write::GzEncoder::new(out, flate2::Compression::default());
-            to.write_all(records)?;
-            to.finish().map(|_| ())
-        }),
-        2 => guarded(|| snappy(records, out)),
-        3 => guarded(|| {
-            let info = FrameInfo::new().block_mode(BlockMode::Independent).block_size(BlockSize::Max64KB);
-            let mut to = FrameEncoder::with_frame_info(info, out);
-            to.write_all(records)?;
-            to.finish().map(|_| ()).map_err(io::Error::other)
-        }),
-        4 => guarded(|| {
-            ruzstd::encoding::compress(records, out, ruzstd::encoding::CompressionLevel::Fastest);
-            Ok(())
-        }),
-        other => return Err(EncodeError::Codec(other)),
+        Compression::Gzip { level } => guarded(|| gzip(records, level, out)),
+        Compression::Snappy => guarded(|| snappy(records, out)),
+        Compression::Lz4 { level: LZ4_FAST } => guarded(|| lz4(records, out)),
+        Compression::Lz4 { level } => guarded(|| lz4_high(records, level, out)),
+        Compression::Zstd { level } => guarded(|| zstd::compress(records, level, out)),
     };
-    done.map_err(|source| EncodeError::Failed { codec, source })
+    done.map_err(|source| EncodeError::Failed { codec: how.codec().unwrap_or(0), source })
+}
+
+fn gzip(records: &[u8], level: i32, out: &mut Vec<u8>) -> io::Result<()> {
+    let level = match u32::try_from(level) {
+        Ok(level) => flate2::Compression::new(level.min(9)),
+        Err(_) => flate2::Compression::default(),
+    };
+    let mut to = flate2::write::GzEncoder::new(out, level);
+    to.write_all(records)?;
+    to.finish().map(|_| ())
 }
 
 fn snappy(records: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
@@ -69,9 +102,32 @@ fn snappy(records: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
     }
     let mut encoder = snap::raw::Encoder::new();
     for block in records.chunks(SNAPPY_BLOCK) {
-        let block = encoder.compress_vec(block)?;
-        out.extend_from_slice(&(block.len() as u32).to_be_bytes());
-        out.extend_from_slice(&block);
+        let len_at = out.len();
+        let at = len_at + 4;
+        out.resize(at + snap::raw::max_compress_len(block.len()), 0);
+        let len = encoder.compress(block, &mut out[at..])?;
+        out.truncate(at + len);
+        out[len_at..at].copy_from_slice(&(len as u32).to_be_bytes());
     }
     Ok(())
+}
+
+fn lz4(records: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
+    let info = FrameInfo::new().block_mode(BlockMode::Independent).block_size(BlockSize::Max64KB);
+    let mut to = FrameEncoder::with_frame_info(info, out);
+    to.write_all(records)?;
+    to.finish().map(|_| ()).map_err(io::Error::other)
+}
+
+/// With the reference implementation's high compressor, which stops rising at 12.
+fn lz4_high(records: &[u8], level: i32, out: &mut Vec<u8>) -> io::Result<()> {
+    let level = u32::try_from(level).unwrap_or(1).max(1);
+    let mut to = lz4::EncoderBuilder::new()
+        .level(level.max(3))
+        .block_mode(lz4::BlockMode::Independent)
+        .block_size(lz4::BlockSize::Max64KB)
+        .checksum(lz4::ContentChecksum::NoChecksum)
+        .build(out)?;
+    to.write_all(records)?;
+    to.finish().1
 }

@@ -4,7 +4,7 @@
 //!   they were compressed with, as a stream; [`decompress`] takes all of it at once, up to a limit.
 //! - [`Records`] walks that encoding record by record, without allocating, and checks every length and
 //!   offset against the bytes and the header.
-//! - [`compress`] is the way back.
+//! - [`compress`] is the way back; [`recompress`] takes a whole batch from one codec to another.
 //!
 //! What is read may be hostile: a producer sent it, and at append only the CRC of compressed records was
 //! looked at. Nothing here panics on it or believes a length.
@@ -18,6 +18,9 @@
 
 mod decode;
 mod encode;
+mod gzip;
+mod lz4;
+mod recompress;
 mod rules;
 mod snappy;
 mod zstd;
@@ -31,7 +34,8 @@ use crate::record_batch::{self, HEADER_BYTES, RecordBatch};
 pub use decode::{
     DecodeError, Decoder, MAX_HELD, MAX_UNCOMPRESSED, decompress, decompresses_to, panic_is_caught,
 };
-pub use encode::{EncodeError, compress};
+pub use encode::{EncodeError, compress, compress_with};
+pub use recompress::{RECOMPRESSED_MAX, RecompressError, recompress};
 pub use rules::{BatchRules, CheckCompressed, Compression, TimestampType};
 
 /// Attribute bits that name the codec.
@@ -233,5 +237,7 @@ fn bytes<'a>(from: &'a [u8], malformed: &'static str) -> Result<(Option<&'a [u8]
     Ok((Some(bytes), rest))
 }
 
+#[cfg(test)]
+mod codec_tests;
 #[cfg(test)]
 mod tests;

@@ -1,9 +1,10 @@
 //! Decoding snappy, in both forms that clients send. A block is held in memory at a time, never more than
 //! [`MAX_HELD`] bytes of it and never more than its compressed bytes can stand for.
 
-use std::io::{self, Read};
+use std::cell::Cell;
+use std::io;
 
-use super::decode::{MAX_HELD, malformed};
+use super::decode::{KEPT_BYTES, MAX_HELD, malformed};
 
 /// What the framing of the Java clients starts with: this, a version and the oldest version that can
 /// read it (four bytes each). Blocks follow, each behind its length (u32, big endian).
@@ -12,17 +13,39 @@ const XERIAL_HEADER: usize = 16;
 /// The best that snappy can do: three bytes stand for 64.
 const SNAPPY_RATIO: usize = 22;
 
+thread_local! {
+    /// The block of the last decoder on this thread.
+    static KEPT: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
 /// Snappy, either as one raw block or as blocks in the framing of the Java clients.
 pub struct Snappy<'a> {
     rest: &'a [u8],
     framed: Option<bool>,
+    /// As long as the longest block so far.
     block: Vec<u8>,
-    at: usize,
+    end: usize,
 }
 
 impl<'a> Snappy<'a> {
     pub fn new(rest: &'a [u8]) -> Self {
-        Self { rest, framed: None, block: Vec::new(), at: 0 }
+        Self { rest, framed: None, block: KEPT.take(), end: 0 }
+    }
+
+    pub fn piece(&self) -> &[u8] {
+        &self.block[..self.end]
+    }
+
+    /// Decodes the next block; its length, 0 at the end.
+    pub fn advance(&mut self) -> io::Result<usize> {
+        self.end = 0;
+        while self.end == 0 {
+            match self.next_block()? {
+                Some(block) => self.decode(block)?,
+                None => break,
+            }
+        }
+        Ok(self.end)
     }
 
     /// The compressed bytes of the next block; `None` at the end.
@@ -31,7 +54,7 @@ impl<'a> Snappy<'a> {
             Some(framed) => framed,
             None if self.rest.starts_with(XERIAL_MAGIC) => {
                 self.rest = (self.rest.get(XERIAL_HEADER..))
-                    .ok_or_else(|| malformed("the stream header is cut off".into()))?;
+                    .ok_or_else(|| malformed("the stream header is cut off"))?;
                 true
             }
             None => false,
@@ -43,8 +66,8 @@ impl<'a> Snappy<'a> {
         if !framed {
             return Ok(Some(std::mem::take(&mut self.rest)));
         }
-        let (len, rest) = (self.rest.split_first_chunk())
-            .ok_or_else(|| malformed("the length of a block is cut off".into()))?;
+        let (len, rest) =
+            (self.rest.split_first_chunk()).ok_or_else(|| malformed("the length of a block is cut off"))?;
         let len = u32::from_be_bytes(*len) as usize;
         let (block, rest) = rest
             .split_at_checked(len)
@@ -62,23 +85,18 @@ impl<'a> Snappy<'a> {
         if claims > MAX_HELD {
             return Err(malformed(format!("a block of {claims} bytes uncompressed; {MAX_HELD} are allowed")));
         }
-        self.block.resize(claims, 0);
-        self.at = 0;
-        snap::raw::Decoder::new().decompress(compressed, &mut self.block)?;
+        if self.block.len() < claims {
+            self.block.resize(claims, 0);
+        }
+        self.end = snap::raw::Decoder::new().decompress(compressed, &mut self.block[..claims])?;
         Ok(())
     }
 }
 
-impl Read for Snappy<'_> {
-    fn read(&mut self, target: &mut [u8]) -> io::Result<usize> {
-        while self.at == self.block.len() {
-            match self.next_block()? {
-                Some(block) => self.decode(block)?,
-                None => return Ok(0),
-            }
+impl Drop for Snappy<'_> {
+    fn drop(&mut self) {
+        if self.block.capacity() <= KEPT_BYTES {
+            KEPT.set(std::mem::take(&mut self.block));
         }
-        let got = (&self.block[self.at..]).read(target)?;
-        self.at += got;
-        Ok(got)
     }
 }

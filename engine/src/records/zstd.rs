@@ -1,77 +1,169 @@
-//! Decoding zstd. A frame's window is at most [`MAX_HELD`] bytes.
+//! Zstd, with the reference implementation. A frame's window is at most [`MAX_HELD`] bytes when it is decoded.
 
-use std::io::{self, Read};
+use std::cell::Cell;
+use std::io;
 
-use ruzstd::decoding::StreamingDecoder;
-use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
+use zstd::zstd_safe::zstd_sys::ZSTD_EndDirective;
+use zstd::zstd_safe::{
+    CCtx, CParameter, DCtx, DParameter, ErrorCode, InBuffer, OutBuffer, ResetDirective, compress_bound,
+    get_error_name,
+};
 
-use super::decode::{MAX_HELD, malformed};
+use super::decode::{KEPT_BYTES, MAX_HELD, PIECE_BYTES, malformed};
 
-/// The start of a zstd frame, of which the window may have been changed, and the rest as it came.
-type ZstdInput<'a> = io::Chain<io::Cursor<[u8; ZSTD_START]>, &'a [u8]>;
-const ZSTD_START: usize = 6;
-const ZSTD_SINGLE_SEGMENT: u8 = 0x20;
+/// Bytes of a frame up to the descriptor of its window.
+const START_BYTES: usize = 6;
+const MAGIC: [u8; 4] = 0xfd2f_b528u32.to_le_bytes();
+const SINGLE_SEGMENT: u8 = 0x20;
 /// The window descriptor that stands for [`MAX_HELD`]: the logarithm less 10, above three bits.
-const ZSTD_WINDOW: u8 = ((MAX_HELD.ilog2() - 10) << 3) as u8;
+const WINDOW: u8 = ((MAX_HELD.ilog2() - 10) << 3) as u8;
+/// Memory of an encoder that is kept for the next batch: what level 3 takes for a batch of 1 MiB.
+const KEPT_ENCODER_BYTES: usize = 8 << 20;
+
+thread_local! {
+    /// The state of the last decoder and encoder on this thread.
+    static KEPT: Cell<Option<Box<State>>> = const { Cell::new(None) };
+    static KEPT_ENCODER: Cell<Option<CCtx<'static>>> = const { Cell::new(None) };
+}
+
+struct State {
+    context: DCtx<'static>,
+    piece: Vec<u8>,
+}
+
+impl State {
+    fn new() -> io::Result<Box<Self>> {
+        let mut context = DCtx::try_create().ok_or_else(no_memory)?;
+        context.set_parameter(DParameter::WindowLogMax(MAX_HELD.ilog2())).map_err(failed)?;
+        Ok(Box::new(Self { context, piece: vec![0; PIECE_BYTES] }))
+    }
+}
 
 /// Zstd frames, one after another.
 pub struct Zstd<'a> {
     rest: &'a [u8],
-    frame: Option<StreamingDecoder<ZstdInput<'a>, ruzstd::decoding::FrameDecoder>>,
+    /// The start of a frame with a smaller window, as far as it has not been decoded.
+    start: Option<([u8; START_BYTES], usize)>,
+    /// A frame has begun and not ended.
+    inside: bool,
+    state: Option<Box<State>>,
+    end: usize,
 }
 
 impl<'a> Zstd<'a> {
     pub fn new(rest: &'a [u8]) -> Self {
-        Self { rest, frame: None }
+        Self { rest, start: None, inside: false, state: KEPT.take(), end: 0 }
     }
 
-    /// Opens the frame that begins here, or skips it.
-    fn open(&mut self) -> io::Result<()> {
-        let Some((start, rest)) = self.rest.split_first_chunk::<ZSTD_START>() else {
-            return Err(malformed(format!("{} bytes are no frame", self.rest.len())));
-        };
-        let mut start = *start;
+    pub fn piece(&self) -> &[u8] {
+        self.state.as_ref().map_or(&[], |state| &state.piece[..self.end])
+    }
+
+    /// Decodes the next piece, of at most `room` bytes and one; its length, 0 at the end.
+    pub fn advance(&mut self, room: usize) -> io::Result<usize> {
+        self.end = 0;
+        loop {
+            if !self.inside {
+                if self.rest.is_empty() {
+                    return Ok(0);
+                }
+                self.begin()?;
+            }
+            let state = self.state.as_mut().ok_or_else(no_memory)?;
+            let want = state.piece.len().min(room.saturating_add(1));
+            let mut out = OutBuffer::around(&mut state.piece[..want]);
+            let (left, took) = match &mut self.start {
+                Some((start, at)) => {
+                    let mut input = InBuffer::around(&start[*at..]);
+                    let left = state.context.decompress_stream(&mut out, &mut input).map_err(failed)?;
+                    let took = input.pos();
+                    *at += took;
+                    if *at == START_BYTES {
+                        self.start = None;
+                    }
+                    (left, took)
+                }
+                None => {
+                    let mut input = InBuffer::around(self.rest);
+                    let left = state.context.decompress_stream(&mut out, &mut input).map_err(failed)?;
+                    self.rest = &self.rest[input.pos()..];
+                    (left, input.pos())
+                }
+            };
+            let got = out.pos();
+            self.inside = left != 0;
+            if self.inside && got == 0 && took == 0 {
+                return Err(malformed("a frame is cut off"));
+            }
+            if got > 0 {
+                self.end = got;
+                return Ok(got);
+            }
+        }
+    }
+
+    /// Makes ready for the frame that begins here.
+    fn begin(&mut self) -> io::Result<()> {
+        if self.state.is_none() {
+            self.state = Some(State::new()?);
+        }
+        let state = self.state.as_mut().ok_or_else(no_memory)?;
+        state.context.reset(ResetDirective::SessionOnly).map_err(failed)?;
         // Encoders at high levels announce a window that no batch fills. It is enough to hold as much as
         // a batch of a reasonable size takes; a reference to older bytes is an error of the decoder.
-        if start[4] & ZSTD_SINGLE_SEGMENT == 0 {
-            start[5] = start[5].min(ZSTD_WINDOW);
+        if let Some((start, rest)) = self.rest.split_first_chunk::<START_BYTES>()
+            && start.starts_with(&MAGIC)
+            && start[4] & SINGLE_SEGMENT == 0
+            && start[5] > WINDOW
+        {
+            let mut start = *start;
+            start[5] = WINDOW;
+            self.start = Some((start, 0));
+            self.rest = rest;
         }
-        let input = io::Cursor::new(start).chain(rest);
-        match StreamingDecoder::new_with_max_window_size(input, MAX_HELD as u64) {
-            Ok(frame) => self.frame = Some(frame),
-            Err(FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::SkipFrame {
-                length, ..
-            })) => {
-                let next = 8usize.saturating_add(length as usize);
-                self.rest = (self.rest.get(next..))
-                    .ok_or_else(|| malformed("a skippable frame is cut off".into()))?;
-            }
-            Err(error) => return Err(malformed(error.to_string())),
-        }
+        self.inside = true;
         Ok(())
     }
 }
 
-impl Read for Zstd<'_> {
-    fn read(&mut self, target: &mut [u8]) -> io::Result<usize> {
-        loop {
-            let Some(frame) = &mut self.frame else {
-                if self.rest.is_empty() {
-                    return Ok(0);
-                }
-                self.open()?;
-                continue;
-            };
-            let got = frame.read(target)?;
-            if got > 0 {
-                return Ok(got);
-            }
-            let stated = frame.decoder.get_checksum_from_data();
-            if stated.is_some() && stated != frame.decoder.get_calculated_checksum() {
-                return Err(malformed("the checksum of a frame does not match".into()));
-            }
-            self.rest = frame.get_ref().get_ref().1;
-            self.frame = None;
+impl Drop for Zstd<'_> {
+    fn drop(&mut self) {
+        if let Some(state) = self.state.take()
+            && state.context.sizeof() <= KEPT_BYTES
+        {
+            KEPT.set(Some(state));
         }
     }
+}
+
+/// Appends `records` as one frame. Levels are those of the reference implementation, -131,072 to 22.
+pub fn compress(records: &[u8], level: i32, out: &mut Vec<u8>) -> io::Result<()> {
+    let mut context = match KEPT_ENCODER.take() {
+        Some(context) => context,
+        None => CCtx::try_create().ok_or_else(no_memory)?,
+    };
+    context.reset(ResetDirective::SessionOnly).map_err(failed)?;
+    context.set_parameter(CParameter::CompressionLevel(level)).map_err(failed)?;
+    context.set_pledged_src_size(Some(records.len() as u64)).map_err(failed)?;
+    out.try_reserve(compress_bound(records.len())).map_err(io::Error::other)?;
+    let from = out.len();
+    let mut to = OutBuffer::around_pos(out, from);
+    let mut input = InBuffer::around(records);
+    let left =
+        context.compress_stream2(&mut to, &mut input, ZSTD_EndDirective::ZSTD_e_end).map_err(failed)?;
+    if left != 0 {
+        return Err(io::Error::other("the frame did not fit into its bound"));
+    }
+    if context.sizeof() <= KEPT_ENCODER_BYTES {
+        KEPT_ENCODER.set(Some(context));
+    }
+    Ok(())
+}
+
+fn failed(code: ErrorCode) -> io::Error {
+    malformed(get_error_name(code))
+}
+
+fn no_memory() -> io::Error {
+    io::Error::new(io::ErrorKind::OutOfMemory, "no memory for a zstd context")
 }

@@ -1,0 +1,141 @@
+//! Decoding gzip (RFC 1952): members, one after another, each with its checksum and length. A piece is as large as
+//! most batches, so that the window, 32 KiB of what was decoded, is rarely needed.
+
+use std::cell::Cell;
+use std::io;
+
+use flate2::{Crc, Decompress, FlushDecompress, Status};
+
+use super::decode::{PIECE_BYTES, malformed};
+
+const MAGIC: [u8; 3] = [0x1f, 0x8b, 8];
+const HEADER_BYTES: usize = 10;
+const TRAILER_BYTES: usize = 8;
+
+thread_local! {
+    /// The state of the last decoder on this thread, about 180 KiB.
+    static KEPT: Cell<Option<Box<State>>> = const { Cell::new(None) };
+}
+
+struct State {
+    inflate: Decompress,
+    piece: Vec<u8>,
+}
+
+/// Gzip members, one after another.
+pub struct Gzip<'a> {
+    rest: &'a [u8],
+    /// `None` after an error or a panic: then it is not to be trusted.
+    state: Option<Box<State>>,
+    /// What is known of the member that is being decoded.
+    member: Option<Crc>,
+    end: usize,
+}
+
+impl<'a> Gzip<'a> {
+    pub fn new(rest: &'a [u8]) -> Self {
+        let state = KEPT.take().unwrap_or_else(|| {
+            Box::new(State { inflate: Decompress::new(false), piece: vec![0; PIECE_BYTES] })
+        });
+        Self { rest, state: Some(state), member: None, end: 0 }
+    }
+
+    pub fn piece(&self) -> &[u8] {
+        self.state.as_ref().map_or(&[], |state| &state.piece[..self.end])
+    }
+
+    /// Decodes the next piece, of at most `room` bytes and one; its length, 0 at the end.
+    pub fn advance(&mut self, room: usize) -> io::Result<usize> {
+        self.end = 0;
+        let mut state = self.state.take().ok_or_else(|| malformed("it could not be decoded before"))?;
+        self.end = self.decode(&mut state, room)?;
+        self.state = Some(state);
+        Ok(self.end)
+    }
+
+    fn decode(&mut self, state: &mut State, room: usize) -> io::Result<usize> {
+        loop {
+            let Some(crc) = &mut self.member else {
+                if self.rest.is_empty() {
+                    return Ok(0);
+                }
+                self.rest = after_header(self.rest)?;
+                state.inflate.reset(false);
+                self.member = Some(Crc::new());
+                continue;
+            };
+            let want = state.piece.len().min(room.saturating_add(1));
+            let before = (state.inflate.total_in(), state.inflate.total_out());
+            let status = state
+                .inflate
+                .decompress(self.rest, &mut state.piece[..want], FlushDecompress::None)
+                .map_err(|e| malformed(e.to_string()))?;
+            let took = (state.inflate.total_in() - before.0) as usize;
+            let got = (state.inflate.total_out() - before.1) as usize;
+            self.rest = &self.rest[took..];
+            crc.update(&state.piece[..got]);
+            if status == Status::StreamEnd {
+                let (trailer, rest) = self
+                    .rest
+                    .split_first_chunk::<TRAILER_BYTES>()
+                    .ok_or_else(|| malformed("the checksum of a member is cut off"))?;
+                let [c0, c1, c2, c3, l0, l1, l2, l3] = *trailer;
+                if u32::from_le_bytes([c0, c1, c2, c3]) != crc.sum()
+                    || u32::from_le_bytes([l0, l1, l2, l3]) != state.inflate.total_out() as u32
+                {
+                    return Err(malformed("the checksum or the length of a member does not match"));
+                }
+                self.rest = rest;
+                self.member = None;
+            } else if got == 0 && (took == 0 || self.rest.is_empty()) {
+                return Err(malformed("a member is cut off"));
+            }
+            if got > 0 {
+                return Ok(got);
+            }
+        }
+    }
+}
+
+impl Drop for Gzip<'_> {
+    fn drop(&mut self) {
+        if let Some(state) = self.state.take() {
+            KEPT.set(Some(state));
+        }
+    }
+}
+
+/// What follows the header of a member.
+fn after_header(member: &[u8]) -> io::Result<&[u8]> {
+    let cut_off = || malformed("the header of a member is cut off");
+    let (header, mut rest) = member.split_first_chunk::<HEADER_BYTES>().ok_or_else(cut_off)?;
+    if !header.starts_with(&MAGIC) {
+        return Err(malformed("no gzip member"));
+    }
+    let flags = header[3];
+    if flags & 0xe0 != 0 {
+        return Err(malformed("a member has flags that nobody knows"));
+    }
+    if flags & 4 != 0 {
+        let (len, after) = rest.split_first_chunk::<2>().ok_or_else(cut_off)?;
+        rest = after.get(usize::from(u16::from_le_bytes(*len))..).ok_or_else(cut_off)?;
+    }
+    // A name and a comment, each up to a zero.
+    for flag in [8, 16] {
+        if flags & flag != 0 {
+            let zero = rest.iter().position(|b| *b == 0).ok_or_else(cut_off)?;
+            rest = &rest[zero + 1..];
+        }
+    }
+    if flags & 2 != 0 {
+        let before = &member[..member.len() - rest.len()];
+        let (stated, after) = rest.split_first_chunk::<2>().ok_or_else(cut_off)?;
+        let mut crc = Crc::new();
+        crc.update(before);
+        if u16::from_le_bytes(*stated) != crc.sum() as u16 {
+            return Err(malformed("the checksum of a header does not match"));
+        }
+        rest = after;
+    }
+    Ok(rest)
+}

@@ -1,0 +1,49 @@
+//! A batch with another codec, as `compression.type` of its topic asks.
+//!
+//! The records stay byte for byte what they were, and so do all fields of the header but length, codec and CRC. A
+//! batch that has the codec already stays as it is, whatever its level was, as in Kafka.
+
+use crate::checksum;
+use crate::record_batch::{CRC_START, HEADER_BYTES, LENGTH_END};
+
+use super::{CODEC_BITS, Compression, DecodeError, EncodeError, compress_with, decompress};
+
+/// Most bytes of uncompressed records of a batch that is compressed again. Twice as many are in memory meanwhile.
+pub const RECOMPRESSED_MAX: usize = 64 << 20;
+
+/// Why a batch could not be compressed again.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecompressError {
+    /// Its records cannot be uncompressed.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    /// The encoder failed.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+    /// It is no batch, or becomes larger than a length field can say.
+    #[error("a record batch of {0} bytes cannot be written again")]
+    Length(usize),
+}
+
+/// The batch, which has passed all checks, with the codec that is asked for; `None`: it stays as it is. How large
+/// it may become is the caller's affair. More than [`RECOMPRESSED_MAX`] bytes of uncompressed records are an error.
+pub fn recompress(batch: &[u8], how: Compression) -> Result<Option<Vec<u8>>, RecompressError> {
+    let (header, records) =
+        batch.split_first_chunk::<HEADER_BYTES>().ok_or(RecompressError::Length(batch.len()))?;
+    let attributes = i16::from_be_bytes([header[21], header[22]]);
+    let codec = match how.codec() {
+        Some(codec) if codec != attributes & CODEC_BITS => codec,
+        _ => return Ok(None),
+    };
+    let plain = decompress(attributes & CODEC_BITS, records, RECOMPRESSED_MAX)?;
+    let mut out = Vec::with_capacity(HEADER_BYTES + plain.len());
+    out.extend_from_slice(header);
+    compress_with(how, &plain, &mut out)?;
+    let len = i32::try_from(out.len() - LENGTH_END).map_err(|_| RecompressError::Length(out.len()))?;
+    out[8..12].copy_from_slice(&len.to_be_bytes());
+    out[21..23].copy_from_slice(&(attributes & !CODEC_BITS | codec).to_be_bytes());
+    let crc = checksum::crc32c(&out[CRC_START..]);
+    out[17..21].copy_from_slice(&crc.to_be_bytes());
+    Ok(Some(out))
+}
