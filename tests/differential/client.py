@@ -26,8 +26,8 @@ TEXTS = {"ErrorMessage", "BatchIndexErrorMessage"}
 # What names an element of a list, whatever its place in the list.
 IDENTITIES = ("Name", "TopicName", "Topic", "ResourceName", "GroupId", "Key", "ApiKey", "TopicId")
 PLACES = ("PartitionIndex", "Partition", "Index", "NodeId", "BrokerId")
-# APIs whose answers have an order that means something.
-ORDERED = {"Fetch"}
+# APIs and fields whose lists have an order that means something.
+ORDERED = {"Fetch", "Synonyms"}
 # APIs that change topics. Kafka answers them before its own broker has heard of the change.
 CHANGES = {"CreateTopics", "DeleteTopics", "CreatePartitions", "AlterConfigs", "IncrementalAlterConfigs"}
 
@@ -244,7 +244,7 @@ class Client:
         if field in self.hidden:
             return "(not compared)"
         if isinstance(value, dict):
-            return {name: self.plain(name, inner, ordered) for name, inner in value.items()}
+            return {name: self.plain(name, inner, ordered or name in ORDERED) for name, inner in value.items()}
         if isinstance(value, (list, tuple)):
             return self.plain_list(value, ordered)
         if field in ("Records", "records") and isinstance(value, bytes):
