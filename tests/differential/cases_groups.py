@@ -164,12 +164,17 @@ def _(c):
     fetch_offsets(c, 0)
 
 
+# The one case that uses the group without a name: all cases share it.
 @group_case("offset-commit/empty-group", PLAIN)
 def _(c):
     part = [{"Name": c.topic, "Partitions": [{"PartitionIndex": 0, "CommittedOffset": 4}]}]
     for v in (2, 8):
         c.ask("OffsetCommit", v, "without a group", GroupId="", Topics=part)
     c.ask("OffsetFetch", 7, "without a group", GroupId="", Topics=[{"Name": c.topic, "PartitionIndexes": [0]}])
+    c.ask("DescribeGroups", 5, "without a name", Groups=[""])
+    c.ask("OffsetDelete", 0, "without a group", GroupId="", Topics=[{"Name": c.topic, "Partitions": [{"PartitionIndex": 0}]}])
+    for v in (0, 1, 2):
+        c.ask("DeleteGroups", v, "without a name", GroupsNames=[""])
     c.ask("OffsetCommit", 8, "no topics", GroupId=c.group, Topics=[])
 
 
@@ -194,7 +199,6 @@ def _(c):
     delete(0, topic=c.broker.prefix + "no-such-topic", note="no such topic")
     delete(note="no partitions")
     c.ask("OffsetDelete", 0, "no topics", GroupId=c.group, Topics=[])
-    c.ask("OffsetDelete", 0, "the empty group", GroupId="", Topics=[{"Name": c.topic, "Partitions": [{"PartitionIndex": 0}]}])
     fetch_offsets(c, 0, 1, 2)
     delete(2, note="the last")
     fetch_offsets(c, all_topics=True, note="all")
@@ -209,7 +213,6 @@ for v in VERSIONS["DescribeGroups"]:
         c.ask("DescribeGroups", v, Groups=[c.group])
         c.ask("DescribeGroups", v, "not there", Groups=[c.group + "-none"])
         c.ask("DescribeGroups", v, "twice", Groups=[c.group, c.group])
-        c.ask("DescribeGroups", v, "the empty one", Groups=[""])
         c.ask("DescribeGroups", v, "none", Groups=[])
 
 
@@ -242,7 +245,6 @@ for v in VERSIONS["DeleteGroups"]:
     def _(c, v=v):
         commit(c, (0, 4, None))
         c.ask("DeleteGroups", v, "not there", GroupsNames=[c.group + "-none"])
-        c.ask("DeleteGroups", v, "the empty one", GroupsNames=[""])
         c.ask("DeleteGroups", v, "none", GroupsNames=[])
         c.ask("DeleteGroups", v, "two", GroupsNames=[c.group, c.group + "-none"])
         c.ask("DeleteGroups", v, "again", GroupsNames=[c.group])

@@ -261,14 +261,6 @@ def _(c):
     c.fetch(0)
 
 
-@case("delete-records/time-out", PLAIN)
-def _(c):
-    fill(c)
-    for timeout in (0, -1):
-        c.ask("DeleteRecords", 2, f"in {timeout} ms", TimeoutMs=timeout, Topics=[
-            {"Name": c.topic, "Partitions": [{"PartitionIndex": 0, "Offset": 1}]}])
-
-
 # ListOffsets.
 MODES = (-1, -2, -3, -4, -5, -6, -7, -100, -2 ** 63)
 for v in VERSIONS["ListOffsets"]:

@@ -26,8 +26,9 @@ TEXTS = {"ErrorMessage", "BatchIndexErrorMessage"}
 # What names an element of a list, whatever its place in the list.
 IDENTITIES = ("Name", "TopicName", "Topic", "ResourceName", "GroupId", "Key", "ApiKey", "TopicId")
 PLACES = ("PartitionIndex", "Partition", "Index", "NodeId", "BrokerId")
-# APIs and fields whose lists have an order that means something.
-ORDERED = {"Fetch", "Synonyms"}
+# Fields whose lists have an order that means something. Fetch's partitions have none: each says which it is, and
+# what counts is whose records are there.
+ORDERED = {"Synonyms"}
 # APIs that change topics. Kafka answers them before its own broker has heard of the change.
 CHANGES = {"CreateTopics", "DeleteTopics", "CreatePartitions", "AlterConfigs", "IncrementalAlterConfigs"}
 
@@ -135,7 +136,7 @@ class Client:
             self.close()
             return None
         if show:
-            self.write(label, self.plain(None, decoded, api in ORDERED))
+            self.write(label, self.plain(None, decoded))
         return decoded
 
     def send(self, api, version, **body):

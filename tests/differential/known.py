@@ -1,12 +1,123 @@
 """The differences that are meant, each with its reason.
 
 A row: the case, the place in its trace, Keylane's answer, Kafka's answer, the reason. In the first four * stands
-for anything and | for "or". A row that nothing fits any more fails the run: take it out.
+for anything and | for "or". The first row that fits counts. A row that nothing fits any more fails the run: take
+it out. What people ask for most stands in docs/kafka-differences.md too.
 """
 
-from compare import Known
+from compare import ABSENT, Known
 
-KNOWN = [
-    Known(*row) for row in [
-    ]
-]
+KNOWN = []
+
+
+def known(case, where, keylane, kafka, reason):
+    KNOWN.append(Known(case, where, keylane, kafka, reason))
+
+
+def refused(case, keylane, kafka, reason):
+    """A batch that one of the two refuses, and what follows from that: what is stored, and where."""
+    known(case, "*Produce*/ErrorCode", keylane, kafka, reason)
+    known(case, "*Produce*/BaseOffset|*Produce*/ErrorMessage|*Produce*/LogStartOffset|*Produce*/RecordErrors*"
+                "|*/HighWatermark|*/LastStableOffset|*/Records/*", "*", "*", f"follows: {reason}")
+
+
+# Produce.
+refused("produce/record/delta-*|produce/*/wrong-delta", "INVALID_RECORD", "NONE|UNKNOWN_SERVER_ERROR",
+        "Offset deltas out of order are refused: consumers expect offsets that rise. Kafka takes them, or fails at them.")
+refused("idempotence/negative-epoch", "INVALID_RECORD", "NONE",
+        "A producer id goes with an epoch of 0 or more. Kafka stores the batch and checks nothing of it.")
+known("produce/*|idempotence/*", "*Produce*/ErrorCode", "INVALID_RECORD|CORRUPT_MESSAGE", "UNKNOWN_SERVER_ERROR",
+      "A compressed stream or a number that cannot be read is the client's fault, and is called so. Kafka's own reader fails at it.")
+known("produce/*|idempotence/*", "*Produce*/LogStartOffset", "-1", "*",
+      "A batch that is refused has no log start offset in its answer. Kafka has it with some errors and not with others.")
+known("idempotence/*", "*Produce*/LogAppendTimeMs", "-1", "T+*",
+      "A duplicate on a topic with CreateTime: the field says 'not set' as it does for every other batch of such a topic.")
+known("idempotence/sixth-last-duplicate", "*/ErrorCode", "NONE", "OUT_OF_ORDER_SEQUENCE_NUMBER",
+      "A duplicate of a batch older than the last five is answered with its first offset: it is stored.")
+known("idempotence/sixth-last-duplicate", "*/BaseOffset", "1", "-1", "As above: the first offset of the duplicate.")
+known("produce/header/transactional*|idempotence/transactional-batch", "*/ErrorCode", "INVALID_TXN_STATE",
+      "TRANSACTIONAL_ID_AUTHORIZATION_FAILED|NOT_ENOUGH_REPLICAS", "Transactions are not served.")
+known("idempotence/transactional-batch", "*/ErrorMessage", "null", "a text", "Transactions are not served.")
+known("produce/shape/null", "1 Produce*", "*INVALID_RECORD*", "no answer",
+      "A partition without records is refused. Kafka does not answer, and the client waits until its time is over.")
+
+# Fetch.
+known("fetch/*|delete-records/*", "*Fetch*/HighWatermark|*Fetch*/LogStartOffset", "*", "-1",
+      "OFFSET_OUT_OF_RANGE carries the high watermark and the log start offset: the client can go on without asking for them.")
+known("*", "*Fetch*/AbortedTransactions", "null", "[]", "There are no aborted transactions. Kafka says so with null or with an empty list.")
+known("fetch/*", "*Fetch*/Records/*", ABSENT, '{"cut": *',
+      "Records end with a whole batch. Kafka cuts the last one where the limit falls, and the client drops it.")
+known("fetch/*", "*Fetch*/SessionId", "0", "a session", "Fetch sessions are not opened, which is legal; clients go on without.")
+known("fetch/twice|delete-records/twice", "*a partition twice*", "*", "*",
+      "A partition that is named twice is answered twice; Kafka takes the last. No client sends that.")
+known("fetch/no-partitions|delete-records/nothing-asked|offset-*", "*no partitions*", '{*"Partitions": []*', f"{ABSENT}|[]",
+      "A topic that is named without partitions is in the answer without partitions. Kafka leaves it out.")
+known("fetch/last-epoch-1", "*/Partitions/0/*", "*", "*",
+      "There is one node and one leader epoch, 0: an epoch above it that a client has read is not looked for. Kafka: OFFSET_OUT_OF_RANGE.")
+known("fetch/replica", "*replica*/Partitions/0/*", "*", "*",
+      "There are no replicas: one that says it is is answered as a consumer. Kafka: NOT_LEADER_OR_FOLLOWER.")
+known("fetch/limits", "*limit -1/*|*limit -1, limit 100/*", "*", "*", "A negative limit counts as 0. Kafka: UNKNOWN_SERVER_ERROR.")
+known("fetch/isolation-levels|list-offsets/isolation-levels", "*level 2*|*level -1*", "*", "*",
+      "An isolation level that does not exist is taken for read_uncommitted. Kafka: UNKNOWN_SERVER_ERROR.")
+
+# ListOffsets.
+known("list-offsets/after-*", "*at -3/*/Timestamp|*at -3/*/Offset", "-1", "T+2020|8",
+      "The largest timestamp is that of the records that are there. Kafka names a record that was deleted.")
+known("list-offsets/twice", "*a topic twice*", "*", "*",
+      "A topic that is named twice is answered twice; Kafka puts the answers together.")
+
+# Topics.
+known("metadata/ids-v10|metadata/ids-v11|metadata/ids-v12|metadata/ids-v13", "*/Brokers/0|*/ClusterId|*/ControllerId", "*", f"{ABSENT}|null|-1",
+      "A refused request for topics is answered with the broker all the same. Kafka leaves it out.")
+known("metadata/ids-v12|metadata/ids-v13", "*without name and id/Topics/*", "*UNKNOWN_TOPIC_ID*|" + ABSENT, "*UNKNOWN_SERVER_ERROR*|" + ABSENT,
+      "A topic asked for by neither name nor id is unknown. Kafka's own code fails at it.")
+known("metadata/ids-v13", "*without name and id/ErrorCode", "NONE", "UNKNOWN_SERVER_ERROR", "As above.")
+known("metadata/auto-creation", "*/ErrorCode|*/Partitions/0", "NONE|{*", f"UNKNOWN_TOPIC_OR_PARTITION|{ABSENT}",
+      "A topic made on demand is there when it is answered. Kafka answers an error first.")
+known("create-topics/names", "*__consumer_offsets*", "*", "*",
+      "Only the server makes and changes __consumer_offsets. Kafka lets clients create it.")
+known("create-topics/names-that-collide", "*two that collide*", "*", "*",
+      "Of two names that collide in one request the second is refused, as in two requests. Kafka creates both.")
+known("create-topics/partition-counts", "*", "*", "*POLICY_VIOLATION*|no id|a text|-1|TOPIC_ALREADY_EXISTS",
+      "A topic may get up to 100,000 partitions in one request. Kafka's bound is that of one batch of its metadata log: 10,000.")
+known("create-partitions/very-many", "*/ErrorCode", "NONE", "UNKNOWN_SERVER_ERROR", "As above; Kafka's own code fails at it.")
+known("create-topics/time-out", "*", "*", "*", "A change is made at once, whatever the time limit. Kafka: REQUEST_TIMED_OUT.")
+known("create-topics/*", "*/Configs", "null", "[]", "A topic that is not made has no settings. Kafka says so with null or with an empty list.")
+
+# Settings.
+known("create-topics/*|settings/flush.*|describe-configs/*", "*Configs/flush.m*", "*", "*9223372036854775807*",
+      "Every record is on the disk before it is acknowledged: that is the default shown.")
+known("create-topics/*|settings/min.insync.replicas|describe-configs/*", "*Configs/min.insync.replicas/*", "*", "*",
+      "A Kafka that is set up with KRaft has an entry of its own for the whole cluster, with the value that is the default.")
+known("create-topics/*|settings/segment.bytes|describe-configs/*", "*segment.bytes*", "134217728", "1073741824",
+      "A commit segment has 128 MiB if --segment-bytes says nothing else.")
+known("settings/cleanup.policy|settings/delete.retention.ms*|settings/preallocate*|settings/min.cleanable.dirty.ratio*",
+      "*/Value", "*", "*", "A value is shown as it was given. Kafka shows what it made of it: without spaces, 0.0 for 0, true for TRUE.")
+known("settings/max.message.bytes*", "*2147483*|*after 'x'*|*after delete*", "*", "*",
+      "A batch has to fit into a request and a segment; a higher limit is refused.")
+known("settings/min.cleanable.dirty.ratio*", "*NaN*", "*", "*", "A ratio is a number from 0 to 1. Kafka takes NaN.")
+known("describe-configs/resources", "*kind 16*|*kind 32*", "INVALID_REQUEST|a text", "NONE|", "Client metrics and groups have no settings here.")
+known("describe-configs/broker", "*/ReadOnly", "true", "false", "Settings of the broker are options that are changed by a restart.")
+known("describe-configs/broker", "*/Value", "604800000", "null", "The value in force is shown; Kafka has it under another name (log.retention.hours).")
+known("incremental-alter-configs/resources|alter-configs/resources", "*no-such-t*/ErrorCode", "UNKNOWN_TOPIC_OR_PARTITION", "INVALID_CONFIG",
+      "Both the topic and the setting are unknown: the topic is looked at first.")
+
+# Groups.
+known("find-coordinator/transactions", "*", "*", "*", "Transactions are not served: UNSUPPORTED_VERSION.")
+known("find-coordinator/share-groups", "*", "UNSUPPORTED_VERSION|a text", "INVALID_REQUEST|", "Share groups are not served.")
+known("find-coordinator/*", "*/ErrorMessage", "null", "a text", "Kafka's message for a group that has a coordinator is 'NONE'.")
+known("offset-delete/v0", "*DescribeGroups*/GroupState", "Dead", "Empty",
+      "A group is there while it has offsets. Kafka keeps it until it next looks for groups without any.")
+known("incremental-alter-configs/v*", "*operation/*/ErrorCode", "INVALID_REQUEST", "UNKNOWN_SERVER_ERROR",
+      "An operation that does not exist makes the request wrong. Kafka's own code fails at it.")
+known("delete-groups/twice", "*a group twice*", "*", "*", "A group that is named twice is answered twice. No client sends that.")
+
+# The rest.
+known("api-versions/v*", "*versions/2/1", "11", "10", "ListOffsets 11 is served. Kafka 4.1 has it, but does not serve it yet.")
+known("api-versions/apis", "*APIs/*", ABSENT, "is there", "APIs that are not served; see docs/kafka-differences.md.")
+known("api-versions/apis", "*features/*", ABSENT, "*", "No features (KIP-584) are listed.")
+known("init-producer-id/*", "*the empty id/ErrorCode", "UNSUPPORTED_VERSION", "INVALID_REQUEST", "Transactions are not served, whatever the id.")
+known("broken/array-lengths", "*with -2", "the connection is closed", "answered", "A length below -1 is malformed. Kafka takes it for null.")
+known("broken/not-utf8", "*", "*", "*", "Text that is not UTF-8 is malformed, and closes the connection. Kafka replaces what it cannot read.")
+known("*", "*/ErrorMessage", "null", "", "Where nothing is wrong there is no message. Kafka's is null in some APIs and empty in others.")
+known("*", "*/ErrorMessage", "a text", "null|", "A message where Kafka has none.")
