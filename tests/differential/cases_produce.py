@@ -1,5 +1,7 @@
 """Produce: every version, every lie in a batch, every codec, and what is stored afterwards."""
 
+import time
+
 from batch import CODECS, batch, compress, gzip, lz4, old_message, record, snappy, zstd
 from case import VERSIONS, Topic, add, case
 from client import HOUR, T
@@ -229,9 +231,23 @@ def _(c):
 
 
 # Acks, and partitions and topics that are not there.
-for acks in (0, 1, -1, 2, -2, 32767):
+for acks in (1, -1, 2, -2, 32767):
     add(f"produce/acks/{acks}", stores(at_t(), acks=acks), PLAIN)
-add("produce/acks/0-refused", stores(at_t(crc=1), acks=0), PLAIN)
+@case("produce/acks/0", PLAIN)
+def _(c):
+    c.produce(at_t(), acks=0)
+    # Nothing says when it is stored.
+    time.sleep(0.5)
+    c.read()
+
+
+@case("produce/acks/0-refused", PLAIN)
+def _(c):
+    c.produce(at_t(crc=1), acks=0)
+    time.sleep(0.5)
+    c.read()
+
+
 add("produce/acks/0-unknown-partition", stores(at_t(), acks=0, partition=7), PLAIN)
 add("produce/acks/2-unknown-partition", stores(at_t(), acks=2, partition=7), PLAIN)
 for v in (3, 9, 12, 13):
@@ -302,11 +318,24 @@ for size in range(125, 134):
 add("produce/size/default-limit", lambda c: c.produce(at_t([{"value": bytes(1_048_588)}]), show=True), PLAIN)
 add("produce/size/bomb-small", stores(at_t([{"value": bytes(4000)}], codec=1)), SMALL)
 
+for count, codec in ((5_000, 0), (100_000, 1)):
+    @case(f"produce/many-records/{count}-{'gzip' if codec else 'none'}", PLAIN)
+    def _(c, count=count, codec=codec):
+        c.produce(at_t([{"key": None, "value": b""}] * count, codec=codec))
+        for when in (-1, -3, T + 1):
+            c.list(when)
+        c.produce(at_t([{"key": None, "value": b""}] * count, codec=codec, count=count - 1), note="one too many")
+        c.list(-1)
 
-@case("produce/many-records", PLAIN)
-def _(c):
-    c.produce(at_t([{"key": None, "value": b""}] * 5000, codec=1))
-    c.list(-1)
+
+# A little that becomes much.
+for size in (1 << 20, 20 << 20):
+    @case(f"produce/bomb/{size >> 20}-mib-of-zeros", PLAIN)
+    def _(c, size=size):
+        c.produce(at_t([{"value": bytes(size)}], codec=1))
+        c.read()
+        c.produce(at_t([{"value": bytes(size), "headers": [(None, b"")]}], codec=1), note="with a null header key")
+        c.list(-1)
 
 
 # Idempotence: (sequence, records, epoch) one after another.

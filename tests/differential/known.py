@@ -41,6 +41,11 @@ known("idempotence/transactional-batch", "*/ErrorMessage", "null", "a text", "Tr
 known("produce/shape/null", "1 Produce*", "*INVALID_RECORD*", "no answer",
       "A partition without records is refused. Kafka does not answer, and the client waits until its time is over.")
 
+known("produce/acks/2-unknown-partition", "*/ErrorCode", "INVALID_REQUIRED_ACKS", "UNKNOWN_TOPIC_OR_PARTITION",
+      "Both acks and the partition are wrong: acks are looked at first.")
+known("produce/twice/*", "*", "*", "*",
+      "A partition or topic that is named twice is stored and answered twice. Of a partition's two batches Kafka stores the last. No client sends that.")
+
 # Fetch.
 known("fetch/*|delete-records/*", "*Fetch*/HighWatermark|*Fetch*/LogStartOffset", "*", "-1",
       "OFFSET_OUT_OF_RANGE carries the high watermark and the log start offset: the client can go on without asking for them.")
