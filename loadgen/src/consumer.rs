@@ -10,10 +10,11 @@ use std::net::TcpStream;
 use crate::batch::{BatchView, Stamp};
 use crate::checker::Checker;
 use crate::client::{Flow, Inbox};
+use crate::fetch_shape::{FetchPlanner, FetchShape};
 use crate::histogram::Latencies;
 use crate::keys::KeyNames;
 use crate::pacing::Clock;
-use crate::protocol::{self, FetchLimits, FetchedPartition};
+use crate::protocol::{self, FetchAnswer, FetchLimits, FetchedPartition};
 
 /// What readers ask for at once.
 pub const LIMITS: FetchLimits =
@@ -31,8 +32,9 @@ pub struct ConsumerBooks<'a> {
     pub checker: Checker,
     /// Nothing is read before, unless the load is over.
     pub begin_ns: u64,
-    /// What is asked for at once.
+    /// What is asked for at once, and as which client; `None`: the load generator's own way.
     pub limits: FetchLimits,
+    pub shape: Option<FetchShape>,
     pub verify_crc: bool,
     /// End-to-end latencies count for records sent between these times; `None`: none do.
     pub measure_ns: Option<(u64, u64)>,
@@ -47,6 +49,35 @@ pub struct ConsumerBooks<'a> {
     pub disconnects: u64,
     /// When records last arrived.
     pub progress_ns: u64,
+    pub catching_up: CatchingUp,
+}
+
+/// The way to the end as it was when it was reached: how long it took, over how many bytes.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct CatchingUp {
+    /// When the first request left.
+    pub begun_ns: Option<u64>,
+    /// Partitions whose high watermark was not reached yet.
+    pub behind: usize,
+    /// When the last one was reached.
+    pub ended_ns: u64,
+    pub batch_bytes: u64,
+}
+
+impl CatchingUp {
+    /// Adds what another connection or thread of the same reader did.
+    pub fn add(&mut self, other: &Self) {
+        self.begun_ns = [self.begun_ns, other.begun_ns].into_iter().flatten().min();
+        self.behind += other.behind;
+        self.ended_ns = self.ended_ns.max(other.ended_ns);
+        self.batch_bytes += other.batch_bytes;
+    }
+
+    /// From the first request to the last high watermark; `None` if one was not reached.
+    pub fn seconds(&self) -> Option<f64> {
+        let begun_ns = self.begun_ns.filter(|_| self.behind == 0)?;
+        Some(self.ended_ns.saturating_sub(begun_ns) as f64 / 1e9)
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -55,6 +86,8 @@ struct Position {
     next: i64,
     /// Where reading ends; known only after the load.
     end: Option<i64>,
+    /// The high watermark was reached once.
+    caught_up: bool,
 }
 
 impl Position {
@@ -71,8 +104,7 @@ pub struct Consumer {
     positions: Vec<Position>,
     /// Index into `positions` by partition.
     by_partition: Vec<usize>,
-    /// Which partition comes first: brokers fill answers in the order of the request.
-    turn: usize,
+    planner: FetchPlanner,
     request: Vec<u8>,
     request_sent: usize,
     waiting: bool,
@@ -97,7 +129,9 @@ impl Consumer {
             by_partition[partition as usize] = index;
             books.checker.begin_partition(partition, offset);
         }
-        let positions = from.iter().map(|&(partition, next)| Position { partition, next, end: None });
+        books.catching_up.behind += from.len();
+        let positions =
+            from.iter().map(|&(partition, next)| Position { partition, next, end: None, caught_up: false });
         Self {
             stream,
             inbox: Inbox::new(1 << 20),
@@ -105,7 +139,7 @@ impl Consumer {
             topic: topic.to_owned(),
             positions: positions.collect(),
             by_partition,
-            turn: 0,
+            planner: FetchPlanner::new(books.shape, topic),
             request: Vec::new(),
             request_sent: 0,
             waiting: false,
@@ -141,6 +175,7 @@ impl Consumer {
             return;
         }
         if !self.waiting && now_ns >= self.not_before_ns {
+            books.catching_up.begun_ns.get_or_insert(now_ns);
             self.encode(books.limits);
         }
         while self.request_sent < self.request.len() {
@@ -154,15 +189,13 @@ impl Consumer {
     }
 
     fn encode(&mut self, limits: FetchLimits) {
-        let mut wanted: Vec<(i32, i64)> =
-            self.positions.iter().filter(|p| !p.is_done()).map(|p| (p.partition, p.next)).collect();
-        self.turn = (self.turn + 1) % wanted.len();
-        wanted.rotate_left(self.turn);
+        let wanted = self.positions.iter().filter(|p| !p.is_done()).map(|p| (p.partition, p.next)).collect();
+        let plan = self.planner.plan(wanted);
         self.correlation = self.correlation.wrapping_add(1);
         self.request.clear();
         self.request_sent = 0;
         let start = protocol::begin_frame(&mut self.request, protocol::FETCH, self.version, self.correlation);
-        protocol::encode_fetch(&mut self.request, self.version, &self.topic, limits, wanted.into_iter());
+        protocol::encode_fetch(&mut self.request, self.version, &self.topic, limits, &plan);
         protocol::end_frame(&mut self.request, start);
         self.waiting = true;
     }
@@ -196,8 +229,10 @@ impl Consumer {
             self.waiting = false;
             let now_ns = books.clock.now_ns();
             let mut any_error = false;
+            let mut any_records = false;
             let (positions, by_partition) = (&mut self.positions, &self.by_partition);
-            let error = protocol::decode_fetch(body, self.version, |fetched| {
+            let answer = protocol::decode_fetch(body, self.version, |fetched| {
+                any_records |= !fetched.records.is_empty();
                 let index = usize::try_from(fetched.partition).ok().and_then(|p| by_partition.get(p));
                 match index.and_then(|index| positions.get_mut(*index)) {
                     None => {
@@ -210,7 +245,8 @@ impl Consumer {
                     Some(position) => take_partition(position, fetched, books, now_ns),
                 }
             });
-            let error = error.map_err(|_| ())?;
+            let FetchAnswer { error, session_id } = answer.map_err(|_| ())?;
+            self.planner.answered(error, session_id, any_records);
             if error != 0 {
                 *books.errors.entry(error).or_default() += 1;
             }
@@ -226,6 +262,7 @@ impl Consumer {
         self.inbox = Inbox::new(1 << 20);
         self.request.clear();
         self.request_sent = 0;
+        self.planner.reconnected();
         self.waiting = false;
         self.alive = true;
     }
@@ -274,6 +311,12 @@ fn take_partition(
         }
     }
     books.batch_bytes += (fetched.records.len() - rest.len()) as u64;
+    if !position.caught_up && position.next >= fetched.high_watermark {
+        position.caught_up = true;
+        let catching_up = &mut books.catching_up;
+        catching_up.behind -= 1;
+        (catching_up.ended_ns, catching_up.batch_bytes) = (now_ns, books.batch_bytes);
+    }
 }
 
 fn take_records(partition: i32, batch: &BatchView<'_>, books: &mut ConsumerBooks<'_>, now_ns: u64) {

@@ -13,6 +13,7 @@ pub mod client;
 pub mod consumer;
 pub mod cpu;
 pub mod evidence;
+pub mod fetch_shape;
 pub mod find_max;
 pub mod histogram;
 pub mod html;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use crate::args::parse_duration;
+use crate::fetch_shape::FetchShape;
 use crate::keys::KeyDist;
 use crate::sabotage::Sabotage;
 
@@ -101,6 +102,9 @@ pub struct ShapeArgs {
     /// Further groups that begin at the topic's start when half of the duration is over, beside the others.
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=64), value_name = "N")]
     pub catch_up: u32,
+    /// The client whose Fetch requests consumers send; default: all partitions, 1 MiB each, few of them at once.
+    #[arg(long, value_enum, value_name = "CLIENT")]
+    pub fetch_shape: Option<FetchShape>,
     /// Part of each value that compresses to nearly nothing: 0 is noise, 1 is one short text over and over.
     #[arg(long, default_value_t = 0.0, value_name = "0..1")]
     pub compressibility: f64,

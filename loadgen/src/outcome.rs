@@ -6,8 +6,10 @@ use anyhow::Result;
 
 use crate::args::{Acks, Consume, RunArgs};
 use crate::checker::{Checked, Checker, Faults};
+use crate::consumer::CatchingUp;
 use crate::cpu::ProcessUse;
 use crate::evidence;
+use crate::fetch_shape::FetchShape;
 use crate::histogram::Latencies;
 use crate::ledger::Ledger;
 use crate::load_args::{Codec, Dist};
@@ -29,6 +31,7 @@ struct Reading {
     batch_bytes: u64,
     batches_above_watermark: u64,
     complete: bool,
+    catching_up: CatchingUp,
 }
 
 /// What is known after all threads have ended.
@@ -66,6 +69,7 @@ impl Outcome {
                 batch_bytes: 0,
                 batches_above_watermark: 0,
                 complete: true,
+                catching_up: CatchingUp::default(),
             }
         };
         let mut all = Self {
@@ -119,6 +123,7 @@ impl Outcome {
             reading.records_measured += consumed.measured_records;
             reading.batch_bytes += consumed.batch_bytes;
             reading.batches_above_watermark += consumed.batches_above_watermark;
+            reading.catching_up.add(&consumed.catching_up);
             reading.checker.merge(consumed.checker);
             self.read_until_ns = self.read_until_ns.max(consumed.progress_ns);
             self.consumer_disconnects += consumed.disconnects;
@@ -191,6 +196,11 @@ impl Outcome {
             records: reading.checker.records(),
             batch_bytes: reading.batch_bytes,
             complete: reading.complete,
+            caught_up_s: reading.catching_up.seconds(),
+            caught_up_bytes_per_s: reading
+                .catching_up
+                .seconds()
+                .map(|seconds| per(reading.catching_up.batch_bytes as f64, seconds)),
             end_to_end: reading.end_to_end.summary(),
         });
         Some(Consumed {
@@ -370,6 +380,12 @@ fn shape_in_words(args: &RunArgs) -> Vec<String> {
     }
     if args.shape.fanout > 1 || args.shape.catch_up > 0 {
         words.push(format!("{} groups of readers, {} that catch up", args.shape.fanout, args.shape.catch_up));
+    }
+    if let Some(shape) = args.shape.fetch_shape.filter(|_| args.consumers > 0) {
+        words.push(match shape {
+            FetchShape::One => "readers ask for one partition after another".to_owned(),
+            FetchShape::Librdkafka | FetchShape::Java => format!("readers ask as {} does", shape.name()),
+        });
     }
     words
 }

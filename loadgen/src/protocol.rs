@@ -3,6 +3,7 @@
 //! Promises: only the versions in [`SUPPORTED`] are written, and an answer that is cut off anywhere is
 //! an error. The field types are in [`crate::wire`].
 
+use crate::fetch_shape::FetchPlan;
 use crate::wire::{DecodeError, Decoded, Put, Reader};
 
 pub const PRODUCE: i16 = 0;
@@ -226,21 +227,16 @@ pub fn decode_list_offsets(body: &[u8], version: i16, partitions: i32) -> Decode
 }
 
 /// What a Fetch asks for besides its partitions.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FetchLimits {
     pub max_wait_ms: i32,
     pub max_bytes: i32,
     pub partition_max_bytes: i32,
 }
 
-/// Writes a session-less Fetch of the given (partition, offset) pairs of one topic.
-pub fn encode_fetch(
-    out: &mut Vec<u8>,
-    version: i16,
-    topic: &str,
-    limits: FetchLimits,
-    partitions: impl ExactSizeIterator<Item = (i32, i64)>,
-) {
+/// Writes a Fetch of partitions of one topic. Sessions begin with version 7; before, everything must be planned each
+/// time.
+pub fn encode_fetch(out: &mut Vec<u8>, version: i16, topic: &str, limits: FetchLimits, plan: &FetchPlan) {
     let compact = is_flexible(FETCH, version);
     out.i32(-1);
     out.i32(limits.max_wait_ms);
@@ -248,13 +244,44 @@ pub fn encode_fetch(
     out.i32(limits.max_bytes);
     out.i8(0);
     if version >= 7 {
-        out.i32(0);
-        out.i32(-1);
+        out.i32(plan.session_id);
+        out.i32(plan.session_epoch);
     }
-    out.count(1, compact);
+    // An incremental request may have nothing new to say.
+    out.count(usize::from(!plan.partitions.is_empty()), compact);
+    if !plan.partitions.is_empty() {
+        encode_fetch_topic(out, version, topic, limits, &plan.partitions);
+    }
+    if version >= 7 {
+        out.count(usize::from(!plan.forgotten.is_empty()), compact);
+        if !plan.forgotten.is_empty() {
+            out.string(topic, compact);
+            out.count(plan.forgotten.len(), compact);
+            plan.forgotten.iter().for_each(|partition| out.i32(*partition));
+            if compact {
+                out.uvarint(0);
+            }
+        }
+    }
+    if version >= 11 {
+        out.string("", compact);
+    }
+    if compact {
+        out.uvarint(0);
+    }
+}
+
+fn encode_fetch_topic(
+    out: &mut Vec<u8>,
+    version: i16,
+    topic: &str,
+    limits: FetchLimits,
+    partitions: &[(i32, i64)],
+) {
+    let compact = is_flexible(FETCH, version);
     out.string(topic, compact);
     out.count(partitions.len(), compact);
-    for (partition, offset) in partitions {
+    for &(partition, offset) in partitions {
         out.i32(partition);
         if version >= 9 {
             out.i32(-1);
@@ -274,15 +301,14 @@ pub fn encode_fetch(
     if compact {
         out.uvarint(0);
     }
-    if version >= 7 {
-        out.count(0, compact);
-    }
-    if version >= 11 {
-        out.string("", compact);
-    }
-    if compact {
-        out.uvarint(0);
-    }
+}
+
+/// What a Fetch answer says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FetchAnswer {
+    pub error: i16,
+    /// 0: no session.
+    pub session_id: i32,
 }
 
 /// One partition of a Fetch answer; the records are not copied.
@@ -294,23 +320,21 @@ pub struct FetchedPartition<'a> {
     pub records: &'a [u8],
 }
 
-/// Hands each partition of a Fetch answer (after the correlation id) to `each`; the result is the
-/// answer's own error code.
+/// Hands each partition of a Fetch answer (after the correlation id) to `each`.
 pub fn decode_fetch<'a>(
     body: &'a [u8],
     version: i16,
     mut each: impl FnMut(FetchedPartition<'a>),
-) -> Decoded<i16> {
+) -> Decoded<FetchAnswer> {
     let compact = is_flexible(FETCH, version);
     let mut r = Reader::new(body);
     if compact {
         r.skip_tags()?;
     }
     r.i32()?;
-    let mut error = 0;
+    let mut answer = FetchAnswer { error: 0, session_id: 0 };
     if version >= 7 {
-        error = r.i16()?;
-        r.i32()?;
+        answer = FetchAnswer { error: r.i16()?, session_id: r.i32()? };
     }
     for _ in 0..r.count(compact)? {
         r.string(compact)?;
@@ -321,7 +345,7 @@ pub fn decode_fetch<'a>(
             r.skip_tags()?;
         }
     }
-    Ok(error)
+    Ok(answer)
 }
 
 fn decode_fetched_partition<'a>(
@@ -401,6 +425,8 @@ pub fn error_name(code: i16) -> String {
         42 => "INVALID_REQUEST",
         44 => "POLICY_VIOLATION",
         56 => "KAFKA_STORAGE_ERROR",
+        70 => "FETCH_SESSION_ID_NOT_FOUND",
+        71 => "INVALID_FETCH_SESSION_EPOCH",
         87 => "INVALID_RECORD",
         89 => "THROTTLING_QUOTA_EXCEEDED",
         _ => return format!("error {code}"),
@@ -418,7 +444,7 @@ mod tests {
         out.uvarint(0);
         out.i32(0);
         out.i16(0);
-        out.i32(0);
+        out.i32(42);
         out.count(1, true);
         out.string("t", true);
         out.count(1, true);
@@ -435,7 +461,7 @@ mod tests {
         out.uvarint(0);
         let mut seen = Vec::new();
         let all = decode_fetch(&out, 12, |p| seen.push((p.partition, p.high_watermark, p.records.to_vec())));
-        assert_eq!(all, Ok(0));
+        assert_eq!(all, Ok(FetchAnswer { error: 0, session_id: 42 }));
         assert_eq!(seen, vec![(3, 7, b"recs".to_vec())]);
         for len in 0..out.len() {
             assert!(decode_fetch(&out[..len], 12, |_| ()).is_err(), "cut at {len}");

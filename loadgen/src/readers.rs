@@ -2,6 +2,7 @@
 
 use crate::args::{Consume, RunArgs};
 use crate::consumer::{LIMITS, LIMITS_BESIDE_LOAD};
+use crate::fetch_shape::FetchShape;
 use crate::protocol::FetchLimits;
 use crate::worker::Times;
 
@@ -28,14 +29,17 @@ pub struct Reader {
     pub timed: bool,
     /// Whether values are remembered, to be compared with other readers.
     pub compared: bool,
+    /// The client whose requests it sends.
+    pub shape: Option<FetchShape>,
 }
 
 impl Reader {
     /// What its consumers ask for at once.
     pub fn limits(&self) -> FetchLimits {
-        match self.kind {
-            Kind::CatchUp => LIMITS_BESIDE_LOAD,
-            Kind::Tail | Kind::After | Kind::Again => LIMITS,
+        match (self.shape, self.kind) {
+            (Some(shape), _) => shape.limits(),
+            (None, Kind::CatchUp) => LIMITS_BESIDE_LOAD,
+            (None, Kind::Tail | Kind::After | Kind::Again) => LIMITS,
         }
     }
 }
@@ -65,7 +69,8 @@ pub fn plan(args: &RunArgs, times: Times) -> Vec<Reader> {
     let compared = kinds.len() > 1;
     let reader = |(index, &kind): (usize, &Kind)| {
         let (name, begin_ns) = of_kind(index, kind);
-        Reader { kind, name, begin_ns, timed: kind == Kind::Tail && !args.resume, compared }
+        let timed = kind == Kind::Tail && !args.resume;
+        Reader { kind, name, begin_ns, timed, compared, shape: args.shape.fetch_shape }
     };
     kinds.iter().enumerate().map(reader).collect()
 }
@@ -94,5 +99,19 @@ mod tests {
         let expected = [(Kind::Tail, 0), (Kind::Tail, 0), (Kind::CatchUp, 200), (Kind::Again, u64::MAX)];
         assert_eq!(all, expected);
         assert_eq!(planned("--consumers 1 --consume after --reread"), [(Kind::After, u64::MAX)]);
+    }
+
+    #[test]
+    fn a_shape_brings_its_limits() {
+        let limits = |text: &str| {
+            let times = Times { start_ns: 0, measure_ns: (100, 300) };
+            let readers = plan(&RunArgs::from_text(text).unwrap(), times);
+            readers.iter().map(Reader::limits).collect::<Vec<_>>()
+        };
+        assert_eq!(limits("--catch-up 1"), [LIMITS, LIMITS_BESIDE_LOAD]);
+        let librdkafka =
+            FetchLimits { max_wait_ms: 500, max_bytes: 52_428_800, partition_max_bytes: 1_048_576 };
+        assert_eq!(limits("--catch-up 1 --fetch-shape librdkafka"), [librdkafka, librdkafka]);
+        assert_eq!(limits("--consume after --fetch-shape one")[0].max_bytes, 1 << 20);
     }
 }

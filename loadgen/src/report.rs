@@ -86,6 +86,9 @@ pub struct ReaderReport {
     pub batch_bytes: u64,
     /// Whether it reached the end of every partition.
     pub complete: bool,
+    /// From its first request to the high watermark of each partition, as it was when it came there; and how fast.
+    pub caught_up_s: Option<f64>,
+    pub caught_up_bytes_per_s: Option<f64>,
     pub end_to_end: Option<LatencySummary>,
 }
 
@@ -298,10 +301,16 @@ impl Report {
             for reader in consumed.readers.iter().filter(|_| consumed.readers.len() > 1) {
                 let (records, bytes) = (thousands(reader.records), thousands(reader.batch_bytes));
                 let end = if reader.complete { "to the end" } else { "NOT to the end" };
+                let caught_up = match (reader.caught_up_s, reader.caught_up_bytes_per_s) {
+                    (Some(seconds), Some(rate)) if reader.end_to_end.is_none() => {
+                        format!("; caught up in {seconds:.2} s, {}", mega(rate))
+                    }
+                    _ => String::new(),
+                };
                 write_row(
                     f,
                     &format!("  {}", reader.name),
-                    format_args!("{records} records, {bytes} bytes, {end}"),
+                    format_args!("{records} records, {bytes} bytes, {end}{caught_up}"),
                 )?;
                 if reader.end_to_end.is_some() && consumed.readers.len() > 1 {
                     write_latency(f, "", &reader.end_to_end)?;

@@ -304,6 +304,7 @@ pub fn consumer_books<'a>(
         checker: if reader.compared { checker.with_prints() } else { checker },
         begin_ns: reader.begin_ns,
         limits: reader.limits(),
+        shape: reader.shape,
         verify_crc,
         measure_ns,
         latencies: Default::default(),
@@ -313,6 +314,7 @@ pub fn consumer_books<'a>(
         errors: Default::default(),
         disconnects: 0,
         progress_ns: 0,
+        catching_up: Default::default(),
     }
 }
 

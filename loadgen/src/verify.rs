@@ -111,6 +111,7 @@ fn readers(count: u32) -> Vec<Reader> {
         begin_ns: u64::MAX,
         timed: false,
         compared: count > 1,
+        shape: None,
     };
     (1..=count).map(reader).collect()
 }

@@ -7,7 +7,7 @@ use keylane::ServerConfig;
 use keylane_loadgen::args::RunArgs;
 use keylane_loadgen::client::Admin;
 use keylane_loadgen::find_max::{FindMaxArgs, Of, find_max};
-use keylane_loadgen::sink::Keep;
+use keylane_loadgen::sink::{Keep, Lie};
 
 const SHORT: &str = "--duration 400ms --warmup 0s --record-bytes 200 --partitions 4 --keys 40";
 
@@ -79,6 +79,32 @@ fn the_cost_of_a_record_is_told_for_an_embedded_server() {
     // What was acked is on the disk.
     assert!(cost.disk_bytes_per_byte.is_none_or(|ratio| ratio > 0.9), "{cost:?}");
     assert!(report.durability.as_deref().unwrap().contains("flush.messages=1"));
+}
+
+#[test]
+fn readers_ask_as_clients_do_and_read_everything() {
+    for shape in ["librdkafka", "java", "one"] {
+        let readers = "--consumers 2 --catch-up 1 --reread";
+        let report = load(&format!("{SHORT} --rate 5000 --batch-records 5 {readers} --fetch-shape {shape}"));
+        assert_eq!((failed(&report), report.exit_code), (vec![], 0), "{shape}\n{report}");
+        let read = report.consumed.as_ref().unwrap();
+        assert!(read.readers.iter().all(|reader| reader.complete), "{shape}\n{report}");
+        let caught_up = read.readers.iter().find(|reader| reader.name == "catch-up 1").unwrap();
+        assert!(caught_up.caught_up_bytes_per_s.is_some_and(|rate| rate > 0.0), "{shape}\n{report}");
+        assert!(report.settings.shape.iter().any(|words| words.contains("readers ask")), "{shape}\n{report}");
+    }
+}
+
+/// The checks see through every shape: a batch that a broker keeps from its readers is missed.
+#[test]
+fn a_lost_batch_is_missed_by_readers_of_every_shape() {
+    for shape in ["librdkafka", "java", "one"] {
+        let address = broker(3, Keep::Batches(Some((Lie::Lose, 20)))).unwrap();
+        let report = load(&format!(
+            "--bootstrap {address} {SHORT} --rate 5000 --batch-records 5 --consumers 1 --fetch-shape {shape}"
+        ));
+        assert!(failed(&report).contains(&"loss"), "{shape}\n{report}");
+    }
 }
 
 #[test]

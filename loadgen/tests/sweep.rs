@@ -44,6 +44,25 @@ fn a_sweep_leaves_its_files_and_they_can_be_compared() {
 }
 
 #[test]
+fn a_sweep_tells_how_fast_readers_catch_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let csv = dir.path().join("a.csv");
+    let with_readers = "--catch-up 1 --fetch-shape librdkafka";
+    for (readers, told) in [(with_readers, true), ("--consumers 1", false)] {
+        let text = format!(
+            "--partitions 3 --batch 16k --duration 400ms --warmup 50ms --repeat 1 --rate 2000 --no-progress --csv {} {readers}",
+            csv.display()
+        );
+        assert_eq!(sweep_and_print(&SweepArgs::from_text(&text).unwrap()).unwrap(), 0, "{readers}");
+        let text = std::fs::read_to_string(&csv).unwrap();
+        let (header, line) = text.split_once('\n').unwrap();
+        let column = header.split(',').position(|name| name == "catch_up_mb_per_s").unwrap();
+        let rate = line.split(',').nth(column).unwrap();
+        assert_eq!(rate.parse::<f64>().is_ok_and(|rate| rate > 0.0), told, "{readers}: {line}");
+    }
+}
+
+#[test]
 fn a_broker_that_is_not_there_is_an_error_and_not_a_figure() {
     let args = SweepArgs::from_text("--broker gone=127.0.0.1:1 --duration 100ms").unwrap();
     assert!(sweep_and_print(&args).is_err());

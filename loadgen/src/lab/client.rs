@@ -11,6 +11,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 
 use crate::batch::{BatchView, HEADER_BYTES};
 use crate::client::{FRAME_BYTES_MAX, connect, resolve};
+use crate::fetch_shape::FetchPlan;
 use crate::protocol::{self, CREATE_TOPICS, FETCH, LIST_OFFSETS, PRODUCE};
 use crate::wire::{Put, Reader};
 
@@ -155,9 +156,10 @@ impl Client {
 
     /// What there is from an offset on, up to about `max_bytes`; nothing at the end.
     pub fn fetch(&mut self, topic: &str, partition: i32, offset: i64, max_bytes: i32) -> Result<Vec<Row>> {
+        let plan = FetchPlan::without_session(vec![(partition, offset)]);
         let limits = protocol::FetchLimits { max_wait_ms: 0, max_bytes, partition_max_bytes: max_bytes };
         let body = self.ask((FETCH, FETCH_VERSION), |out| {
-            protocol::encode_fetch(out, FETCH_VERSION, topic, limits, [(partition, offset)].into_iter());
+            protocol::encode_fetch(out, FETCH_VERSION, topic, limits, &plan);
         })?;
         let (mut rows, mut error) = (Vec::new(), 0);
         let mut malformed = false;
@@ -177,7 +179,7 @@ impl Client {
                 malformed |= read.is_err();
             }
         })?;
-        let code = if whole != 0 { whole } else { error };
+        let code = if whole.error != 0 { whole.error } else { error };
         ensure!(code == 0, "reading {topic}-{partition} at {offset}: {}", protocol::error_name(code));
         ensure!(!malformed, "reading {topic}-{partition} at {offset}: a batch cannot be read");
         Ok(rows)

@@ -4,10 +4,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use clap::builder::ArgPredicate;
 
 use super::broker::BrokerSpec;
 use super::grid::BatchSize;
 use crate::args::{Cores, parse_duration, parse_size};
+use crate::fetch_shape::FetchShape;
 
 #[derive(Debug, Clone, Args)]
 pub struct SweepArgs {
@@ -50,9 +52,21 @@ pub struct SweepArgs {
     /// Requests in flight on each; default: 5, and 64 for single records.
     #[arg(long, value_name = "N")]
     pub window: Option<usize>,
-    /// Consumers that check what comes back; 0: nothing is read, and nothing is checked.
-    #[arg(long, default_value_t = 0, value_name = "N")]
+    /// Consumers that check what comes back; 0 (default without --catch-up): nothing is read, and nothing is checked.
+    #[arg(
+        long,
+        default_value_t = 0,
+        default_value_if("catch_up", ArgPredicate::IsPresent, "1"),
+        value_name = "N"
+    )]
     pub consumers: usize,
+    /// Groups of consumers that begin at the topic's start when half of the duration is over; how fast they catch up is
+    /// told.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(..=64), value_name = "N")]
+    pub catch_up: Option<u32>,
+    /// The client whose Fetch requests consumers send.
+    #[arg(long, value_enum, value_name = "CLIENT")]
+    pub fetch_shape: Option<FetchShape>,
     /// Cores of the load.
     #[arg(long, value_name = "LIST")]
     pub cores: Option<Cores>,

@@ -28,12 +28,23 @@ pub struct Figures {
     pub rss_bytes: Option<u64>,
     pub disk_bytes_per_byte: Option<f64>,
     pub flushes_per_s: Option<f64>,
+    /// How fast readers from the beginning came to the end, each of them; absent if there were none or one did not.
+    pub catch_up_mb_per_s: Option<f64>,
     pub load_busy_share: f64,
     /// Names of what failed, and whether anything was checked at all.
     pub failed_checks: Vec<String>,
     pub checked: bool,
     pub warnings: Vec<String>,
     pub exit_code: u8,
+}
+
+/// The mean of the groups that catch up.
+fn catch_up_rate(report: &Report) -> Option<f64> {
+    let readers = &report.consumed.as_ref()?.readers;
+    let catching_up = || readers.iter().filter(|reader| reader.name.starts_with("catch-up"));
+    let rates: Option<Vec<f64>> = catching_up().map(|reader| reader.caught_up_bytes_per_s).collect();
+    let rates = rates.filter(|rates| !rates.is_empty())?;
+    Some(rates.iter().sum::<f64>() / rates.len() as f64 / 1e6)
 }
 
 impl Figures {
@@ -61,6 +72,7 @@ impl Figures {
             rss_bytes: cost.rss_bytes,
             disk_bytes_per_byte: cost.disk_bytes_per_byte,
             flushes_per_s: cost.flushes_per_s,
+            catch_up_mb_per_s: catch_up_rate(report),
             load_busy_share: report.cpu.load_busy_share,
             failed_checks: failed.map(|line| line.name.to_owned()).collect(),
             checked: lines.iter().any(|line| line.status == Status::Ok),

@@ -93,6 +93,12 @@ fn options(args: &SweepArgs, broker: &Broker, partitions: i32, batch: &BatchSize
     add("duration", format!("{}s", args.duration.as_secs_f64()));
     add("warmup", format!("{}s", args.warmup.as_secs_f64()));
     add("consumers", args.consumers.to_string());
+    if let Some(groups) = args.catch_up {
+        add("catch-up", groups.to_string());
+    }
+    if let Some(shape) = args.fetch_shape {
+        add("fetch-shape", shape.name().to_owned());
+    }
     if let Some(cores) = &args.cores {
         add("cores", list(cores));
     }

@@ -88,6 +88,10 @@ fn write_text(out: &mut String, result: &SweepResult) -> std::fmt::Result {
                 optional(point.spread(|run| run.disk_bytes_per_byte), 2),
                 optional(point.spread(|run| run.flushes_per_s), 0),
             )?;
+            if let Some(caught_up) = point.spread(|run| run.catch_up_mb_per_s) {
+                let rate = with_spread(Some(caught_up), 1);
+                writeln!(out, "{:>10} {:<16} {rate:>22} a reader from the beginning", "", "  catching up")?;
+            }
         }
     }
     for point in &result.points {
@@ -119,7 +123,7 @@ pub fn csv(result: &SweepResult) -> String {
     let mut out = String::from(
         "broker,partitions,batch,acks,rate,repeat,records_per_s,mb_per_s,p50_us,p90_us,p99_us,p999_us,max_us,\
          server_cpu_s_per_million_records,server_cpu_s_per_gb,server_busy,rss_bytes,disk_bytes_per_byte,\
-         flushes_per_s,load_busy,exit_code,durability,error\n",
+         flushes_per_s,catch_up_mb_per_s,load_busy,exit_code,durability,error\n",
     );
     for point in &result.points {
         let durability = result.brokers.get(point.broker).map_or("", |broker| broker.durability.as_str());
@@ -152,6 +156,7 @@ fn csv_line(point: &Point, repeat: usize, run: &Figures, durability: &str) -> St
         run.rss_bytes.map_or(String::new(), |bytes| bytes.to_string()),
         some(run.disk_bytes_per_byte),
         some(run.flushes_per_s),
+        some(run.catch_up_mb_per_s),
         format!("{:.3}", run.load_busy_share),
         run.exit_code.to_string(),
         csv_text(durability),
