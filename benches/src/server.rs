@@ -82,6 +82,13 @@ impl Server {
         Ok(kib << 10)
     }
 
+    /// Bytes that it has had read from the disk so far.
+    pub fn disk_read_bytes(&self) -> Result<u64> {
+        let io = std::fs::read_to_string(format!("/proc/{}/io", self.pid()))?;
+        let line = io.lines().find_map(|line| line.strip_prefix("read_bytes:")).context("no read_bytes")?;
+        Ok(line.trim().parse()?)
+    }
+
     /// Kills it (SIGKILL) and waits for its end.
     pub fn kill(self) {
         drop(self);

@@ -64,6 +64,36 @@ impl Drop for Guard {
     }
 }
 
+/// What was read within a while, and what it cost the reader's thread.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Slice {
+    /// Bytes read.
+    pub bytes: u64,
+    /// Time on the clock.
+    pub took: Duration,
+    /// Processor time.
+    pub cpu: Duration,
+}
+
+impl Slice {
+    /// 10^6 bytes a second.
+    pub fn rate(&self) -> f64 {
+        if self.took.is_zero() { 0.0 } else { self.bytes as f64 / 1e6 / self.took.as_secs_f64() }
+    }
+
+    /// Processor time as a part of the time, in percent.
+    pub fn cpu_percent(&self) -> f64 {
+        if self.took.is_zero() { 0.0 } else { 100.0 * self.cpu.as_secs_f64() / self.took.as_secs_f64() }
+    }
+
+    /// Adds another one.
+    pub fn add(&mut self, other: Self) {
+        self.bytes += other.bytes;
+        self.took += other.took;
+        self.cpu += other.cpu;
+    }
+}
+
 /// A loopback address that was free just now.
 pub fn free_address() -> io::Result<SocketAddr> {
     TcpListener::bind(("127.0.0.1", 0))?.local_addr()

@@ -160,7 +160,8 @@ def plot(result, state, batch, left, top):
 
 def picture(result):
     """One plot for each state and batch size, over the number of partitions."""
-    width, height = WIDTH * len(result["batches"]), 44 + HEIGHT * len(result["states"])
+    # The legend needs room, even above one plot.
+    width, height = max(WIDTH * len(result["batches"]), 640), 44 + HEIGHT * len(result["states"])
     yield (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
            'role="img">')
     yield "<title>Producing and catching up with clients in use: Keylane and Apache Kafka</title>"
