@@ -88,6 +88,8 @@ pub async fn alter(
         // Held from the look to the change, so that changes of two clients do not undo each other.
         let mut catalog = of(&core).catalog.lock().await;
         let Some(known) = catalog.topic(&name) else {
+            // What no topic could be told is said first, as in Kafka.
+            apply(&Values::new(), &core.config).map_err(AlterError::Refused)?;
             return Err(AlterError::Catalog(CatalogError::Unknown(name)));
         };
         let configs = apply(&known.configs, &core.config).map_err(AlterError::Refused)?;

@@ -10,25 +10,30 @@ use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
 use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
+use kafka_protocol::messages::offset_delete_request::OffsetDeleteRequestTopic;
 use kafka_protocol::messages::{
-    ApiVersionsRequest, CreatePartitionsRequest, CreateTopicsRequest, DeleteRecordsRequest,
-    DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest, DescribeGroupsRequest, GroupId,
-    IncrementalAlterConfigsRequest, ListOffsetsRequest, MetadataRequest, ProduceRequest,
-    incremental_alter_configs_request,
+    ApiVersionsRequest, CreatePartitionsRequest, CreateTopicsRequest, DeleteGroupsRequest,
+    DeleteRecordsRequest, DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest,
+    DescribeGroupsRequest, FindCoordinatorRequest, GroupId, IncrementalAlterConfigsRequest,
+    InitProducerIdRequest, ListOffsetsRequest, MetadataRequest, OffsetDeleteRequest, ProduceRequest,
+    ProducerId, TransactionalId, incremental_alter_configs_request,
 };
 use kafka_protocol::protocol::StrBytes;
 use keylane::{ServerConfig, ServerHandle};
 use keylane_tests::e2e::batch::{now_ms, numbered, single, timed};
 use keylane_tests::e2e::client::{Client, fetch_request, name, produce_request};
 use keylane_tests::e2e::server::{config, scratch, two_cores};
+use std::slice::from_ref;
 use std::time::Instant;
 use uuid::Uuid;
 
 const TMP: &str = env!("CARGO_TARGET_TMPDIR");
 const UNKNOWN_TOPIC_OR_PARTITION: i16 = 3;
 const INVALID_TOPIC: i16 = 17;
+const INVALID_GROUP_ID: i16 = 24;
 const UNSUPPORTED_VERSION: i16 = 35;
 const TOPIC_ALREADY_EXISTS: i16 = 36;
+const INVALID_CONFIG: i16 = 40;
 const INVALID_REQUEST: i16 = 42;
 const FETCH_SESSION_ID_NOT_FOUND: i16 = 70;
 const FENCED_LEADER_EPOCH: i16 = 74;
@@ -105,7 +110,7 @@ fn metadata(
 }
 
 fn id_of(client: &mut Client, topic: &str) -> Uuid {
-    metadata(client, 12, &[(Uuid::nil(), Some(topic))], false).unwrap().0[0].2
+    metadata(client, 12, &[(Uuid::nil(), Some(topic))], false).expect("an answer").0[0].2
 }
 
 /// Partitions of a ListOffsets answer: topic, partition, error code, offset, timestamp.
@@ -249,6 +254,15 @@ fn list_offsets_refuses_a_partition_that_is_named_twice() {
     let in_two: &Asked<'_> = &[("t", &[(0, -1, -1)]), ("t", &[(1, -1, -1), (0, -1, -1)])];
     assert_eq!(list_offsets(&mut client, 8, in_two).unwrap(), [refused(0), found(1)]);
     assert!(list_offsets(&mut client, 8, &[("t", &[])]).unwrap().is_empty(), "nothing was asked");
+    let topic = |partition| {
+        let wanted = ListOffsetsPartition::default().with_partition_index(partition).with_timestamp(0);
+        ListOffsetsTopic::default().with_name(name("t")).with_partitions(vec![wanted])
+    };
+    let request = ListOffsetsRequest::default().with_topics(vec![topic(0), topic(1)]);
+    let answer = client.call(8, &request).unwrap();
+    assert_eq!(answer.topics.len(), 1, "answered in one place");
+    let epochs: Vec<_> = answer.topics[0].partitions.iter().map(|p| (p.offset, p.leader_epoch)).collect();
+    assert_eq!(epochs, [(-1, -1); 2], "no record, no epoch");
 }
 
 #[test]
@@ -339,16 +353,16 @@ fn metadata_is_told_by_name_or_by_id() {
         assert_eq!(topics(version, &[(id, None)]), [refused(Some(""), id)], "version {version}");
         let mixed = topics(version, &[(nil, Some("t")), (nobody, Some("t"))]);
         assert_eq!(mixed, [refused(Some("t"), nil), refused(Some("t"), nobody)], "version {version}");
-        assert_eq!(topics(version, &[(nil, Some("t"))]), [found.clone()]);
+        assert_eq!(topics(version, &[(nil, Some("t"))]), from_ref(&found));
     }
     for version in [12, 13] {
-        assert_eq!(topics(version, &[(id, None)]), [found.clone()]);
-        assert_eq!(topics(version, &[(id, Some("other"))]), [found.clone()], "the id counts");
+        assert_eq!(topics(version, &[(id, None)]), from_ref(&found));
+        assert_eq!(topics(version, &[(id, Some("other"))]), from_ref(&found), "the id counts");
         let unknown = (UNKNOWN_TOPIC_ID, None, nobody, OMITTED);
         assert_eq!(topics(version, &[(nobody, Some("t"))]), [unknown]);
         assert_eq!(
             topics(version, &[(nil, Some("t")), (id, None), (nil, Some("t"))]),
-            [found.clone()],
+            from_ref(&found),
             "once"
         );
         let nobodies = topics(version, &[(nil, Some("x")), (nil, Some("x")), (nil, Some("a b"))]);
@@ -422,8 +436,8 @@ fn settings_are_described_and_altered_by_legal_names() {
         assert_eq!(describe(illegal, None), (INVALID_TOPIC, 0), "{illegal:?}");
     }
     use incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
-    let mut alter = |topic: &str| {
-        let change = AlterableConfig::default().with_name(text("retention.ms")).with_value(Some(text("5")));
+    let mut alter_one = |topic: &str, setting: &str| {
+        let change = AlterableConfig::default().with_name(text(setting)).with_value(Some(text("5")));
         let resource = AlterConfigsResource::default()
             .with_resource_type(TOPIC)
             .with_resource_name(text(topic))
@@ -431,10 +445,48 @@ fn settings_are_described_and_altered_by_legal_names() {
         let request = IncrementalAlterConfigsRequest::default().with_resources(vec![resource]);
         client.call(1, &request).unwrap().responses[0].error_code
     };
+    assert_eq!(alter_one("nobody", "no.such.thing"), INVALID_CONFIG, "the setting is looked at first");
+    let mut alter = |topic: &str| alter_one(topic, "retention.ms");
     assert_eq!((alter("t"), alter("nobody"), alter("")), (0, UNKNOWN_TOPIC_OR_PARTITION, INVALID_REQUEST));
     for illegal in ["..", "a b", &long] {
         assert_eq!(alter(illegal), INVALID_TOPIC, "{illegal:?}");
     }
+}
+
+#[test]
+fn producer_ids_and_groups_are_asked_for_in_full() {
+    let dir = scratch(TMP, "odd-ids-").unwrap();
+    let (_server, mut client) = start(config(dir.path()));
+    assert_eq!(client.create_topic("t", 1).unwrap(), 0);
+    let mut init = |transactional: Option<&str>, id: i64, epoch: i16| {
+        let request = InitProducerIdRequest::default()
+            .with_transactional_id(transactional.map(|id| TransactionalId(text(id))))
+            .with_producer_id(ProducerId(id))
+            .with_producer_epoch(epoch);
+        client.call(4, &request).unwrap().error_code
+    };
+    assert_eq!((init(None, -1, -1), init(None, 7, 0)), (0, 0));
+    let halves = [init(Some(""), -1, -1), init(None, 7, -1), init(None, -1, 0)];
+    assert_eq!(halves, [INVALID_REQUEST; 3], "an id goes with its epoch, and an empty name is none");
+
+    for kind in [2, 9, -1] {
+        let request =
+            FindCoordinatorRequest::default().with_key_type(kind).with_coordinator_keys(vec![text("g")]);
+        let found = client.call(4, &request).unwrap();
+        assert_eq!(found.coordinators[0].error_code, INVALID_REQUEST, "kind {kind}");
+    }
+    let topic = OffsetDeleteRequestTopic::default().with_name(name("t"));
+    let mut delete = |group: &str| {
+        let request = OffsetDeleteRequest::default()
+            .with_group_id(GroupId(text(group)))
+            .with_topics(vec![topic.clone()]);
+        client.call(0, &request).unwrap()
+    };
+    assert_eq!(delete("").error_code, INVALID_GROUP_ID);
+    assert!(delete("g").topics.is_empty(), "a topic without partitions is not answered");
+    let twice = vec![GroupId(text("g")), GroupId(text("g"))];
+    let gone = client.call(2, &DeleteGroupsRequest::default().with_groups_names(twice)).unwrap();
+    assert_eq!(gone.results.len(), 1);
 }
 
 #[test]

@@ -333,6 +333,11 @@ pub async fn init_producer_id(
     core: &Rc<Core>,
     request: &InitProducerIdRequest<'_>,
 ) -> InitProducerIdResponse {
+    let without_epoch = request.producer_id >= 0 && request.producer_epoch < 0;
+    let without_id = request.producer_id < 0 && request.producer_epoch >= 0;
+    if request.transactional_id == Some("") || without_epoch || without_id {
+        return InitProducerIdResponse::failed(ErrorCode::InvalidRequest);
+    }
     if request.transactional_id.is_some() {
         tracing::info!("a client asked for transactions, which this version does not serve");
         return InitProducerIdResponse::failed(ErrorCode::UnsupportedVersion);

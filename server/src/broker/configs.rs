@@ -194,7 +194,8 @@ pub fn describe(
     let mut resources = Vec::with_capacity(request.resources.len());
     for resource in &request.resources {
         let (error, error_message, mut configs) = match settings_of(connection, resource) {
-            Ok(configs) => (ErrorCode::None, None, configs),
+            // Kafka has an empty text here where others have none.
+            Ok(configs) => (ErrorCode::None, Some(Cow::Borrowed("")), configs),
             Err((code, message)) => (code, Some(Cow::Owned(message)), Vec::new()),
         };
         // An empty list asks for all of them, as in Kafka.

@@ -64,7 +64,8 @@ pub async fn delete(core: &Rc<Core>, request: &DeleteRecordsRequest<'_>) -> Dele
         name: topic.name.to_owned().into(),
         partitions: topic.partitions.iter().zip(&mut outcomes).map(|(p, o)| answer(p.index, o)).collect(),
     });
-    DeleteRecordsResponse { topics: topics.collect() }
+    // Topics without partitions are not answered, as in Kafka.
+    DeleteRecordsResponse { topics: topics.filter(|topic| !topic.partitions.is_empty()).collect() }
 }
 
 fn answer(index: i32, outcome: Outcome) -> DeletedRecordsPartition {

@@ -1,6 +1,7 @@
 //! OffsetCommit, OffsetFetch, OffsetDelete, ListGroups, DescribeGroups, DeleteGroups: groups that are nothing but
 //! their committed offsets. They are in state Empty as Kafka calls it: nobody joins, as JoinGroup is not served.
 
+use std::collections::HashSet;
 use std::rc::Rc;
 
 use crate::core::Core;
@@ -61,6 +62,8 @@ pub async fn commit(
         let partitions = topic.partitions.iter().map(|p| (p.index, outcome(p.metadata))).collect();
         topics.push(CommittedTopic { name: topic.name.to_owned().into(), partitions });
     }
+    // Topics without partitions are not answered, as in Kafka.
+    topics.retain(|topic| !topic.partitions.is_empty());
     OffsetCommitResponse { topics }
 }
 
@@ -107,6 +110,9 @@ pub async fn delete_offsets(
     core: &Rc<Core>,
     request: &OffsetDeleteRequest<'_>,
 ) -> OffsetDeleteResponse<'static> {
+    if request.group.is_empty() {
+        return OffsetDeleteResponse { error: ErrorCode::InvalidGroupId, topics: Vec::new() };
+    }
     let which = request.topics.iter().map(|(name, list)| ((*name).to_owned(), list.clone())).collect();
     if let Err(error) = groups::remove(core, request.group, Some(which)).await {
         return OffsetDeleteResponse { error, topics: Vec::new() };
@@ -124,7 +130,8 @@ pub async fn delete_offsets(
         name: (*name).to_owned().into(),
         partitions: list.iter().map(|p| outcome(name, *p)).collect(),
     };
-    OffsetDeleteResponse { error: ErrorCode::None, topics: request.topics.iter().map(answer).collect() }
+    let asked = request.topics.iter().filter(|(_, list)| !list.is_empty());
+    OffsetDeleteResponse { error: ErrorCode::None, topics: asked.map(answer).collect() }
 }
 
 /// Answers ListGroups.
@@ -185,7 +192,8 @@ pub async fn describe(
 /// Answers DeleteGroups.
 pub async fn delete(core: &Rc<Core>, request: &DeleteGroupsRequest<'_>) -> DeleteGroupsResponse<'static> {
     let mut results = Vec::with_capacity(request.groups.len());
-    for group in &request.groups {
+    let mut done = HashSet::new();
+    for group in request.groups.iter().filter(|group| done.insert(**group)) {
         let error = groups::remove(core, group, None).await.err().unwrap_or(ErrorCode::None);
         results.push(((*group).to_owned().into(), error));
     }

@@ -57,10 +57,17 @@ pub async fn metadata(
             all.sort_by(|a, b| a.name.cmp(&b.name));
             all
         }
+        Some(named) if is_by_id_too_early(request, version) => {
+            let refused = |t: &MetadataRequestTopic<'_>| MetadataTopic {
+                topic_id: t.topic_id,
+                ..unknown(t.name, ErrorCode::InvalidRequest)
+            };
+            named.iter().map(refused).collect()
+        }
         Some(named) => {
             // Before v4 a request could not say that it does not want topics created.
             let create = core.config.auto_create_topics && (version < 4 || request.allow_auto_topic_creation);
-            named_topics(core, named, version, create).await
+            named_topics(core, named, create).await
         }
     };
     let operations =
@@ -69,6 +76,17 @@ pub async fn metadata(
         topic.topic_authorized_operations = operations;
     }
     let wants_cluster = request.include_cluster_authorized_operations;
+    if is_by_id_too_early(request, version) {
+        // All that is told is the refusal, as in Kafka.
+        return MetadataResponse {
+            brokers: Vec::new(),
+            cluster_id: None,
+            controller_id: -1,
+            topics,
+            cluster_authorized_operations: OPERATIONS_OMITTED,
+            error: ErrorCode::None,
+        };
+    }
     let (host, port) = address(connection);
     MetadataResponse {
         brokers: vec![MetadataBroker { node_id: NODE_ID, host: host.into(), port, rack: None }],
@@ -80,21 +98,19 @@ pub async fn metadata(
     }
 }
 
+/// Whether a request asks for topics by id in a version that has the fields, but in which no broker ever served
+/// them: Kafka refuses all of it.
+fn is_by_id_too_early(request: &MetadataRequest<'_>, version: i16) -> bool {
+    let by_id = |t: &MetadataRequestTopic<'_>| t.name.is_none() || !t.topic_id.is_nil();
+    version < BY_ID && request.topics.as_ref().is_some_and(|topics| topics.iter().any(by_id))
+}
+
 /// Topics that a request names, each once.
 async fn named_topics(
     core: &Rc<Core>,
     named: &[MetadataRequestTopic<'_>],
-    version: i16,
     create: bool,
 ) -> Vec<MetadataTopic<'static>> {
-    // The fields are there from version 10 on, but no broker ever served them before 12: Kafka refuses all.
-    if version < BY_ID && named.iter().any(|t| t.name.is_none() || !t.topic_id.is_nil()) {
-        let refused = |t: &MetadataRequestTopic<'_>| MetadataTopic {
-            topic_id: t.topic_id,
-            ..unknown(t.name, ErrorCode::InvalidRequest)
-        };
-        return named.iter().map(refused).collect();
-    }
     let mut asked = HashSet::new();
     let mut found = HashSet::new();
     let mut topics = Vec::with_capacity(named.len());
@@ -212,18 +228,26 @@ pub fn describe_cluster(
 pub fn find_coordinator(
     connection: &Connection,
     request: &FindCoordinatorRequest<'_>,
+    version: i16,
 ) -> FindCoordinatorResponse<'static> {
     const GROUP: i8 = 0;
+    const TRANSACTION: i8 = 1;
     const WHY: &str = "this version serves neither transactions nor share groups";
     let (host, port) = address(connection);
     let coordinator = |key: &&str| {
         let key = (*key).to_owned().into();
         if request.key_type == GROUP {
-            let (error, error_message) = (ErrorCode::None, None);
+            // Kafka has a text here where others have none.
+            let text = if version >= 4 { "" } else { "NONE" };
+            let (error, error_message) = (ErrorCode::None, Some(text.into()));
             let host = host.clone().into();
             return Coordinator { key, error, error_message, node_id: NODE_ID, host, port };
         }
-        let error = ErrorCode::UnsupportedVersion;
+        let error = if request.key_type == TRANSACTION {
+            ErrorCode::UnsupportedVersion
+        } else {
+            ErrorCode::InvalidRequest
+        };
         Coordinator { key, error, error_message: Some(WHY.into()), node_id: -1, host: "".into(), port: -1 }
     };
     FindCoordinatorResponse { coordinators: request.keys.iter().map(coordinator).collect() }

@@ -140,7 +140,7 @@ async fn control(connection: Rc<Connection>, frame: Bytes) -> Result<Answer, Clo
             respond(&|w| response.encode(version, w))
         }
         Request::FindCoordinator(request) => {
-            let response = metadata::find_coordinator(&connection, &request);
+            let response = metadata::find_coordinator(&connection, &request, version);
             respond(&|w| response.encode(version, w))
         }
         Request::OffsetCommit(request) => {

@@ -3,7 +3,7 @@
 //! A timestamp gives the first record at or after it, not merely the batch that holds one. Promise: no offset below
 //! the log start is ever named, also where the log starts in the midst of a batch: what was deleted does not count.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use keylane_engine::shard::{PartitionRef, Shard};
@@ -59,7 +59,9 @@ pub async fn list(
     let all = request.topics.iter().flat_map(|t| t.partitions.iter().map(|p| (t.name, p.index)));
     let twice = repeated(all);
     let mut done = HashSet::new();
-    let mut topics = Vec::with_capacity(request.topics.len());
+    // A topic that is named more than once is answered in one place.
+    let mut place: HashMap<&str, usize> = HashMap::new();
+    let mut topics: Vec<ListedTopic<'static>> = Vec::with_capacity(request.topics.len());
     for topic in &request.topics {
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for partition in topic.partitions.iter().filter(|p| done.insert((topic.name, p.index))) {
@@ -71,8 +73,13 @@ pub async fn list(
                 Some(wanted) => one(core, topic.name, partition, wanted).await,
             });
         }
-        if !partitions.is_empty() {
-            topics.push(ListedTopic { name: topic.name.to_owned().into(), partitions });
+        if partitions.is_empty() {
+            continue;
+        }
+        let at = *place.entry(topic.name).or_insert(topics.len());
+        match topics.get_mut(at) {
+            Some(listed) => listed.partitions.extend(partitions),
+            None => topics.push(ListedTopic { name: topic.name.to_owned().into(), partitions }),
         }
     }
     ListOffsetsResponse { topics }
@@ -100,9 +107,13 @@ async fn one(core: &Rc<Core>, topic: &str, asked: &ListOffsetsPartition, wanted:
     };
     match found {
         Err(code) => ListedPartition::failed(asked.index, code),
-        Ok((offset, timestamp)) => {
-            ListedPartition { index: asked.index, error: ErrorCode::None, timestamp, offset, leader_epoch: 0 }
-        }
+        Ok((offset, timestamp)) => ListedPartition {
+            index: asked.index,
+            error: ErrorCode::None,
+            timestamp,
+            offset,
+            leader_epoch: if (offset, timestamp) == NOTHING { -1 } else { 0 },
+        },
     }
 }
 

@@ -109,7 +109,7 @@ pub struct CreatedTopic<'a> {
     pub num_partitions: i32,
     /// Replicas; -1 in an error (v5).
     pub replication_factor: i16,
-    /// Settings; `None` in an error (v5).
+    /// Settings; none in an error (v5).
     pub configs: Option<Vec<CreatedTopicConfig<'a>>>,
 }
 
@@ -136,7 +136,7 @@ impl<'a> CreatedTopic<'a> {
             error_message: Some(message.into()),
             num_partitions: -1,
             replication_factor: -1,
-            configs: None,
+            configs: Some(Vec::new()),
         }
     }
 }
