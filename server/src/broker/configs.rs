@@ -86,10 +86,16 @@ fn broker_configs(connection: &Connection) -> Vec<DescribedConfig<'static>> {
     let config = &connection.core.config;
     let (host, port) = super::metadata::address(connection);
     let cores = connection.core.cluster.cores;
-    let entry = |name: &'static str, value: String, kind, meaning: &'static str| {
-        let mut entry = described(name, value, kind, meaning, ConfigSource::StaticBroker);
-        entry.read_only = true;
-        entry
+    let from = |source, name: &'static str, value: String, kind, meaning: &'static str| DescribedConfig {
+        read_only: true,
+        ..described(name, value, kind, meaning, source)
+    };
+    let entry = |name, value, kind, meaning| from(ConfigSource::StaticBroker, name, value, kind, meaning);
+    // Of an option, which says something else than its default or does not.
+    let defaults = ServerConfig::default();
+    let option = |name, value: String, default: String, kind, meaning| {
+        let source = if value == default { ConfigSource::Default } else { ConfigSource::StaticBroker };
+        from(source, name, value, kind, meaning)
     };
     let mut all = vec![
         entry(
@@ -98,9 +104,10 @@ fn broker_configs(connection: &Connection) -> Vec<DescribedConfig<'static>> {
             Text,
             "Where clients connect to.",
         ),
-        entry(
+        option(
             "auto.create.topics.enable",
             config.auto_create_topics.to_string(),
+            defaults.auto_create_topics.to_string(),
             Boolean,
             "Create topics on demand.",
         ),
@@ -108,13 +115,20 @@ fn broker_configs(connection: &Connection) -> Vec<DescribedConfig<'static>> {
         entry("default.replication.factor", "1".to_owned(), Int, "There is one node."),
         entry("listeners", format!("PLAINTEXT://{}", config.kafka), Text, "Where the server listens."),
         entry("log.dirs", config.data.display().to_string(), Text, "The data directory."),
-        entry(
+        option(
             "log.retention.check.interval.ms",
             config.retention_check_interval_ms.to_string(),
+            defaults.retention_check_interval_ms.to_string(),
             Long,
             "Time between two looks at what may be deleted or compacted.",
         ),
-        entry("max.connections", config.max_connections.to_string(), Int, "Most connections at once."),
+        option(
+            "max.connections",
+            config.max_connections.to_string(),
+            defaults.max_connections.to_string(),
+            Int,
+            "Most connections at once.",
+        ),
         entry("node.id", NODE_ID.to_string(), Int, "The only node's id."),
         entry(
             "offset.metadata.max.bytes",
@@ -129,13 +143,20 @@ fn broker_configs(connection: &Connection) -> Vec<DescribedConfig<'static>> {
             "Partitions that __consumer_offsets is created with: as many as there are shards.",
         ),
         entry("num.network.threads", cores.to_string(), Int, "One thread per core does everything."),
-        entry(
+        option(
             "num.partitions",
             config.default_partitions.to_string(),
+            defaults.default_partitions.to_string(),
             Int,
             "Partitions when none are asked for.",
         ),
-        entry("socket.request.max.bytes", config.max_request_bytes.to_string(), Int, "Largest request."),
+        option(
+            "socket.request.max.bytes",
+            config.max_request_bytes.to_string(),
+            defaults.max_request_bytes.to_string(),
+            Int,
+            "Largest request.",
+        ),
     ];
     all.extend(SETTINGS.iter().filter_map(|setting| {
         let name = setting.broker?.name();
