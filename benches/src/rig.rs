@@ -42,7 +42,7 @@ pub async fn append(
     let mut last = None;
     for (i, &at) in (0..count).zip(to.iter().cycle()) {
         let appended = loop {
-            match shard.append(at, batch) {
+            match shard.check_and_append(at, batch) {
                 Err(AppendError::Busy) => shard.space().await,
                 other => break other?,
             }

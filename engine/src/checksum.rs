@@ -17,6 +17,18 @@ pub fn crc32c(bytes: &[u8]) -> u32 {
     crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32Iscsi, bytes) as u32
 }
 
+/// The checksum of `first` and `second`, one behind the other.
+#[must_use]
+pub fn crc32c_of_two(first: &[u8], second: &[u8]) -> u32 {
+    if second.len() < MUCH {
+        return crc32c::crc32c_append(crc32c::crc32c(first), second);
+    }
+    let mut digest = crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc32Iscsi);
+    digest.update(first);
+    digest.update(second);
+    digest.finalize() as u32
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -35,6 +47,8 @@ mod tests {
         for (at, len) in lengths.enumerate().map(|(n, len)| (n % 67, len)) {
             let part = &bytes[at..at + len];
             assert_eq!(crc32c(part), crc32c::crc32c(part), "{len} bytes from {at}");
+            let (first, second) = part.split_at(40);
+            assert_eq!(crc32c_of_two(first, second), crc32c(part), "{len} bytes from {at}, in two parts");
         }
     }
 

@@ -48,6 +48,8 @@ pub enum Bug {
     NotedTooLate,
     /// A log start offset counts before the entry that raises it is durable.
     TrimBeforeFlush,
+    /// The maximum timestamp that a producer wrote into a batch's header is stored as it is.
+    TimestampBelieved,
 }
 
 /// Polls after which a planted [`Bug::SlowDiskFails`] loses patience.

@@ -171,7 +171,7 @@ mod tests {
         at: Offset,
     ) -> Result<Option<Offset>, SequenceError> {
         let bytes = batch(epoch, sequence);
-        let view = RecordBatch::check(&bytes).unwrap();
+        let view = RecordBatch::check_stored(&bytes).unwrap();
         let answer = table.check(&view)?;
         if answer.is_none() {
             table.record(&view, at, at + 2);

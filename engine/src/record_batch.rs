@@ -1,11 +1,10 @@
 //! A view of one Kafka record batch, version 2 (magic 2): the unit that is appended, stored, and served
 //! byte for byte.
 //!
-//! [`RecordBatch::check`] promises that a batch that passes is whole: its length field matches its
-//! bytes, its CRC-32C is right, its record count and offsets agree, and, when it is not compressed, its
-//! records do too. The contents of compressed records are the producers' and consumers' affair.
-//! [`RecordBatch::check_stored`] allows for records that compaction has taken: the batch still spans their
-//! offsets.
+//! [`RecordBatch::check_stored`] promises of a batch that passes that its length field matches its bytes, its CRC-32C is
+//! right, and its record count and the offsets it spans can be true; compaction may have taken records, whose offsets it
+//! still spans. Whether a batch may be stored in the first place is for [`crate::records::check`] to say, which goes through its
+//! records as well.
 //!
 //! Layout (big endian; source: <https://kafka.apache.org/documentation/#recordbatch>):
 //!
@@ -26,9 +25,10 @@
 //! 61 records
 //! ```
 
-use crate::bytes_at::{i16_be, i32_be, i64_be, u32_be, varint};
+use crate::bytes_at::{i16_be, i32_be, i64_be, u32_be};
 use crate::checksum;
 use crate::ids::Offset;
+use crate::records::{DecodeError, Reason, RecompressError, RecordsError, Refused};
 
 /// Bytes before the first record.
 pub const HEADER_BYTES: usize = 61;
@@ -38,7 +38,7 @@ pub const LENGTH_END: usize = 12;
 pub(crate) const CRC_START: usize = 21;
 
 /// Why a batch was refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BatchError {
     /// Fewer bytes than a header, or than the length field says, or more.
@@ -68,20 +68,28 @@ pub enum BatchError {
         /// The last offset delta field.
         last_delta: i32,
     },
-    /// A record inside an uncompressed batch is malformed.
-    #[error("record {index} of the batch is malformed: {what}")]
-    Record {
-        /// Which one, from 0.
-        index: i32,
-        /// What is wrong with it.
-        what: &'static str,
-    },
+    /// A base offset, which the log gives.
+    #[error("record batch with base offset {0}; a producer sends 0")]
+    BaseOffset(i64),
+    /// The records cannot be uncompressed, or one of them is malformed.
+    #[error(transparent)]
+    Records(#[from] RecordsError),
+    /// The records are well-formed, but the topic does not take some of them.
+    #[error("the topic does not take {} of the batch's records, the first of them because {}", .0.total,
+        .0.records.first().map(|r| r.reason.to_string()).unwrap_or_default())]
+    Refused(Box<Refused>),
+    /// The topic does not take the timestamps that the header of a batch claims, whose records were not looked at.
+    #[error("the maximum timestamp in the batch's header is refused: {0}")]
+    Claim(Reason),
+    /// The records could not be compressed again as the topic asks.
+    #[error("compressing the batch again failed: {0}")]
+    Recompress(String),
+    /// There are no transactions.
+    #[error("record batch of a transaction; transactions are not supported, send it without one")]
+    Transactional,
     /// Control batches are written by the log itself only.
     #[error("a producer may not write control batches")]
     Control,
-    /// An unknown codec in the attributes.
-    #[error("unknown compression codec {0}")]
-    Codec(i16),
     /// A producer id without a sequence, or a negative one.
     #[error("producer id {producer_id} with epoch {epoch} and base sequence {base_sequence}")]
     Producer {
@@ -94,10 +102,25 @@ pub enum BatchError {
     },
 }
 
-/// A checked batch: a view of its bytes and the header fields the log needs.
+impl From<RecompressError> for BatchError {
+    fn from(error: RecompressError) -> Self {
+        match error {
+            RecompressError::Decode(error) => error.into(),
+            other => Self::Recompress(other.to_string()),
+        }
+    }
+}
+
+impl From<DecodeError> for BatchError {
+    fn from(error: DecodeError) -> Self {
+        Self::Records(error.into())
+    }
+}
+
+/// A view of a batch's bytes, and the header fields the log needs.
 #[derive(Debug, Clone, Copy)]
 pub struct RecordBatch<'a> {
-    bytes: &'a [u8],
+    pub(crate) bytes: &'a [u8],
     /// Records in the batch; at least 1.
     pub count: u32,
     /// Offsets that it spans: last offset delta + 1. Equals `count` unless it was compacted.
@@ -115,58 +138,33 @@ pub struct RecordBatch<'a> {
 }
 
 impl<'a> RecordBatch<'a> {
-    /// Checks a batch that a producer sent. The errors say which field is wrong.
-    pub fn check(bytes: &'a [u8]) -> Result<Self, BatchError> {
-        let batch = Self::check_stored(bytes)?;
-        if batch.count != batch.span {
-            return Err(BatchError::Count { count: batch.count as i32, last_delta: batch.span as i32 - 1 });
-        }
-        if batch.attributes & 0x20 != 0 {
-            return Err(BatchError::Control);
-        }
-        if batch.attributes & 7 > 4 {
-            return Err(BatchError::Codec(batch.attributes & 7));
-        }
-        if batch.producer_id >= 0 && (batch.producer_epoch < 0 || batch.base_sequence < 0) {
-            return Err(BatchError::Producer {
-                producer_id: batch.producer_id,
-                epoch: batch.producer_epoch,
-                base_sequence: batch.base_sequence,
-            });
-        }
-        if batch.attributes & 7 == 0 {
-            check_records(&bytes[HEADER_BYTES..], batch.count as i32)?;
-        }
-        Ok(batch)
-    }
-
     /// Checks a batch that was read back from the log: everything but the records themselves, which the
     /// CRC covers.
     pub fn check_stored(bytes: &'a [u8]) -> Result<Self, BatchError> {
         let have = bytes.len();
-        let short = BatchError::Length { have, want: HEADER_BYTES };
+        let short = || BatchError::Length { have, want: HEADER_BYTES };
         if have < HEADER_BYTES {
-            return Err(short);
+            return Err(short());
         }
         let magic = bytes[16] as i8;
         if magic != 2 {
             return Err(BatchError::Magic(magic));
         }
-        let want = (i32_be(bytes, 8).ok_or(short)?).max(0) as usize + LENGTH_END;
+        let want = (i32_be(bytes, 8).ok_or_else(short)?).max(0) as usize + LENGTH_END;
         if want != have {
             return Err(BatchError::Length { have, want });
         }
-        let stated = u32_be(bytes, 17).ok_or(short)?;
+        let stated = u32_be(bytes, 17).ok_or_else(short)?;
         let found = checksum::crc32c(&bytes[CRC_START..]);
         if stated != found {
             return Err(BatchError::Crc { found, stated });
         }
-        let last_delta = i32_be(bytes, 23).ok_or(short)?;
-        let count = i32_be(bytes, 57).ok_or(short)?;
+        let last_delta = i32_be(bytes, 23).ok_or_else(short)?;
+        let count = i32_be(bytes, 57).ok_or_else(short)?;
         if count < 1 || last_delta < count - 1 || last_delta == i32::MAX {
             return Err(BatchError::Count { count, last_delta });
         }
-        Self::peek(bytes).ok_or(short)
+        Self::peek(bytes).ok_or_else(short)
     }
 
     /// The header fields of a batch that has been checked before.
@@ -213,29 +211,6 @@ pub fn leader_epoch(bytes: &[u8]) -> Option<i32> {
 pub fn patch(header: &mut [u8], base_offset: Offset, leader_epoch: i32) {
     header[0..8].copy_from_slice(&base_offset.to_be_bytes());
     header[12..16].copy_from_slice(&leader_epoch.to_be_bytes());
-}
-
-/// Walks uncompressed records: lengths must add up to the bytes there are, offset deltas must be
-/// 0, 1, 2, ... Keys, values and headers are not looked at.
-fn check_records(mut rest: &[u8], count: i32) -> Result<(), BatchError> {
-    for index in 0..count {
-        let bad = |what| BatchError::Record { index, what };
-        let (len, took) = varint(rest).ok_or(bad("its length is no varint"))?;
-        let len = usize::try_from(len).map_err(|_| bad("its length is negative"))?;
-        let body = rest.get(took..).and_then(|r| r.get(..len)).ok_or(bad("it ends beyond the batch"))?;
-        let after = body.get(1..).ok_or(bad("it is empty"))?;
-        let (_, took_time) = varint(after).ok_or(bad("its timestamp is no varint"))?;
-        let (delta, _) = varint(&after[took_time..]).ok_or(bad("its offset is no varint"))?;
-        if delta != i64::from(index) {
-            return Err(bad("its offset delta is not its position"));
-        }
-        rest = &rest[took + len..];
-    }
-    if rest.is_empty() {
-        Ok(())
-    } else {
-        Err(BatchError::Record { index: count, what: "bytes follow the last one" })
-    }
 }
 
 /// Builds small batches for tests, examples and benchmarks; producers bring their own encoder.
@@ -300,10 +275,10 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_batch_passes_and_patching_keeps_its_checksum() {
+    fn patching_keeps_the_checksum() {
         let mut bytes = build(&[(b"k", b"v"), (b"", b"w")], 17);
         patch(&mut bytes, 42, 0);
-        let batch = RecordBatch::check(&bytes).unwrap();
+        let batch = RecordBatch::check_stored(&bytes).unwrap();
         assert_eq!((batch.count, batch.max_timestamp, base_offset(&bytes)), (2, 17, Some(42)));
     }
 
@@ -314,37 +289,18 @@ mod tests {
             for bit in 0..8 {
                 let mut bad = good.clone();
                 bad[at] ^= 1 << bit;
-                assert!(RecordBatch::check(&bad).is_err(), "byte {at} bit {bit}");
+                assert!(RecordBatch::check_stored(&bad).is_err(), "byte {at} bit {bit}");
             }
         }
     }
 
     #[test]
-    fn counts_that_lie_are_refused_although_the_checksum_is_right() {
-        let good = build(&[(b"a", b"1"), (b"b", b"2")], 1);
-        let mut three = good.clone();
-        three[57..61].copy_from_slice(&3i32.to_be_bytes());
-        assert!(matches!(RecordBatch::check(&resealed(three.clone())), Err(BatchError::Count { .. })));
-        three[23..27].copy_from_slice(&2i32.to_be_bytes());
-        assert!(matches!(RecordBatch::check(&resealed(three)), Err(BatchError::Record { index: 2, .. })));
-        let mut one = good.clone();
-        one[57..61].copy_from_slice(&1i32.to_be_bytes());
-        one[23..27].copy_from_slice(&0i32.to_be_bytes());
-        assert!(matches!(RecordBatch::check(&resealed(one)), Err(BatchError::Record { index: 1, .. })));
-        let mut zero = good;
-        zero[57..61].copy_from_slice(&0i32.to_be_bytes());
-        zero[23..27].copy_from_slice(&(-1i32).to_be_bytes());
-        assert!(matches!(RecordBatch::check(&resealed(zero)), Err(BatchError::Count { .. })));
-    }
-
-    #[test]
-    fn a_stored_batch_may_span_more_offsets_than_it_has_records_and_a_new_one_may_not() {
+    fn a_stored_batch_may_span_more_offsets_than_it_has_records_but_not_fewer() {
         let mut gaps = build(&[(b"a", b"1"), (b"b", b"2")], 1);
         gaps[23..27].copy_from_slice(&6i32.to_be_bytes());
         let gaps = resealed(gaps);
         let batch = RecordBatch::check_stored(&gaps).unwrap();
         assert_eq!((batch.count, batch.span), (2, 7));
-        assert_eq!(RecordBatch::check(&gaps).unwrap_err(), BatchError::Count { count: 2, last_delta: 6 });
         for last_delta in [0, -1, i32::MIN, i32::MAX] {
             let mut bad = gaps.clone();
             bad[23..27].copy_from_slice(&last_delta.to_be_bytes());
@@ -357,16 +313,13 @@ mod tests {
     fn truncated_extended_and_old_batches_are_refused() {
         let good = build(&[(b"a", b"1")], 1);
         for len in 0..good.len() {
-            assert!(RecordBatch::check(&good[..len]).is_err(), "length {len}");
+            assert!(RecordBatch::check_stored(&good[..len]).is_err(), "length {len}");
         }
         let mut longer = good.clone();
         longer.push(0);
-        assert!(matches!(RecordBatch::check(&longer), Err(BatchError::Length { .. })));
-        let mut old = good.clone();
+        assert!(matches!(RecordBatch::check_stored(&longer), Err(BatchError::Length { .. })));
+        let mut old = good;
         old[16] = 1;
-        assert_eq!(RecordBatch::check(&old).unwrap_err(), BatchError::Magic(1));
-        let mut control = good;
-        control[22] |= 0x20;
-        assert_eq!(RecordBatch::check(&resealed(control)).unwrap_err(), BatchError::Control);
+        assert_eq!(RecordBatch::check_stored(&old).unwrap_err(), BatchError::Magic(1));
     }
 }

@@ -101,7 +101,7 @@ fn fill(seed: u64, batches: u64, logs: &[(u64, Option<u64>)]) {
             };
             let log = logs.iter().position(heavier).unwrap();
             let seq = loop {
-                match shard.append(at(&shard, log), &batch(log as u32, counts[log])) {
+                match shard.check_and_append(at(&shard, log), &batch(log as u32, counts[log])) {
                     Ok(done) => break done.seq,
                     Err(AppendError::Busy) => shard.space().await,
                     Err(e) => panic!("{e}"),

@@ -109,14 +109,14 @@ fn batch(pairs: &[Pair], time: i64, codec: i16, producer: i64, sequence: i32) ->
     out[57..61].copy_from_slice(&(pairs.len() as i32).to_be_bytes());
     let crc = crc32c::crc32c(&out[21..]);
     out[17..21].copy_from_slice(&crc.to_be_bytes());
-    RecordBatch::check(&out).unwrap();
+    RecordBatch::check_stored(&out).unwrap();
     out
 }
 
 /// Appends a batch; offset of its first record. Waits until it is durable if told to.
 async fn append(shard: &SimShard, log: u32, batch: &[u8], wait: bool) -> u64 {
     loop {
-        match shard.append(at(shard, log), batch) {
+        match shard.check_and_append(at(shard, log), batch) {
             Ok(done) => {
                 if wait {
                     assert_eq!(shard.committed(done.seq).await, CommitState::Durable);
@@ -504,7 +504,7 @@ fn the_end_of_the_log_and_its_producers_outlive_the_last_records() {
         for disk in [&disk, &image] {
             let shard = open(disk, &[1], config.clone()).await;
             assert_eq!(shard.offsets(at(&shard, 1)).unwrap(), offsets);
-            let again = shard.append(at(&shard, 1), &last).unwrap();
+            let again = shard.check_and_append(at(&shard, 1), &last).unwrap();
             assert!(again.duplicate && again.base_offset == end - 1, "{again:?}");
             let next = batch(&[pair("k", "v")], TIME, 0, 9, sequence + 11);
             assert_eq!(append(&shard, 1, &next, true).await, end + 2, "offsets go on");

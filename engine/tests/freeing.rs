@@ -43,7 +43,7 @@ fn a_freed_segment_gives_its_space_back_in_parts() {
         let mut last = 0;
         for _ in 0..BATCHES {
             last = loop {
-                match shard.append(at, &batch) {
+                match shard.check_and_append(at, &batch) {
                     Ok(done) => break done.seq,
                     Err(AppendError::Busy) => shard.space().await,
                     Err(e) => panic!("{e}"),

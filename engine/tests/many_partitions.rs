@@ -52,7 +52,7 @@ fn starts_and_crashes() -> Result<(), OpenError> {
                     _ => i * 7919 % u64::from(PARTITIONS),
                 } as usize;
                 last = loop {
-                    match shard.append(parts[number], &batch) {
+                    match shard.check_and_append(parts[number], &batch) {
                         Ok(done) => break done.seq,
                         Err(AppendError::Busy) => shard.space().await,
                         Err(e) => panic!("{e}"),

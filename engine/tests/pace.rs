@@ -94,7 +94,7 @@ impl DiskFile for Watched<SimFile> {
 type WatchedShard = Shard;
 
 async fn append(shard: &WatchedShard, at: PartitionRef, batch: &[u8]) {
-    while let Err(e) = shard.append(at, batch) {
+    while let Err(e) = shard.check_and_append(at, batch) {
         assert!(matches!(e, AppendError::Busy), "{e}");
         shard.space().await;
     }

@@ -47,7 +47,7 @@ fn batch(log: u32, i: u64) -> Vec<u8> {
 async fn append(shard: &UringShard, at: PartitionRef, from: u64, to: u64) {
     for i in from..to {
         let seq = loop {
-            match shard.append(at, &batch(at.log().0, i)) {
+            match shard.check_and_append(at, &batch(at.log().0, i)) {
                 Ok(done) => break done.seq,
                 Err(AppendError::Busy) => shard.space().await,
                 Err(e) => panic!("{e}"),
@@ -156,6 +156,39 @@ fn records_go_when_they_are_too_old_and_never_before() {
     tokio_uring::start(async {
         let shard = open(dir.path(), &[1, 2]).await;
         assert_eq!((check(&shard, 1, 110).await, check(&shard, 2, 100).await), (100, 0));
+    });
+}
+
+/// One record from an hour ahead once held up retention for as long as its producer liked. It does so until it is old itself,
+/// which the bounds of timestamps limit; and a clock that jumps back deletes nothing and takes nothing back.
+#[test]
+fn a_record_from_the_future_and_a_clock_that_jumps_back_hold_up_deletion_for_a_while() {
+    const HOUR: i64 = 3_600_000;
+    let dir = temp();
+    tokio_uring::start(async {
+        let shard = open(dir.path(), &[1]).await;
+        let at = shard.partition(LogId(1)).unwrap();
+        shard.configure(at, Arc::new(LogConfig { retention_ms: Some(50), ..LogConfig::default() }));
+        append(&shard, at, 0, 100).await;
+        let ahead = build(&[(b"from", b"the future")], 1_100 + HOUR);
+        let seq = shard.check_and_append(at, &ahead).unwrap().seq;
+        assert_eq!(shard.committed(seq).await, CommitState::Durable);
+        append(&shard, at, 101, 200).await;
+        let start = || shard.offsets(at).unwrap().start;
+        shard.tend(10_000);
+        eventually("parts before the one with that record are deleted", || start() > 0).await;
+        // The clock is set back by nine seconds: by it nothing is old.
+        let before = start();
+        assert!(before <= 100, "{before}");
+        shard.tend(1_000);
+        append(&shard, at, 200, 230).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert_eq!(start(), before, "deleted, or back again");
+        shard.tend(1_000 + HOUR);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert!(start() <= 100, "that record is still ahead: {}", start());
+        shard.tend(1_100 + HOUR + 51);
+        eventually("all is deleted when that record is old", || start() == 230).await;
     });
 }
 

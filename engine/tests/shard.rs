@@ -29,7 +29,7 @@ async fn open(root: &Path, logs: &[u32]) -> UringShard {
 
 async fn append(shard: &UringShard, at: PartitionRef, batch: &[u8]) -> u64 {
     loop {
-        match shard.append(at, batch) {
+        match shard.check_and_append(at, batch) {
             Ok(done) => return done.base_offset,
             Err(AppendError::Busy) => shard.space().await,
             Err(e) => panic!("{e}"),
@@ -83,13 +83,13 @@ fn appended_is_read_back_across_segments_and_restarts() {
                 for log in 1..=3 {
                     let at = shard.attach(LogId(log));
                     assert_eq!(append(&shard, at, &batch(log, i)).await, i * 2);
-                    last = shard.append(at, b"bad").map_or(last, |a| a.seq);
+                    last = shard.check_and_append(at, b"bad").map_or(last, |a| a.seq);
                 }
             }
             count += 700;
             let at = shard.attach(LogId(1));
             let bytes = build(&[(b"k", b"v")], 1);
-            let done = shard.append(shard.attach(LogId(9)), &bytes).unwrap();
+            let done = shard.check_and_append(shard.attach(LogId(9)), &bytes).unwrap();
             assert_eq!(shard.committed(done.seq).await, CommitState::Durable);
             for log in 1..=3 {
                 check(&shard, log, count).await;
@@ -127,7 +127,7 @@ fn a_deleted_partition_is_gone_and_its_segments_are_used_again() {
         let files = || std::fs::read_dir(root.path().join("shard-00000")).unwrap().count();
         let before = files();
         shard.detach(LogId(1));
-        assert!(matches!(shard.append(at, &batch(1, 0)), Err(AppendError::UnknownPartition)));
+        assert!(matches!(shard.check_and_append(at, &batch(1, 0)), Err(AppendError::UnknownPartition)));
         assert!(matches!(shard.read(at, 0, 1).await, Err(ReadError::UnknownPartition)));
         let other = shard.partition(LogId(2)).unwrap();
         for i in 0..300 {
@@ -151,15 +151,15 @@ fn duplicates_of_idempotent_producers_are_found_after_a_restart() {
             let at = shard.partition(LogId(1)).unwrap();
             let from = shard.offsets(at).unwrap().end as i32;
             if from > 0 {
-                let again = shard.append(at, &sequence(from - 1)).unwrap();
+                let again = shard.check_and_append(at, &sequence(from - 1)).unwrap();
                 assert!(again.duplicate && again.base_offset == from as u64 - 1);
             }
             for n in from..from + 20 {
-                let done = shard.append(at, &sequence(n)).unwrap();
+                let done = shard.check_and_append(at, &sequence(n)).unwrap();
                 assert!(!done.duplicate);
                 assert_eq!(shard.committed(done.seq).await, CommitState::Durable);
             }
-            assert!(shard.append(at, &sequence(from + 25)).is_err());
+            assert!(shard.check_and_append(at, &sequence(from + 25)).is_err());
             if clean {
                 shard.close().await.unwrap();
             }
@@ -173,7 +173,7 @@ fn readers_see_only_what_is_durable_and_only_what_is_there() {
     tokio_uring::start(async {
         let shard = open(root.path(), &[1]).await;
         let at = shard.partition(LogId(1)).unwrap();
-        let done = shard.append(at, &batch(1, 0)).unwrap();
+        let done = shard.check_and_append(at, &batch(1, 0)).unwrap();
         assert_eq!(shard.offsets(at).unwrap().high_watermark, 0);
         assert!(shard.read(at, 0, 1_000).await.unwrap().slices.is_empty());
         assert!(matches!(shard.read(at, 1, 1_000).await, Err(ReadError::OutOfRange { .. })));

@@ -40,7 +40,7 @@ async fn filled(disk: &SimDisk) -> (Shard, Vec<PartitionRef>) {
     let mut last = 0;
     for n in 0..BATCHES {
         last = loop {
-            match shard.append(parts[(n % u64::from(PARTITIONS)) as usize], &batch) {
+            match shard.check_and_append(parts[(n % u64::from(PARTITIONS)) as usize], &batch) {
                 Ok(done) => break done.seq,
                 Err(AppendError::Busy) => shard.space().await,
                 Err(e) => panic!("{e}"),

@@ -273,6 +273,14 @@ impl Template {
         frame[at..at + 4].copy_from_slice(&crc.to_be_bytes());
     }
 
+    /// Has the header of the batch in `frame` claim this maximum timestamp, with a checksum that matches.
+    pub fn claim(&self, frame: &mut [u8], max_timestamp: i64) {
+        let batch = &mut frame[self.batch_at..][..self.batch_bytes];
+        batch[BASE_TIMESTAMP_AT + 8..][..8].copy_from_slice(&max_timestamp.to_be_bytes());
+        let crc = crc32c::crc32c(&batch[ATTRIBUTES_AT..]);
+        batch[CRC_AT..ATTRIBUTES_AT].copy_from_slice(&crc.to_be_bytes());
+    }
+
     /// Makes `out` the same request with its records compressed; returns the bytes of the batch. `scratch` is
     /// memory that is used again. Records that a codec cannot compress stay as they are.
     pub fn pack(&self, frame: &[u8], codec: i16, scratch: &mut Vec<u8>, out: &mut Vec<u8>) -> usize {
@@ -365,6 +373,8 @@ pub struct BatchView<'a> {
     pub last_offset_delta: i32,
     pub attributes: i16,
     pub records_count: i32,
+    base_timestamp: i64,
+    max_timestamp: i64,
     bytes: &'a [u8],
 }
 
@@ -398,10 +408,19 @@ impl<'a> BatchView<'a> {
         r.i32().ok()?;
         let attributes = r.i16().ok()?;
         let last_offset_delta = r.i32().ok()?;
-        r.take(8 + 8 + 8 + 2 + 4).ok()?;
+        let (base_timestamp, max_timestamp) = (r.i64().ok()?, r.i64().ok()?);
+        r.take(8 + 2 + 4).ok()?;
         let records_count = r.i32().ok()?;
         let sane = magic == 2 && last_offset_delta >= 0 && records_count >= 0;
-        sane.then_some(Self { base_offset, last_offset_delta, attributes, records_count, bytes })
+        sane.then_some(Self {
+            base_offset,
+            last_offset_delta,
+            attributes,
+            records_count,
+            base_timestamp,
+            max_timestamp,
+            bytes,
+        })
     }
 
     pub fn crc_matches(&self) -> bool {
@@ -419,9 +438,16 @@ impl<'a> BatchView<'a> {
         self.base_offset + i64::from(self.last_offset_delta) + 1
     }
 
-    /// Hands offset, key and value of each record to `each`.
+    /// Whether the header states the largest timestamp of the records, which is so far behind the base timestamp; or the
+    /// time of the append, of which nobody else knows.
+    pub fn states_its_time(&self, newest_delta: i64) -> bool {
+        self.attributes & records::APPEND_TIME != 0
+            || self.max_timestamp == self.base_timestamp.wrapping_add(newest_delta)
+    }
+
+    /// Hands offset, key and value of each record to `each`. Returns the largest timestamp delta.
     #[inline]
-    pub fn for_each(&self, each: impl FnMut(i64, &[u8], &[u8])) -> Result<(), BatchError> {
+    pub fn for_each(&self, each: impl FnMut(i64, &[u8], &[u8])) -> Result<i64, BatchError> {
         let bytes = self.bytes.get(HEADER_BYTES..).unwrap_or_default();
         match self.attributes & records::CODEC_BITS {
             0 => self.each_of(bytes, each),
@@ -432,25 +458,28 @@ impl<'a> BatchView<'a> {
         }
     }
 
-    fn each_of(&self, bytes: &[u8], mut each: impl FnMut(i64, &[u8], &[u8])) -> Result<(), BatchError> {
+    fn each_of(&self, bytes: &[u8], mut each: impl FnMut(i64, &[u8], &[u8])) -> Result<i64, BatchError> {
         let mut r = Reader::new(bytes);
+        let mut newest = i64::MIN;
         for _ in 0..self.records_count {
-            let (delta, key, value) = read_record(&mut r).map_err(|_| BatchError::Malformed)?;
+            let (time, delta, key, value) = read_record(&mut r).map_err(|_| BatchError::Malformed)?;
+            newest = newest.max(time);
             each(self.base_offset + delta, key, value);
         }
-        if r.remaining() == 0 { Ok(()) } else { Err(BatchError::Malformed) }
+        if r.remaining() == 0 { Ok(newest) } else { Err(BatchError::Malformed) }
     }
 }
 
-fn read_record<'a>(r: &mut Reader<'a>) -> Decoded<(i64, &'a [u8], &'a [u8])> {
+/// Timestamp delta, offset delta, key and value.
+fn read_record<'a>(r: &mut Reader<'a>) -> Decoded<(i64, i64, &'a [u8], &'a [u8])> {
     let length = r.varint()?;
     let mut r = Reader::new(r.take(usize::try_from(length).map_err(|_| DecodeError::BadLength)?)?);
     r.u8()?;
-    r.varint()?;
+    let time = r.varint()?;
     let delta = r.varint()?;
     let key = read_field(&mut r)?;
     let value = read_field(&mut r)?;
-    Ok((delta, key, value))
+    Ok((time, delta, key, value))
 }
 
 /// A length and that many bytes; null reads as empty.

@@ -42,6 +42,8 @@ pub enum FaultKind {
     TwoValues,
     /// Was read once, and was gone later: it was shown before it was durable.
     ReadNotDurable,
+    /// In a batch whose header does not state the largest timestamp of its records.
+    LyingHeader,
     /// Not readable as a batch or as one of our records.
     Corrupt,
 }
@@ -255,6 +257,14 @@ impl Checker {
     pub fn corrupt(&mut self, partition: i32, offset: i64, why: &str) {
         let example = format_args!("partition {partition}, offset {offset}: {why}");
         self.faults.add(FaultKind::Corrupt, 1, Evidence::at(partition, offset).expected(why), example);
+    }
+
+    /// A batch whose header does not state the largest timestamp of its records.
+    pub fn lying_header(&mut self, partition: i32, offset: i64) {
+        let truth = "the largest timestamp of its records";
+        let example =
+            format_args!("partition {partition}, offset {offset}: the header does not state {truth}");
+        self.faults.add(FaultKind::LyingHeader, 1, Evidence::at(partition, offset).expected(truth), example);
     }
 
     /// Adds what another thread read: other partitions, so no key may be in both.

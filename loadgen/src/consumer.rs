@@ -352,7 +352,8 @@ fn take_records(partition: i32, batch: &BatchView<'_>, books: &mut ConsumerBooks
     });
     count(together);
     match read {
-        Ok(()) => {}
+        Ok(newest) if batch.states_its_time(newest) => {}
+        Ok(_) => books.checker.lying_header(partition, batch.base_offset),
         Err(_) => books.checker.corrupt(partition, next, "records that cannot be read"),
     }
 }

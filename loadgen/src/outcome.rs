@@ -18,6 +18,7 @@ use crate::producer::ProduceCounts;
 use crate::protocol;
 use crate::readers::{self, Kind, Reader};
 use crate::report::{Consumed, Cost, CpuUse, Produced, ReaderReport, Report, Settings};
+use crate::sabotage::Sabotage;
 use crate::setup::{BatchShape, CorePlan, Target};
 use crate::verdict::{Circumstances, Status, Verdict};
 use crate::watch::Watch;
@@ -176,6 +177,8 @@ impl Outcome {
             let failed = report.verdict.lines.iter().any(|l| l.name == found && l.status == Status::Failed);
             if failed {
                 report.warnings.push(format!("--sabotage {} was found as: {found}", sabotage.name()));
+            } else if sabotage == Sabotage::BadHeader {
+                report.warnings.push("--sabotage bad-header: the broker put every header right".to_owned());
             } else {
                 report.incomplete = Some(format!("--sabotage {} was not found as: {found}", sabotage.name()));
             }

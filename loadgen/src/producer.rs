@@ -320,6 +320,9 @@ impl Producer {
                     template.fill(frame, to, due_ns, wall_ms, books.names, || {
                         saboteur.next(group.partition, group.draw(rng), ledger)
                     });
+                    if let Some(max_timestamp) = saboteur.claim(records) {
+                        template.claim(frame, max_timestamp);
+                    }
                 }
             }
             if let Some(packed) = &mut self.packed {

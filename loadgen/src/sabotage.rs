@@ -21,6 +21,9 @@ pub enum Sabotage {
     Reorder,
     /// Records go to a partition that is not their key's.
     RandomKey,
+    /// Headers of batches claim a maximum timestamp that is not that of their records. A broker has to put it right,
+    /// or refuse the batch: then there is nothing to be found.
+    BadHeader,
 }
 
 impl Sabotage {
@@ -30,6 +33,7 @@ impl Sabotage {
             Self::Drop => "loss",
             Self::Duplicate => "duplicates",
             Self::Reorder | Self::RandomKey => "order",
+            Self::BadHeader => "headers",
         }
     }
 
@@ -39,6 +43,7 @@ impl Sabotage {
             Self::Duplicate => "duplicate",
             Self::Reorder => "reorder",
             Self::RandomKey => "random-key",
+            Self::BadHeader => "bad-header",
         }
     }
 }
@@ -84,12 +89,26 @@ impl Saboteur {
         ((partition as u64 + by) % partitions as u64) as i32
     }
 
+    /// What the header of the next batch claims instead of its maximum timestamp.
+    pub fn claim(&mut self, records: u64) -> Option<i64> {
+        if self.kind != Sabotage::BadHeader {
+            return None;
+        }
+        self.left = self.left.saturating_sub(records);
+        if self.left > 0 {
+            return None;
+        }
+        self.done();
+        Some([-1, 0, 1_000, i64::MAX][(self.rng.next_u64() % 4) as usize])
+    }
+
     /// Key and sequence of the next record of a batch for `partition`.
     pub fn next(&mut self, partition: i32, key: u32, ledger: &mut Ledger) -> (u32, u64) {
         if let Some((_, key, seq)) = self.held.take_if(|held| held.0 == partition) {
             return (key, seq);
         }
-        let spoil = self.kind != Sabotage::RandomKey && self.turn();
+        let by_record = !matches!(self.kind, Sabotage::RandomKey | Sabotage::BadHeader);
+        let spoil = by_record && self.turn();
         if spoil && self.kind == Sabotage::Duplicate {
             if let Some((_, key, seq)) = self.last.filter(|last| last.0 == partition) {
                 self.done();
@@ -150,5 +169,9 @@ mod tests {
         let moved = (0..1_200).filter(|_| saboteur.partition(2, 4, 1) != 2).count();
         assert_eq!(moved, 3);
         assert_eq!(saboteur.partition(0, 1, 10_000), 0);
+        let mut saboteur = Saboteur::new(Sabotage::BadHeader, 1);
+        assert_eq!((0..1_200).filter(|_| saboteur.claim(1).is_some()).count(), 3);
+        let (sent, _) = sent(Sabotage::BadHeader, 1_200);
+        assert!(sent.chunks(2).enumerate().all(|(n, pair)| pair == [(0, n as u64), (1, n as u64)]));
     }
 }

@@ -66,7 +66,7 @@ impl Verdict {
     /// Of a run that read nothing back.
     pub fn nothing_read(why: &str, circumstances: Circumstances) -> Self {
         let mut verdict = Self::default();
-        for name in ["order", "loss", "duplicates", "strays", "offsets"] {
+        for name in ["order", "loss", "duplicates", "strays", "offsets", "headers"] {
             verdict.add(name, Status::NotChecked, why.to_owned());
         }
         verdict.add_answers(circumstances);
@@ -110,6 +110,12 @@ impl Verdict {
             if circumstances.crc_verified { "CRC-32C of every batch matches" } else { "CRC not computed" };
         let corrupt = faults(FaultKind::Corrupt);
         verdict.add_checked("content", &[(corrupt, "batches or records not as written")], crc.to_owned());
+        let lying = faults(FaultKind::LyingHeader);
+        verdict.add_checked(
+            "headers",
+            &[(lying, "batches whose header does not state the largest timestamp of their records")],
+            "every batch states the largest timestamp of its records".to_owned(),
+        );
         verdict.add_answers(circumstances);
         verdict.examples.clone_from(&checked.faults.examples);
         verdict
@@ -197,6 +203,7 @@ mod tests {
             (FaultKind::TwoValues, "offsets"),
             (FaultKind::ReadNotDurable, "durability"),
             (FaultKind::Corrupt, "content"),
+            (FaultKind::LyingHeader, "headers"),
         ] {
             assert_eq!(failed_lines(&checked(Some(kind)), fine), [line]);
         }

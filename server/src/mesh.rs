@@ -15,11 +15,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use bytes::Bytes;
+use keylane_engine::records::CheckedBatch;
 use keylane_engine::{AppendError, LogId, Offset};
 use slab::Slab;
 use tokio::sync::oneshot;
 
+use crate::broker::refusal::code_of;
 use crate::core::Core;
 use crate::kafka::ErrorCode;
 use crate::net::Bed;
@@ -37,7 +38,7 @@ type Work = Box<dyn FnOnce(Rc<Core>) -> Pin<Box<dyn Future<Output = Box<dyn Any 
 /// What cores send each other.
 pub enum Message {
     /// Append a batch.
-    Append { token: usize, shard: usize, log: LogId, batch: Bytes },
+    Append { token: usize, shard: usize, log: LogId, batch: CheckedBatch<'static> },
     /// What became of it, once it is durable.
     Appended { token: usize, result: Result<Appended, ErrorCode> },
     /// Anything rarer.
@@ -53,6 +54,8 @@ pub struct Appended {
     pub base_offset: Offset,
     /// Log start offset.
     pub log_start: Offset,
+    /// The time that its records got, in milliseconds, if that is the time of their append.
+    pub append_time_ms: Option<i64>,
 }
 
 enum Waiting {
@@ -74,7 +77,7 @@ pub struct Mesh {
 }
 
 /// An append of another core: which core, its token, the log and the batch.
-type Pending = (usize, usize, LogId, Bytes);
+type Pending = (usize, usize, LogId, CheckedBatch<'static>);
 
 struct Outbound {
     ring: Producer<Message>,
@@ -204,7 +207,7 @@ impl Mesh {
         to: usize,
         shard: usize,
         log: LogId,
-        batch: Bytes,
+        batch: CheckedBatch<'static>,
     ) -> oneshot::Receiver<Result<Appended, ErrorCode>> {
         let (sender, receiver) = oneshot::channel();
         let token = self.waiting.borrow_mut().insert(Waiting::Append(sender));
@@ -312,7 +315,14 @@ fn handle(core: &Rc<Core>, from: usize, message: Message) {
 }
 
 /// Appends for another core. `false`: the shard is busy.
-fn try_append(core: &Rc<Core>, from: usize, token: usize, shard: usize, log: LogId, batch: &Bytes) -> bool {
+fn try_append(
+    core: &Rc<Core>,
+    from: usize,
+    token: usize,
+    shard: usize,
+    log: LogId,
+    batch: &CheckedBatch<'_>,
+) -> bool {
     let target = &core.shards[shard];
     let Some(at) = target.partition(log) else {
         core.mesh.send(from, Message::Appended { token, result: Err(ErrorCode::UnknownTopicOrPartition) });
@@ -320,7 +330,7 @@ fn try_append(core: &Rc<Core>, from: usize, token: usize, shard: usize, log: Log
     };
     match target.append(at, batch) {
         Err(AppendError::Busy) if !core.stopping.get() => return false,
-        Err(e) => core.mesh.send(from, Message::Appended { token, result: Err(crate::broker::code_of(&e)) }),
+        Err(e) => core.mesh.send(from, Message::Appended { token, result: Err(code_of(&e)) }),
         Ok(appended) => {
             let (core, target) = (Rc::clone(core), target.clone());
             tokio::task::spawn_local(async move {
@@ -328,7 +338,8 @@ fn try_append(core: &Rc<Core>, from: usize, token: usize, shard: usize, log: Log
                 let result = match target.committed(appended.seq).await {
                     CommitState::Durable => {
                         let log_start = target.offsets(at).map_or(0, |o| o.start);
-                        Ok(Appended { base_offset: appended.base_offset, log_start })
+                        let keylane_engine::shard::Appended { base_offset, append_time_ms, .. } = appended;
+                        Ok(Appended { base_offset, log_start, append_time_ms })
                     }
                     _ => Err(ErrorCode::KafkaStorageError),
                 };

@@ -262,7 +262,7 @@ impl Author {
             let batch = self.make(log);
             let (shard, at) = self.engine.find(LogId(log)).ok_or("no such log")?;
             let appended = loop {
-                match shard.append(at, &batch) {
+                match shard.check_and_append(at, &batch) {
                     Err(AppendError::Busy | AppendError::DiskFull) => shard.space().await,
                     other => break other.map_err(|e| e.to_string())?,
                 }
@@ -295,7 +295,7 @@ impl Author {
         let (shard, at) = self.engine.find(LogId(log)).ok_or("no such log")?;
         let answer = shard.read(at, last.offset, 1).await.map_err(|e| e.to_string())?;
         let batch = split(&answer)?.remove(0);
-        match shard.append(at, &batch) {
+        match shard.check_and_append(at, &batch) {
             Ok(again) if again.duplicate && again.base_offset == last.offset => Ok(()),
             other => Err(format!("log {log}: a batch sent again was answered with {other:?}")),
         }

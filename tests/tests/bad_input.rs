@@ -43,7 +43,6 @@ mod code {
     pub const MESSAGE_TOO_LARGE: i16 = 10;
     pub const INVALID_REQUIRED_ACKS: i16 = 21;
     pub const UNSUPPORTED_VERSION: i16 = 35;
-    pub const UNSUPPORTED_FOR_MESSAGE_FORMAT: i16 = 43;
     pub const INVALID_TXN_STATE: i16 = 48;
     pub const INVALID_RECORD: i16 = 87;
 }
@@ -414,15 +413,15 @@ fn each_bad_batch_is_refused_by_name_and_not_stored() {
     let cases: [(&str, Bytes, i16); 13] = [
         ("a flipped bit", bad_crc.into(), code::CORRUPT_MESSAGE),
         ("a wrong CRC", changed(17, &[1, 2, 3, 4]).into(), code::CORRUPT_MESSAGE),
-        ("a batch cut short", good.slice(..good.len() - 1), code::CORRUPT_MESSAGE),
-        ("a header cut short", good.slice(..30), code::CORRUPT_MESSAGE),
+        ("a batch cut short", good.slice(..good.len() - 1), code::INVALID_RECORD),
+        ("a header cut short", good.slice(..30), code::INVALID_RECORD),
         ("two records that are one", count_of_two(&1i32.to_be_bytes()), code::INVALID_RECORD),
         ("a count that contradicts the offsets", count_of_two(&0i32.to_be_bytes()), code::INVALID_RECORD),
         ("no record", resealed(changed(57, &0i32.to_be_bytes())), code::INVALID_RECORD),
         ("two batches", [good.clone(), good.clone()].concat().into(), code::INVALID_RECORD),
         ("nothing", Bytes::new(), code::INVALID_RECORD),
-        ("magic 1", changed(16, &[1]).into(), code::UNSUPPORTED_FOR_MESSAGE_FORMAT),
-        ("magic 0", changed(16, &[0]).into(), code::UNSUPPORTED_FOR_MESSAGE_FORMAT),
+        ("magic 1", changed(16, &[1]).into(), code::INVALID_RECORD),
+        ("magic 0", changed(16, &[0]).into(), code::INVALID_RECORD),
         ("a transaction", resealed(changed(21, &[0, 0x10])), code::INVALID_TXN_STATE),
         ("a large batch", single(numbered(1, 1_048_588)), code::MESSAGE_TOO_LARGE),
     ];

@@ -228,7 +228,7 @@ fn images_of_crashes_are_sound() {
             for round in 0..120u32 {
                 let (shard, at) = author.engine.find(LogId(round % 4)).expect("a log");
                 let batch = keylane_engine::record_batch::build(&[(b"k", &[7; 5000])], 1);
-                shard.append(at, &batch).expect("a little at a time");
+                shard.check_and_append(at, &batch).expect("a little at a time");
                 for _ in 0..round % 12 {
                     tokio::task::yield_now().await;
                 }

@@ -11,7 +11,7 @@ use keylane_engine::{AppendError, CommitSeq, LogId};
 use keylane_sim_disk::{CrashStyle, Fault, Op, Rng, Rule, SimDisk, SimOptions};
 use keylane_tests::crash::check::{Checker, Depth, Finding, split};
 use keylane_tests::crash::engine::Engine;
-use keylane_tests::crash::model::{Log, Model, Sent, Stage, Topic};
+use keylane_tests::crash::model::{Log, Model, Sent, Stage, Topic, lying};
 use tokio::runtime::Runtime;
 use tokio::task::LocalSet;
 
@@ -73,7 +73,7 @@ impl Bench {
     fn try_append(&self, log: LogId, batch: &Sent) -> Result<(usize, CommitSeq), AppendError> {
         let shard = &self.engine.shards[0];
         let at = shard.partition(log).expect("attached");
-        let appended = shard.append(at, &batch.bytes)?;
+        let appended = shard.check_and_append(at, &lying(&batch.bytes))?;
         let mut model = self.model.borrow_mut();
         let entry = model.logs.get_mut(&log).expect("known");
         entry.sent.push(batch.clone());

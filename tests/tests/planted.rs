@@ -71,6 +71,11 @@ fn an_answer_before_the_flush() {
 }
 
 #[test]
+fn a_maximum_timestamp_that_is_believed() {
+    prove(Bug::TimestampBelieved, || crashes(|_, _| {}));
+}
+
+#[test]
 fn a_checksum_that_nobody_looks_at() {
     let small = small_directory();
     prove(Bug::ChecksumSkipped, || flip_bytes(&small, ".log", 16, 5).findings);

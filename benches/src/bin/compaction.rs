@@ -60,7 +60,7 @@ async fn fill(shard: &UringShard, at: PartitionRef, batches: u64, keys: u64) -> 
         let batch = build(&views, TIME);
         bytes += batch.len() as u64;
         last = loop {
-            match shard.append(at, &batch) {
+            match shard.check_and_append(at, &batch) {
                 Err(AppendError::Busy) => shard.space().await,
                 other => break other.map_err(|e| anyhow!("{e}"))?.seq,
             }
@@ -85,7 +85,7 @@ async fn beside(
         if !early.is_zero() {
             tokio::time::sleep(early).await;
         }
-        let seq = shard.append(at, &batch).map_err(|e| anyhow!("{e}"))?.seq;
+        let seq = shard.check_and_append(at, &batch).map_err(|e| anyhow!("{e}"))?.seq;
         shard.committed(seq).await;
         latencies.push(due.elapsed().as_micros() as u64);
         due += every;

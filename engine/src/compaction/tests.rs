@@ -58,7 +58,7 @@ fn batch(records: &[Seen], attributes: i16) -> Vec<u8> {
     let crc = crc32c::crc32c(&out[CRC_START..]);
     out[17..21].copy_from_slice(&crc.to_be_bytes());
     patch(&mut out, base, 0);
-    RecordBatch::check(&out).unwrap();
+    RecordBatch::check_stored(&out).unwrap();
     out
 }
 

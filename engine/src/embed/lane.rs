@@ -11,12 +11,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::error::AppendError;
 use crate::ids::{CommitSeq, LogId, Offset};
+use crate::records::CheckedBatch;
 use crate::shard::{CommitState, Shard};
 
 use super::EmbedError;
@@ -75,7 +75,7 @@ pub(super) struct Lane {
 enum Message {
     Append {
         log: LogId,
-        bytes: Bytes,
+        batch: CheckedBatch<'static>,
         tell: oneshot::Sender<Result<Offset, EmbedError>>,
         _room: Room,
     },
@@ -131,10 +131,10 @@ impl Lane {
         &self,
         room: Room,
         (partition, log): (u32, LogId),
-        bytes: Bytes,
+        batch: CheckedBatch<'static>,
     ) -> Result<PendingAppend, EmbedError> {
         let (tell, told) = oneshot::channel();
-        let message = Message::Append { log, bytes, tell, _room: room };
+        let message = Message::Append { log, batch, tell, _room: room };
         self.sender.send(message).map_err(|_| EmbedError::Closed)?;
         Ok(PendingAppend { partition, told })
     }
@@ -184,11 +184,11 @@ async fn append_all(shard: Shard, mut end: LaneEnd, acks: Rc<Acks>) {
     let mut messages = Vec::with_capacity(AT_ONCE);
     while end.receiver.recv_many(&mut messages, AT_ONCE).await > 0 {
         for message in messages.drain(..) {
-            let Message::Append { log, bytes, tell, _room } = message else {
+            let Message::Append { log, batch, tell, _room } = message else {
                 end.receiver.close();
                 continue;
             };
-            match append(&shard, log, &bytes).await {
+            match append(&shard, log, &batch).await {
                 Ok((seq, offset)) => {
                     acks.queue.borrow_mut().push_back(Ack { seq, offset, tell });
                     acks.more.notify_one();
@@ -201,10 +201,14 @@ async fn append_all(shard: Shard, mut end: LaneEnd, acks: Rc<Acks>) {
     }
 }
 
-async fn append(shard: &Shard, log: LogId, bytes: &[u8]) -> Result<(CommitSeq, Offset), AppendError> {
+async fn append(
+    shard: &Shard,
+    log: LogId,
+    batch: &CheckedBatch<'_>,
+) -> Result<(CommitSeq, Offset), AppendError> {
     loop {
         let at = shard.partition(log).ok_or(AppendError::UnknownPartition)?;
-        match shard.append(at, bytes) {
+        match shard.append(at, batch) {
             Ok(done) => return Ok((done.seq, done.base_offset)),
             Err(AppendError::Busy) => shard.space().await,
             Err(e) => return Err(e),
@@ -241,6 +245,7 @@ mod tests {
     use std::collections::HashSet;
     use std::io;
 
+    use bytes::Bytes;
     use tokio::task::yield_now;
 
     use super::*;
@@ -249,6 +254,7 @@ mod tests {
     use crate::disk::{Disk, DiskFile};
     use crate::ids::ShardId;
     use crate::record_batch::build;
+    use crate::records::{BatchRules, check};
     use crate::shard::ShardOptions;
 
     const PARTITION: (u32, LogId) = (0, LogId(1));
@@ -345,9 +351,14 @@ mod tests {
         });
     }
 
-    async fn submit(lane: &Lane, value: &[u8]) -> PendingAppend {
+    fn checked(value: &[u8]) -> CheckedBatch<'static> {
         let batch = Bytes::from(build(&[(b"k", value)], 1));
-        lane.send(lane.room(batch.len()).await.unwrap(), PARTITION, batch).unwrap()
+        check(batch, &BatchRules::WITHOUT_TOPIC, 0).unwrap()
+    }
+
+    async fn submit(lane: &Lane, value: &[u8]) -> PendingAppend {
+        let batch = checked(value);
+        lane.send(lane.room(batch.bytes().len()).await.unwrap(), PARTITION, batch).unwrap()
     }
 
     #[test]
@@ -398,7 +409,7 @@ mod tests {
             let waiting = lane.clone();
             let waiting = tokio::task::spawn_local(async move { waiting.room(1).await.is_err() });
             yield_now().await;
-            let pending = lane.send(held, PARTITION, Bytes::new()).unwrap();
+            let pending = lane.send(held, PARTITION, checked(b"v")).unwrap();
             drop(end);
             assert!(waiting.await.unwrap());
             assert!(matches!(pending.await, Err(EmbedError::Interrupted)));

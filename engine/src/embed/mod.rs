@@ -31,6 +31,7 @@ use crate::data_dir::DirLock;
 use crate::environment::{EnvironmentError, check_data_directory, check_uring};
 use crate::error::OpenError;
 use crate::ids::Offset;
+use crate::records::{BatchRules, check};
 use crate::shard::{Batches, Offsets};
 
 pub use error::EmbedError;
@@ -228,7 +229,8 @@ impl Keylane {
     }
 
     /// Appends one encoded record batch (Kafka's version 2, with any compression), for those who bring their own
-    /// encoder. Stored byte for byte but for its base offset and leader epoch.
+    /// encoder. It is checked as [`check`](crate::records::check) says, and stored byte for byte but for its base offset
+    /// and leader epoch, and a maximum timestamp that is not that of its records.
     pub fn append_batch(
         &self,
         topic: &str,
@@ -399,6 +401,7 @@ impl Shared {
     }
 
     fn send(&self, route: &Route, room: Room, batch: Bytes) -> Result<PendingAppend, EmbedError> {
+        let batch = check(batch, &BatchRules::WITHOUT_TOPIC, 0)?;
         self.lane(route).send(room, (route.partition, route.placement.log), batch)
     }
 

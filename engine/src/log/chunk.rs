@@ -11,6 +11,7 @@ use bytes::Bytes;
 use crate::aligned::{AlignedBuf, BLOCK};
 use crate::ids::{CommitSeq, LogId, Offset};
 use crate::record_batch;
+use crate::records::Restated;
 
 use super::format::{
     COMMIT_HEADER_BYTES, CommitHeader, ENTRY_BYTES, Entry, LEADER_EPOCH, Place, commit_len, directory_start,
@@ -104,6 +105,11 @@ impl OpenCommit {
         slotted.entry.at = at as u32;
         self.entries.push(slotted);
         at as u32
+    }
+
+    /// Writes what a batch's header is to say into the copy that was pushed to `at`.
+    pub fn restate(&mut self, at: u32, fields: &Restated) {
+        fields.write_to(&mut self.buf.as_mut_slice()[at as usize..]);
     }
 
     /// States a new log start offset.

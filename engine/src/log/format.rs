@@ -218,7 +218,7 @@ impl Entry {
 }
 
 /// What is wrong with a commit whose header was good.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CommitError {
     /// Its lengths lead beyond the segment or contradict each other.

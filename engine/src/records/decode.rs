@@ -143,8 +143,11 @@ impl<'a> Decoder<'a> {
         Ok(Some(byte))
     }
 
-    /// Skips `count` bytes; false if there are fewer.
+    /// Skips `count` bytes; false if there are fewer. More than may still be read are an error at once.
     pub fn skip(&mut self, mut count: u64) -> Result<bool, DecodeError> {
+        if count > (self.end - self.at) as u64 + self.room as u64 {
+            return Err(DecodeError::TooLarge { limit: self.limit });
+        }
         loop {
             let step = count.min((self.end - self.at) as u64);
             self.at += step as usize;

@@ -2,12 +2,14 @@
 //!
 //! - [`Decoder`] turns the bytes behind a batch's header into the encoding of its records, whatever codec
 //!   they were compressed with, as a stream; [`decompress`] takes all of it at once, up to a limit.
-//! - [`Records`] walks that encoding record by record, without allocating, and checks every length and
+//! - [`check`] decides whether a batch that somebody sent may be stored, by the [`BatchRules`] of its topic; it goes
+//!   through the records with [`Walk`].
+//! - [`Records`] hands out the records of a stored batch, without allocating, and checks every length and
 //!   offset against the bytes and the header.
 //! - [`compress`] is the way back; [`recompress`] takes a whole batch from one codec to another.
 //!
-//! What is read may be hostile: a producer sent it, and at append only the CRC of compressed records was
-//! looked at. Nothing here panics on it or believes a length.
+//! What is read may be hostile: a producer sent it, and directories hold batches from before all of this was
+//! checked at append. Nothing here panics on it or believes a length.
 //!
 //! A record (source: <https://kafka.apache.org/documentation/#record>); all integers but the attributes are
 //! zigzag varints:
@@ -16,6 +18,7 @@
 //! length | attributes i8 | timestamp delta | offset delta | key length | key | value length | value | headers
 //! ```
 
+mod check;
 mod decode;
 mod encode;
 mod gzip;
@@ -23,6 +26,7 @@ mod lz4;
 mod recompress;
 mod rules;
 mod snappy;
+mod walk;
 mod zstd;
 
 use std::borrow::Cow;
@@ -31,12 +35,14 @@ use crate::bytes_at::{i32_be, i64_be, varint};
 use crate::ids::Offset;
 use crate::record_batch::{self, HEADER_BYTES, RecordBatch};
 
+pub use check::{CheckedBatch, Held, REFUSED_MAX, Reason, Refused, RefusedRecord, Restated, check};
 pub use decode::{
     DecodeError, Decoder, MAX_HELD, MAX_UNCOMPRESSED, decompress, decompresses_to, panic_is_caught,
 };
 pub use encode::{EncodeError, compress, compress_with};
 pub use recompress::{RECOMPRESSED_MAX, RecompressError, recompress};
 pub use rules::{BatchRules, CheckCompressed, Compression, TimestampType};
+pub use walk::{Head, Plain, Source, Walk};
 
 /// Attribute bits that name the codec.
 pub const CODEC_BITS: i16 = 7;

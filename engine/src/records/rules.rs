@@ -24,6 +24,15 @@ pub struct BatchRules {
 impl BatchRules {
     /// Kafka's default of `message.timestamp.after.max.ms`: an hour.
     pub const TIMESTAMP_AFTER_MAX_MS: i64 = 3_600_000;
+    /// What holds for every batch, whatever its topic asks: no timestamp is too old or too new.
+    pub const WITHOUT_TOPIC: Self = Self {
+        keys_required: false,
+        timestamps: TimestampType::CreateTime,
+        timestamp_before_max_ms: i64::MAX,
+        timestamp_after_max_ms: i64::MAX,
+        compression: Compression::Producer,
+        check_compressed: CheckCompressed::Full,
+    };
 }
 
 impl Default for BatchRules {

@@ -1,4 +1,4 @@
-//! Appending: checks, offsets, and the copy into the open commit. No waiting, no allocation per batch
+//! Appending: offsets, and the copy of a checked batch into the open commit. No waiting, no allocation per batch
 //! beyond the amortised growth of lists.
 
 use std::future::poll_fn;
@@ -11,7 +11,7 @@ use crate::log::chunk::Slotted;
 use crate::log::format::{Entry, commit_len};
 use crate::partition::BatchRef;
 use crate::planted::{self, Bug};
-use crate::record_batch::RecordBatch;
+use crate::records::{BatchRules, CheckedBatch, check};
 
 use super::roll::Next;
 use super::{CommitState, PartitionRef, Shard, State};
@@ -31,13 +31,21 @@ pub struct Appended {
     pub log_start: Offset,
     /// It had been appended before (idempotent producer) and was not appended again.
     pub duplicate: bool,
+    /// The time that its records got, in milliseconds, if that is the time of their append. Not known of a duplicate.
+    pub append_time_ms: Option<i64>,
 }
 
 impl Shard {
+    /// Checks a batch by the rules that no topic can do without, bounds of timestamps not among them, and appends it: for
+    /// whoever has no topics. Batches that are busy are checked again when they come again.
+    pub fn check_and_append(&self, at: PartitionRef, bytes: &[u8]) -> Result<Appended, AppendError> {
+        self.append(at, &check(bytes, &BatchRules::WITHOUT_TOPIC, 0)?)
+    }
+
     /// Appends one record batch to a partition. It is durable when commit `seq` of the answer is.
-    pub fn append(&self, at: PartitionRef, bytes: &[u8]) -> Result<Appended, AppendError> {
+    pub fn append(&self, at: PartitionRef, checked: &CheckedBatch<'_>) -> Result<Appended, AppendError> {
         self.inner.check_failed()?;
-        let batch = RecordBatch::check(bytes)?;
+        let (bytes, batch) = (checked.bytes(), checked.view());
         let options = &self.inner.options;
         let max = options.batch_bytes_max().min(options.uncommitted_bytes_max);
         if commit_len(bytes.len(), 1) > max {
@@ -51,7 +59,7 @@ impl Shard {
         let partition = state.get_mut(at).ok_or(AppendError::UnknownPartition)?;
         if let Some(base_offset) = partition.producers.check(&batch)? {
             let (seq, log_start) = (partition.last_seq, partition.start);
-            return Ok(Appended { base_offset, seq, log_start, duplicate: true });
+            return Ok(Appended { base_offset, seq, log_start, duplicate: true, append_time_ms: None });
         }
         self.make_room(state, bytes.len(), RESERVE_BYTES)?;
         let seq = state.open.seq;
@@ -68,6 +76,9 @@ impl Shard {
             max_timestamp: batch.max_timestamp,
         };
         let position = state.open.push(bytes, Slotted { entry, slot: at.slot }, state.tail.is_read());
+        if let Some(fields) = checked.restated() {
+            state.open.restate(position, fields);
+        }
         partition.tail.push_back(BatchRef {
             base_offset,
             seq,
@@ -84,7 +95,15 @@ impl Shard {
         if first {
             self.inner.work.notify_one();
         }
-        Ok(Appended { base_offset, seq, log_start: partition.start, duplicate: false })
+        let append_time_ms = checked.append_time_ms();
+        Ok(Appended { base_offset, seq, log_start: partition.start, duplicate: false, append_time_ms })
+    }
+
+    /// Whether a batch of `len` bytes would have to wait now: then it need not be checked yet.
+    pub fn is_busy(&self, len: usize) -> bool {
+        let state = self.inner.state.borrow();
+        let uncommitted = state.uncommitted_bytes();
+        uncommitted > 0 && uncommitted + len > self.inner.options.uncommitted_bytes_max
     }
 
     /// Raises the log start offset of a partition to `offset`. It is so, for readers and after a restart,

@@ -13,16 +13,14 @@ pub mod groups;
 pub mod metadata;
 pub mod offsets;
 pub mod produce;
-pub mod record_keys;
 pub mod record_time;
+pub mod refusal;
 
 use std::future::Future;
 use std::rc::Rc;
 
 use bytes::{Bytes, BytesMut};
-use keylane_engine::producer_state::SequenceError;
-use keylane_engine::record_batch::BatchError;
-use keylane_engine::{AppendError, ReadError};
+use keylane_engine::ReadError;
 
 use crate::connection::out::{Answer, Few};
 use crate::connection::{CloseReason, Connection};
@@ -217,25 +215,6 @@ fn encode(header: ResponseHeader, body: &dyn Fn(&mut Writer<'_>)) -> Result<Answ
     let mut out = BytesMut::new();
     write_response(&mut out, header, |w| body(w))?;
     Ok(Answer { slices: vec![out.freeze()], ..Answer::default() })
-}
-
-/// The protocol's name for a refused append.
-pub fn code_of(error: &AppendError) -> ErrorCode {
-    match error {
-        AppendError::Batch(batch) => match batch {
-            BatchError::Length { have, want } if have > want => ErrorCode::InvalidRecord,
-            BatchError::Length { .. } | BatchError::Crc { .. } => ErrorCode::CorruptMessage,
-            BatchError::Magic(_) => ErrorCode::UnsupportedForMessageFormat,
-            _ => ErrorCode::InvalidRecord,
-        },
-        AppendError::Sequence(SequenceError::OutOfOrder { .. }) => ErrorCode::OutOfOrderSequenceNumber,
-        AppendError::Sequence(_) => ErrorCode::InvalidProducerEpoch,
-        AppendError::TooLarge { .. } => ErrorCode::MessageTooLarge,
-        AppendError::UnknownPartition => ErrorCode::UnknownTopicOrPartition,
-        // Busy gets this far only when the server stops: the client tries again elsewhere, or later.
-        AppendError::Busy => ErrorCode::NotLeaderOrFollower,
-        _ => ErrorCode::KafkaStorageError,
-    }
 }
 
 /// The protocol's name for a failed read.

@@ -2,31 +2,48 @@
 //!
 //! `acks=1` and `acks=-1` are both answered after the flush; `acks=0` is not answered, and a failure
 //! closes the connection. Each partition is appended and answered for itself.
+//!
+//! Every batch is checked here, on the core that accepted the connection, by the rules of its topic
+//! ([`keylane_engine::records::check`]); the core that owns its partition gets a checked one.
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytes::{Bytes, BytesMut};
 use keylane_engine::AppendError;
 use keylane_engine::bytes_at::i16_be;
-use keylane_engine::record_batch::RecordBatch;
+use keylane_engine::records::{CODEC_BITS, CheckedBatch, Held, check};
+use keylane_engine::shard::PartitionRef;
 use tokio::sync::oneshot;
 
 use crate::connection::out::{Answer, Few, Gate, Patch};
 use crate::connection::{CloseReason, Connection};
 use crate::core::{Core, MEMORY_UNIT};
-use crate::kafka::produce::{ProduceItem, ProducePartition, ProduceRequest, ProduceResponseWriter, TopicRef};
+use crate::kafka::produce::{
+    PartitionAnswer, PartitionSlot, ProduceItem, ProducePartition, ProduceRequest, ProduceResponseWriter,
+    TopicRef,
+};
 use crate::kafka::{ErrorCode, Reader, RequestHeader};
 use crate::mesh;
-use crate::topics::Route;
+use crate::topics::{LocalTopic, Route};
 
-use super::{Handled, code_of, record_keys};
+use super::Handled;
+use super::refusal::{RECORD_ERRORS_MAX, Refusal};
+
+/// zstd, as the attributes number it, and the first version of Produce that may carry it (KIP-110).
+const ZSTD: i16 = 4;
+const ZSTD_SINCE: i16 = 7;
 
 /// What became of one partition's batch.
 enum Outcome {
-    Failed(ErrorCode),
-    Here { gate: Gate, base_offset: i64, log_start: i64 },
+    Failed(Box<Refusal>),
+    Here { gate: Gate, base_offset: i64, log_start: i64, append_time_ms: i64 },
     There(oneshot::Receiver<Result<mesh::Appended, ErrorCode>>),
+}
+
+fn refused(refusal: impl Into<Refusal>) -> Outcome {
+    Outcome::Failed(Box::new(refusal.into()))
 }
 
 /// The usual request: one batch for a partition of this core. Others are deferred, with nothing done.
@@ -37,13 +54,18 @@ pub fn at_once(
 ) -> Result<Handled, CloseReason> {
     let core = &connection.core;
     let Some(partition) = request.single_partition() else { return Ok(Handled::Deferred) };
-    let outcome = match check(core, header.version, request, &partition) {
-        Err(code) => Outcome::Failed(code),
-        Ok(Route::There { .. }) => return Ok(Handled::Deferred),
-        Ok(Route::Here { shard, at }) => match append(core, shard, at, partition.records) {
-            Err(AppendError::Busy) => return Ok(Handled::Deferred),
-            Err(e) => Outcome::Failed(code_of(&e)),
-            Ok(outcome) => outcome,
+    let outcome = match admit(core, header.version, request, &partition) {
+        Err(refusal) => refused(refusal),
+        Ok((_, Route::There { .. })) => return Ok(Handled::Deferred),
+        Ok((_, Route::Here { shard, .. })) if core.shards[shard].is_busy(partition.records.len()) => {
+            return Ok(Handled::Deferred);
+        }
+        Ok((topic, Route::Here { shard, at })) => match check_for(&topic, partition.records) {
+            Ok(batch) => match append(core, shard, at, &batch) {
+                Err(AppendError::Busy) => return Ok(Handled::Deferred),
+                outcome => outcome.unwrap_or_else(refused),
+            },
+            Err(e) => refused(e),
         },
     };
     if request.acks == 0 {
@@ -54,16 +76,14 @@ pub fn at_once(
     let (version, id) = (header.version, header.correlation_id);
     let mut writer = ProduceResponseWriter::begin(out.staging(), version, id, 1);
     writer.topic(partition.topic, 1);
-    let (gates, patches) = match outcome {
-        Outcome::Here { gate, base_offset, log_start } => {
-            let slot = writer.partition(partition.index, ErrorCode::None, base_offset, log_start);
-            (Few::One(gate), Few::One(Patch { shard: gate.shard, slot }))
-        }
-        Outcome::Failed(code) => {
-            writer.partition(partition.index, code, -1, -1);
-            (Few::Many(Vec::new()), Few::Many(Vec::new()))
-        }
-        Outcome::There(_) => unreachable!("deferred above"),
+    let gate = match outcome {
+        Outcome::Here { gate, .. } => Some(gate),
+        _ => None,
+    };
+    let slot = write_one(&mut writer, partition.index, &outcome);
+    let (gates, patches) = match gate {
+        Some(gate) => (Few::One(gate), Few::One(Patch { shard: gate.shard, slot })),
+        None => (Few::Many(Vec::new()), Few::Many(Vec::new())),
     };
     writer.finish()?;
     let len = out.staging().len() - before;
@@ -80,25 +100,28 @@ pub async fn in_turn(connection: &Rc<Connection>, frame: Bytes) -> Result<(), Cl
     let request = ProduceRequest::decode(header.version, &mut reader)?;
     let mut outcomes = Vec::with_capacity(request.partition_count);
     let mut held = None;
+    let mut record_errors_left = RECORD_ERRORS_MAX;
     for partition in request.partitions() {
-        let outcome = match check(core, header.version, &request, &partition) {
-            Err(code) => Outcome::Failed(code),
-            Ok(Route::Here { shard, at }) => loop {
-                match append(core, shard, at, partition.records) {
-                    Err(AppendError::Busy) if !core.stopping.get() => core.shards[shard].space().await,
-                    Err(e) => break Outcome::Failed(code_of(&e)),
-                    Ok(outcome) => break outcome,
-                }
-            },
-            Ok(Route::There { core: to, shard, log }) => {
+        let mut outcome = match checked(core, header.version, &request, &partition, &frame) {
+            Err(refusal) => refused(refusal),
+            Ok((Route::Here { shard, at }, batch)) => append_in_turn(core, shard, at, &batch).await,
+            Ok((Route::There { core: to, shard, log }, batch)) => {
                 if held.is_none() {
                     let units = u32::try_from(frame.len().div_ceil(MEMORY_UNIT)).unwrap_or(u32::MAX);
                     held = Arc::clone(&core.memory).acquire_many_owned(units).await.ok();
                 }
-                Outcome::There(core.mesh.append(to, shard, log, frame.slice(partition.range.clone())))
+                Outcome::There(core.mesh.append(to, shard, log, batch))
             }
         };
+        if let Outcome::Failed(refusal) = &mut outcome {
+            refusal.records.truncate(record_errors_left);
+            record_errors_left -= refusal.records.len();
+        }
         outcomes.push(outcome);
+        if is_compressed(partition.records) {
+            // It may have taken a while.
+            tokio::task::yield_now().await;
+        }
     }
     if request.acks == 0 {
         outcomes.iter().try_for_each(unacknowledged)?;
@@ -152,13 +175,14 @@ async fn answer_later(core: &Rc<Core>, frame: &Bytes, outcomes: Vec<Outcome>) ->
                     gate: Gate { shard: 0, seq: 0 },
                     base_offset: done.base_offset as i64,
                     log_start: done.log_start as i64,
+                    append_time_ms: done.append_time_ms.unwrap_or(-1),
                 },
-                Ok(Err(code)) => Outcome::Failed(code),
-                Err(_) => Outcome::Failed(ErrorCode::NotLeaderOrFollower),
+                Ok(Err(code)) => refused(code),
+                Err(_) => refused(ErrorCode::NotLeaderOrFollower),
             },
             Outcome::Here { gate, .. } => match core.shards[gate.shard].committed(gate.seq).await {
                 CommitState::Durable => outcome,
-                _ => Outcome::Failed(ErrorCode::KafkaStorageError),
+                _ => refused(ErrorCode::KafkaStorageError),
             },
             failed => failed,
         });
@@ -174,7 +198,7 @@ fn write(
     header: &RequestHeader<'_>,
     request: &ProduceRequest<'_>,
     mut outcomes: impl Iterator<Item = Outcome>,
-    mut gated: impl FnMut(Gate, crate::kafka::produce::PartitionSlot),
+    mut gated: impl FnMut(Gate, PartitionSlot),
 ) -> Result<(), CloseReason> {
     let mut writer =
         ProduceResponseWriter::begin(out, header.version, header.correlation_id, request.answered_topics);
@@ -182,20 +206,36 @@ fn write(
         match item {
             ProduceItem::Topic(topic) if topic.partition_count == 0 => {}
             ProduceItem::Topic(topic) => writer.topic(topic.topic, topic.partition_count),
-            ProduceItem::Partition(partition) => match outcomes.next() {
-                Some(Outcome::Here { gate, base_offset, log_start }) => {
-                    let slot = writer.partition(partition.index, ErrorCode::None, base_offset, log_start);
+            ProduceItem::Partition(partition) => {
+                let outcome = outcomes.next();
+                let Some(outcome) = outcome else { unreachable!("every partition has an outcome") };
+                let slot = write_one(&mut writer, partition.index, &outcome);
+                if let Outcome::Here { gate, .. } = outcome {
                     gated(gate, slot);
                 }
-                Some(Outcome::Failed(code)) => {
-                    writer.partition(partition.index, code, -1, -1);
-                }
-                Some(Outcome::There(_)) | None => unreachable!("every partition has a known outcome"),
-            },
+            }
         }
     }
     writer.finish()?;
     Ok(())
+}
+
+/// Encodes what became of one partition's batch.
+fn write_one(writer: &mut ProduceResponseWriter<'_>, index: i32, outcome: &Outcome) -> PartitionSlot {
+    match outcome {
+        Outcome::Here { base_offset, log_start, append_time_ms, .. } => writer.partition(&PartitionAnswer {
+            base_offset: *base_offset,
+            log_append_time_ms: *append_time_ms,
+            log_start_offset: *log_start,
+            ..PartitionAnswer::failed(index, ErrorCode::None)
+        }),
+        Outcome::Failed(refusal) => writer.partition(&PartitionAnswer {
+            record_errors: &refusal.records,
+            error_message: refusal.message.as_deref(),
+            ..PartitionAnswer::failed(index, refusal.code)
+        }),
+        Outcome::There(_) => unreachable!("answered when it is known"),
+    }
 }
 
 /// Of several commits of one shard the last one decides.
@@ -208,7 +248,7 @@ fn merge(gates: &mut Vec<Gate>, gate: Gate) {
 
 fn unacknowledged(outcome: &Outcome) -> Result<(), CloseReason> {
     match outcome {
-        Outcome::Failed(code) => Err(CloseReason::Unacknowledged(*code)),
+        Outcome::Failed(refusal) => Err(CloseReason::Unacknowledged(refusal.code)),
         _ => Ok(()),
     }
 }
@@ -231,73 +271,103 @@ async fn unacknowledged_elsewhere(outcomes: Vec<Outcome>) -> Result<(), CloseRea
 fn append(
     core: &Core,
     shard: usize,
-    at: keylane_engine::shard::PartitionRef,
-    records: &[u8],
+    at: PartitionRef,
+    batch: &CheckedBatch<'_>,
 ) -> Result<Outcome, AppendError> {
-    let target = &core.shards[shard];
-    let done = target.append(at, records)?;
+    let done = core.shards[shard].append(at, batch)?;
     Ok(Outcome::Here {
         gate: Gate { shard, seq: done.seq },
         base_offset: done.base_offset as i64,
         log_start: done.log_start as i64,
+        append_time_ms: done.append_time_ms.unwrap_or(-1),
     })
 }
 
-/// What can be said about a batch before its shard sees it.
-fn check(
+/// Appends as soon as the shard is not busy any more.
+async fn append_in_turn(core: &Core, shard: usize, at: PartitionRef, batch: &CheckedBatch<'_>) -> Outcome {
+    loop {
+        match append(core, shard, at, batch) {
+            Err(AppendError::Busy) if !core.stopping.get() => core.shards[shard].space().await,
+            outcome => return outcome.unwrap_or_else(refused),
+        }
+    }
+}
+
+/// The way of a partition's batch, and the batch when all has been checked that can be before its shard sees it.
+fn checked(
     core: &Core,
     version: i16,
     request: &ProduceRequest<'_>,
     partition: &ProducePartition<'_>,
-) -> Result<Route, ErrorCode> {
+    frame: &Bytes,
+) -> Result<(Route, CheckedBatch<'static>), Refusal> {
+    let (topic, route) = admit(core, version, request, partition)?;
+    let batch = check_for(&topic, frame.slice(partition.range.clone()))?;
+    Ok((route, batch))
+}
+
+/// Checks a batch by the rules of its topic, whose codec can have made it larger.
+fn check_for<'a>(topic: &LocalTopic, batch: impl Into<Held<'a>>) -> Result<CheckedBatch<'a>, Refusal> {
+    let batch = check(batch, &topic.rules, now_ms())?;
+    check_size(topic, batch.bytes().len())?;
+    Ok(batch)
+}
+
+fn check_size(topic: &LocalTopic, bytes: usize) -> Result<(), Refusal> {
+    let max = topic.max_message_bytes;
+    if bytes <= max {
+        return Ok(());
+    }
+    let message = format!("record batch of {bytes} bytes; the topic takes {max} (max.message.bytes)");
+    Err(Refusal::new(ErrorCode::MessageTooLarge, message))
+}
+
+/// What can be said before the batch itself is looked at: its topic, and the way to its partition.
+fn admit(
+    core: &Core,
+    version: i16,
+    request: &ProduceRequest<'_>,
+    partition: &ProducePartition<'_>,
+) -> Result<(Rc<LocalTopic>, Route), Refusal> {
     if !(-1..=1).contains(&request.acks) {
-        return Err(ErrorCode::InvalidRequiredAcks);
+        return Err(ErrorCode::InvalidRequiredAcks.into());
     }
     if request.transactional_id.is_some() {
-        return Err(ErrorCode::InvalidTxnState);
+        return Err(ErrorCode::InvalidTxnState.into());
     }
     let topics = core.topics.borrow();
     let Some(topic) = topics.get(partition.topic) else {
-        return Err(match partition.topic {
+        return Err(Refusal::from(match partition.topic {
             TopicRef::Name(_) => ErrorCode::UnknownTopicOrPartition,
             TopicRef::Id(_) => ErrorCode::UnknownTopicId,
-        });
+        }));
     };
     if topic.internal {
-        return Err(ErrorCode::InvalidTopicException);
+        return Err(ErrorCode::InvalidTopicException.into());
     }
     let index = usize::try_from(partition.index).unwrap_or(usize::MAX);
     let route = *topic.routes.get(index).ok_or(ErrorCode::UnknownTopicOrPartition)?;
-    if partition.records.len() > topic.max_message_bytes {
-        return Err(ErrorCode::MessageTooLarge);
-    }
+    check_size(topic, partition.records.len())?;
     if partition.records.is_empty() {
-        return Err(ErrorCode::InvalidRecord);
+        return Err(Refusal::new(ErrorCode::InvalidRecord, "there is no record batch".to_owned()));
     }
-    let attributes = i16_be(partition.records, 21).unwrap_or(0);
-    if version < 7 && attributes & 7 == 4 {
-        return Err(ErrorCode::UnsupportedCompressionType);
+    if version < ZSTD_SINCE && codec(partition.records) == ZSTD {
+        let message = format!("zstd may be sent from Produce version {ZSTD_SINCE} on");
+        return Err(Refusal::new(ErrorCode::UnsupportedCompressionType, message));
     }
-    if attributes & 0x10 != 0 {
-        return Err(ErrorCode::InvalidTxnState);
-    }
-    if topic.rules.keys_required {
-        check_keys(partition.records)?;
-    }
-    Ok(route)
+    Ok((Rc::clone(topic), route))
 }
 
-/// Refuses records without a key, which a compacted topic could not keep. Damage is named as such.
-fn check_keys(records: &[u8]) -> Result<(), ErrorCode> {
-    match record_keys::any_missing(records) {
-        Ok(false) => Ok(()),
-        Ok(true) => Err(ErrorCode::InvalidRecord),
-        Err(e) => match RecordBatch::check(records) {
-            Err(damage) => Err(code_of(&damage.into())),
-            Ok(_) => {
-                tracing::warn!(%e, "a batch for a compacted topic cannot be read");
-                Err(ErrorCode::InvalidRecord)
-            }
-        },
-    }
+/// What the attributes of a batch say, if they are there.
+fn codec(batch: &[u8]) -> i16 {
+    i16_be(batch, 21).unwrap_or(0) & CODEC_BITS
+}
+
+fn is_compressed(batch: &[u8]) -> bool {
+    codec(batch) != 0
+}
+
+fn now_ms() -> i64 {
+    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX)
 }

@@ -2,8 +2,8 @@
 //!
 //! The index of a partition leads to the batch; this module opens it. It promises:
 //!
-//! - Answers come from the records themselves. The maximum timestamp in the header, which a producer may
-//!   have set to anything, counts only when the batch has the time of its append (attribute bit 3): then
+//! - Answers come from the records themselves. The maximum timestamp in the header, which in old directories a
+//!   producer may have set to anything, counts only when the batch has the time of its append (attribute bit 3): then
 //!   it is the timestamp of every record.
 //! - Compressed records are decoded as a stream, up to [`MAX_UNCOMPRESSED`] bytes and no further than the
 //!   answer; what is held for that is bounded ([`Decoder`]).
@@ -12,7 +12,9 @@
 //! - An offset that is returned lies within the offsets the header claims.
 
 use keylane_engine::record_batch::{self, HEADER_BYTES, RecordBatch};
-use keylane_engine::records::{APPEND_TIME, CODEC_BITS, DecodeError, Decoder, MAX_UNCOMPRESSED};
+use keylane_engine::records::{
+    APPEND_TIME, CODEC_BITS, DecodeError, Decoder, MAX_UNCOMPRESSED, RecordsError, Walk,
+};
 
 /// Why a batch could not be searched.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -32,17 +34,15 @@ pub enum RecordTimeError {
     /// Header fields that no stored batch has.
     #[error("record batch header is malformed: {0}")]
     Header(&'static str),
-    /// The records could not be uncompressed.
+    /// The records could not be uncompressed, or one of them is malformed.
     #[error(transparent)]
-    Decode(#[from] DecodeError),
-    /// A record is malformed.
-    #[error("record {index} of the batch is malformed: {what}")]
-    Record {
-        /// Which one, from 0.
-        index: u32,
-        /// What is wrong with it.
-        what: &'static str,
-    },
+    Records(#[from] RecordsError),
+}
+
+impl From<DecodeError> for RecordTimeError {
+    fn from(error: DecodeError) -> Self {
+        Self::Records(error.into())
+    }
 }
 
 /// The first record, in offset order, at or after the offset `from` whose timestamp is `timestamp_ms` or later:
@@ -92,11 +92,9 @@ struct Records<'a> {
     /// The timestamp of all records, if it is that of the append.
     append_time: Option<i64>,
     count: u32,
-    /// The record that comes next.
-    index: u32,
     /// The offset delta of the record before, or -1.
     delta: i64,
-    bytes: Decoder<'a>,
+    walk: Walk<Decoder<'a>>,
 }
 
 impl<'a> Records<'a> {
@@ -130,69 +128,34 @@ impl<'a> Records<'a> {
             base_time: i64::from_be_bytes([t0, t1, t2, t3, t4, t5, t6, t7]),
             append_time: (view.attributes & APPEND_TIME != 0).then_some(view.max_timestamp),
             count: view.count,
-            index: 0,
             delta: -1,
-            bytes: Decoder::new(view.attributes & CODEC_BITS, records, MAX_UNCOMPRESSED)?,
+            walk: Walk::new(Decoder::new(view.attributes & CODEC_BITS, records, MAX_UNCOMPRESSED)?),
         })
     }
 
     /// Offset and timestamp of the next record; `None` after the last one.
     fn next(&mut self) -> Result<Option<(u64, i64)>, RecordTimeError> {
-        let index = self.index;
-        let bad = |what| RecordTimeError::Record { index, what };
+        let index = self.walk.index();
         if index == self.count {
-            return match self.bytes.byte()? {
-                None => Ok(None),
-                Some(_) => Err(bad("bytes follow the last one")),
-            };
+            self.walk.end()?;
+            return Ok(None);
         }
-        let no_end = "it ends beyond the records";
-        let (len, _) = self.varint(u64::MAX, "its length is no varint", no_end)?;
-        let mut left = u64::try_from(len).map_err(|_| bad("its length is negative"))?;
-        left = left.checked_sub(1).ok_or(bad("it is empty"))?;
-        self.bytes.byte()?.ok_or(bad(no_end))?;
-        let (time_delta, took) = self.varint(left, "its timestamp is no varint", no_end)?;
-        left -= took;
-        let (delta, took) = self.varint(left, "its offset is no varint", no_end)?;
-        left -= took;
+        let head = self.walk.head()?;
+        let delta = i64::from(head.offset_delta);
+        let bad = |what| RecordsError::Record { index, what };
         if delta <= self.delta {
-            return Err(bad("its offset is not above that of the record before"));
+            return Err(bad("its offset is not above that of the record before").into());
         }
         if delta > self.last_delta {
-            return Err(bad("its offset is beyond the last one of the batch"));
+            return Err(bad("its offset is beyond the last one of the batch").into());
         }
         let offset = u64::try_from(delta).ok().and_then(|d| self.base_offset.checked_add(d));
         let offset = offset.ok_or(bad("its offset overflows"))?;
-        let time = match self.append_time {
-            Some(time) => time,
-            None => self.base_time.checked_add(time_delta).ok_or(bad("its timestamp overflows"))?,
-        };
-        if !self.bytes.skip(left)? {
-            return Err(bad(no_end));
-        }
+        // As Java's client adds them.
+        let time = self.append_time.unwrap_or(self.base_time.wrapping_add(head.timestamp_delta));
+        self.walk.skip_body()?;
         self.delta = delta;
-        self.index += 1;
         Ok(Some((offset, time)))
-    }
-
-    /// Reads a varint (zigzag encoded) of at most `left` bytes; returns it and the bytes it took.
-    fn varint(
-        &mut self,
-        left: u64,
-        malformed: &'static str,
-        no_end: &'static str,
-    ) -> Result<(i64, u64), RecordTimeError> {
-        let index = self.index;
-        let bad = |what| RecordTimeError::Record { index, what };
-        let mut value = 0u64;
-        for took in 0..left.min(10) {
-            let byte = self.bytes.byte()?.ok_or(bad(no_end))?;
-            value |= u64::from(byte & 0x7f) << (7 * took);
-            if byte & 0x80 == 0 {
-                return Ok(((value >> 1) as i64 ^ -((value & 1) as i64), took + 1));
-            }
-        }
-        Err(bad(malformed))
     }
 }
 

@@ -259,7 +259,7 @@ fn state_of(core: &Core, gates: &[Gate]) -> Result<(), (Gate, CommitState)> {
 fn fail(core: &Core, frame: &mut [u8], patches: &[Patch]) {
     for patch in patches {
         if core.shards[patch.shard].failure().is_some() {
-            patch.slot.patch(frame, ErrorCode::KafkaStorageError, -1);
+            patch.slot.fail(frame, ErrorCode::KafkaStorageError);
         }
     }
 }

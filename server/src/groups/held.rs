@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::time::SystemTime;
 
 use keylane_engine::embed::{decode_batches, encode_batch};
+use keylane_engine::records::{BatchRules, check};
 use keylane_engine::shard::{Cached, CommitState, PartitionRef, Shard};
 use keylane_engine::{AppendError, CommitSeq, EmbedError, ReadError, Record};
 use tokio::sync::Mutex;
@@ -25,6 +26,8 @@ use super::{Committer, Found, Wanted, record};
 pub const BYTES_MAX: usize = 64 << 20;
 /// Changes of one batch take about so many bytes, unless one alone takes more.
 const BATCH_BYTES: usize = 128 << 10;
+/// The server's own records, in a compacted topic.
+const RULES: BatchRules = BatchRules { keys_required: true, ..BatchRules::WITHOUT_TOPIC };
 /// Read at once at a start.
 const READ_BYTES: usize = 1 << 20;
 
@@ -150,6 +153,7 @@ impl Held {
                 }
                 let records: Vec<Record> = part.iter().map(|c| record::encode(&group, c, now_ms)).collect();
                 let batch = encode_batch(&records).map_err(|_| ErrorCode::InvalidCommitOffsetSize)?;
+                let batch = check(batch, &RULES, now_ms).map_err(|e| code_of(&e.into()))?;
                 let appended = loop {
                     match shard.append(self.at, &batch) {
                         Err(AppendError::Busy) if !core.stopping.get() => shard.space().await,

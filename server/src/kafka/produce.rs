@@ -208,12 +208,62 @@ impl<'a> Iterator for Items<'a> {
     }
 }
 
+/// A record to blame for the refusal of its batch (KIP-467).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordError {
+    /// Its place in the batch, from 0.
+    pub batch_index: i32,
+    /// What is wrong with it.
+    pub message: String,
+}
+
+impl RecordError {
+    /// What is wrong with the record at `index`.
+    pub fn new(index: u32, message: String) -> Self {
+        Self { batch_index: i32::try_from(index).unwrap_or(i32::MAX), message }
+    }
+}
+
+/// What became of the records for one partition.
+#[derive(Debug, Clone, Copy)]
+pub struct PartitionAnswer<'a> {
+    /// Which partition.
+    pub index: i32,
+    /// What is wrong, if something is.
+    pub error: ErrorCode,
+    /// Offset of the first record; -1 in an error.
+    pub base_offset: i64,
+    /// The time that the records got, if that is the time of their append; -1 if not, and in an error.
+    pub log_append_time_ms: i64,
+    /// Log start offset of the partition; -1 in an error. From version 5 on.
+    pub log_start_offset: i64,
+    /// The records to blame. From version 8 on.
+    pub record_errors: &'a [RecordError],
+    /// What is wrong, for people. From version 8 on.
+    pub error_message: Option<&'a str>,
+}
+
+impl PartitionAnswer<'_> {
+    /// An error, with nothing to say beyond it.
+    pub fn failed(index: i32, error: ErrorCode) -> Self {
+        Self {
+            index,
+            error,
+            base_offset: -1,
+            log_append_time_ms: -1,
+            log_start_offset: -1,
+            record_errors: &[],
+            error_message: None,
+        }
+    }
+}
+
 /// Where the answer for one partition lies in its response frame (length prefix included).
 ///
 /// The positions stay right while the frame is moved as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PartitionSlot {
-    /// Position of `error_code` (INT16); `base_offset` (INT64) follows it.
+    /// Position of `error_code` (INT16); `base_offset` and `log_append_time_ms` (INT64 both) follow it.
     at: u32,
 }
 
@@ -228,16 +278,17 @@ impl PartitionSlot {
         self.at as usize + 2
     }
 
-    /// Writes another outcome into the frame, which starts with its length prefix.
+    /// Turns the outcome in the frame, which starts with its length prefix, into an error.
     ///
     /// # Panics
     /// If the slot does not belong to the frame.
-    pub fn patch(self, frame: &mut [u8], error: ErrorCode, base_offset: i64) {
-        let slot = frame.get_mut(self.at as usize..).and_then(|rest| rest.first_chunk_mut::<10>());
+    pub fn fail(self, frame: &mut [u8], error: ErrorCode) {
+        let slot = frame.get_mut(self.at as usize..).and_then(|rest| rest.first_chunk_mut::<18>());
         let slot = slot.expect("the slot of a partition lies in its response frame");
-        let (code, offset) = slot.split_at_mut(2);
+        let (code, offset_and_time) = slot.split_at_mut(2);
         code.copy_from_slice(&error.code().to_be_bytes());
-        offset.copy_from_slice(&base_offset.to_be_bytes());
+        // Both -1.
+        offset_and_time.fill(0xff);
     }
 }
 
@@ -297,32 +348,32 @@ impl<'b> ProduceResponseWriter<'b> {
         self.topic_open = true;
     }
 
-    /// Writes a partition's outcome and says where it lies. `base_offset` is -1 in an error.
+    /// Writes a partition's outcome and says where it lies.
     ///
     /// # Panics
     /// If there are more partitions than were announced.
-    pub fn partition(
-        &mut self,
-        index: i32,
-        error: ErrorCode,
-        base_offset: i64,
-        log_start_offset: i64,
-    ) -> PartitionSlot {
+    pub fn partition(&mut self, answer: &PartitionAnswer<'_>) -> PartitionSlot {
         assert!(self.partitions_left > 0, "more partitions than announced");
         self.partitions_left -= 1;
-        self.w.i32(index);
+        let flexible = self.layout.flexible;
+        self.w.i32(answer.index);
         let at = self.w.position() - self.frame.start();
-        self.w.i16(error.code());
-        self.w.i64(base_offset);
-        self.w.i64(-1); // log_append_time_ms: the records keep their create time
+        self.w.i16(answer.error.code());
+        self.w.i64(answer.base_offset);
+        self.w.i64(answer.log_append_time_ms);
         if self.version >= 5 {
-            self.w.i64(log_start_offset);
+            self.w.i64(answer.log_start_offset);
         }
         if self.version >= 8 {
-            self.w.length(self.layout.flexible, 0); // record_errors
-            self.w.nullable_string(self.layout.flexible, None); // error_message
+            self.w.length(flexible, answer.record_errors.len());
+            for record in answer.record_errors {
+                self.w.i32(record.batch_index);
+                self.w.nullable_string(flexible, Some(&record.message));
+                self.w.no_tags(flexible);
+            }
+            self.w.nullable_string(flexible, answer.error_message);
         }
-        self.w.no_tags(self.layout.flexible); // current_leader would be tag 0
+        self.w.no_tags(flexible); // current_leader would be tag 0
         // A frame is at most i32::MAX bytes long; a longer one is refused by `finish`.
         PartitionSlot { at: u32::try_from(at).unwrap_or(u32::MAX) }
     }

@@ -5,7 +5,8 @@ use kafka_protocol::messages::{
     ProduceRequest as TheirRequest, ProduceResponse as TheirResponse, TransactionalId,
 };
 use keylane::kafka::produce::{
-    ProduceItem, ProducePartition, ProduceRequest, ProduceResponseWriter, ProduceTopic, TopicRef,
+    PartitionAnswer, ProduceItem, ProducePartition, ProduceRequest, ProduceResponseWriter, ProduceTopic,
+    RecordError, TopicRef,
 };
 use keylane::kafka::{ApiKey, ErrorCode, Reader, WireErrorKind};
 
@@ -129,16 +130,27 @@ fn responses_of_every_version_are_written_and_patched() {
         let mut writer = ProduceResponseWriter::begin(&mut out, version, 77, 2);
         let start = writer.frame_start();
         writer.topic(topic_ref(version, "orders", 1), 2);
-        let first = writer.partition(0, ErrorCode::None, 1_000, 10);
-        let second = writer.partition(9, ErrorCode::CorruptMessage, -1, -1);
+        let good = |index, base_offset, log_append_time_ms, log_start_offset| PartitionAnswer {
+            base_offset,
+            log_append_time_ms,
+            log_start_offset,
+            ..PartitionAnswer::failed(index, ErrorCode::None)
+        };
+        let first = writer.partition(&good(0, 1_000, 77, 10));
+        let blamed = [RecordError::new(4, "no key".to_owned()), RecordError::new(9, "none".to_owned())];
+        let second = writer.partition(&PartitionAnswer {
+            record_errors: &blamed,
+            error_message: Some("two records"),
+            ..PartitionAnswer::failed(9, ErrorCode::InvalidRecord)
+        });
         writer.topic(topic_ref(version, "clicks", 3), 1);
-        let third = writer.partition(3, ErrorCode::None, 5, 0);
+        let third = writer.partition(&good(3, 5, 78, 0));
         writer.finish().unwrap();
         assert_eq!(&out[..start], b"an earlier response");
         let frame = &mut out[start..];
-        third.patch(frame, ErrorCode::KafkaStorageError, -1);
+        third.fail(frame, ErrorCode::KafkaStorageError);
         assert_eq!(frame[first.base_offset_at()..][..8], 1_000i64.to_be_bytes());
-        assert_eq!(frame[second.error_code_at()..][..2], 2i16.to_be_bytes());
+        assert_eq!(frame[second.error_code_at()..][..2], 87i16.to_be_bytes());
 
         let theirs: TheirResponse = decoded(frame, version, 77, header_version(version));
         assert_eq!(theirs.throttle_time_ms, 0);
@@ -147,8 +159,14 @@ fn responses_of_every_version_are_written_and_patched() {
             .iter()
             .flat_map(|t| t.partition_responses.iter().map(move |p| (t, p)))
             .map(|(t, p)| {
-                assert_eq!(p.log_append_time_ms, -1);
-                assert!(p.record_errors.is_empty() && p.error_message.is_none());
+                assert_eq!(p.log_append_time_ms, if p.error_code == 0 { 77 } else { -1 });
+                let told: Vec<_> = p.record_errors.iter().map(|e| e.batch_index).collect();
+                let message = p.error_message.as_deref();
+                let refused = version >= 8 && p.error_code == 87;
+                assert_eq!(
+                    (&told[..], message),
+                    if refused { (&[4, 9][..], Some("two records")) } else { (&[][..], None) }
+                );
                 let topic = if version >= 13 { t.topic_id.to_string() } else { t.name.to_string() };
                 (topic, p.index, p.error_code, p.base_offset, p.log_start_offset)
             })
@@ -159,7 +177,7 @@ fn responses_of_every_version_are_written_and_patched() {
             flat,
             [
                 (named("orders", 1), 0, 0, 1_000, from_5(10)),
-                (named("orders", 1), 9, 2, -1, -1),
+                (named("orders", 1), 9, 87, -1, -1),
                 (named("clicks", 3), 3, 56, -1, from_5(0)),
             ]
         );

@@ -17,7 +17,7 @@ use tokio::task::LocalSet;
 
 use super::compacted;
 use super::engine::Engine;
-use super::model::{Model, Promise, Sent, Snapshot, Stage};
+use super::model::{Model, Promise, Sent, Snapshot, Stage, lying};
 use super::workload;
 
 /// What is wrong with an image.
@@ -439,7 +439,7 @@ impl Checker<'_> {
                 let Some((shard, at)) = engine.find(log) else { continue };
                 self.repeat(&shard, at, batches)?;
                 let seq = loop {
-                    match shard.append(at, &batch.bytes) {
+                    match shard.check_and_append(at, &lying(&batch.bytes)) {
                         Ok(appended) if appended.base_offset == batch.base_offset && !appended.duplicate => {
                             break appended.seq;
                         }
@@ -461,7 +461,7 @@ impl Checker<'_> {
         let model = self.model.borrow();
         let Some(entry) = model.logs.get(&at.log()).filter(|entry| entry.idempotent) else { return Ok(()) };
         let Some(last) = batches.checked_sub(1).map(|last| &entry.sent[last]) else { return Ok(()) };
-        match shard.append(at, &last.bytes) {
+        match shard.check_and_append(at, &lying(&last.bytes)) {
             Ok(answer) if answer.duplicate && answer.base_offset == last.base_offset => Ok(()),
             other => Err(Finding::Invented(format!(
                 "log {}: the batch at {} was sent again and answered with {other:?}",

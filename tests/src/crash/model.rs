@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use keylane_engine::record_batch::{self, HEADER_BYTES, LENGTH_END, RecordBatch};
-use keylane_engine::records::Opened;
+use keylane_engine::records::{APPEND_TIME, Opened};
 use keylane_engine::{LogId, Offset};
 use keylane_sim_disk::Rng;
 
@@ -19,7 +19,7 @@ pub struct Sent {
     pub base_offset: Offset,
     /// Its records.
     pub count: u32,
-    /// As it was sent: the offset in its header is not set.
+    /// As it has to be stored, but that the offset in its header is not set; [`lying`] is what was sent.
     pub bytes: Bytes,
 }
 
@@ -117,9 +117,31 @@ impl Log {
             false => record_batch::build(&records, time),
         };
         let bytes = if self.compacted { with_tombstones(bytes) } else { bytes };
-        debug_assert!(RecordBatch::check(&bytes).is_ok());
+        debug_assert!(RecordBatch::check_stored(&bytes).is_ok());
         Sent { base_offset: self.end_of(batches), count: count as u32, bytes: bytes.into() }
     }
+}
+
+/// A batch as it is sent: for most, by their checksum, with a header that lies about the time of the records, as some clients
+/// write it and a hostile one could. The log has to store the truth, which is `batch`.
+pub fn lying(batch: &[u8]) -> Vec<u8> {
+    let mut sent = batch.to_vec();
+    let append_time = |sent: &mut [u8]| sent[22] |= APPEND_TIME as u8;
+    let max_timestamp = |sent: &mut [u8], time: i64| sent[35..43].copy_from_slice(&time.to_be_bytes());
+    match batch[20] % 8 {
+        0 => max_timestamp(&mut sent, 0),
+        1 => max_timestamp(&mut sent, i64::MAX),
+        2 => max_timestamp(&mut sent, -1),
+        3 => append_time(&mut sent),
+        4 => {
+            append_time(&mut sent);
+            max_timestamp(&mut sent, TIME_MS * 2);
+        }
+        _ => return sent,
+    }
+    let crc = crc32c::crc32c(&sent[21..]);
+    sent[17..21].copy_from_slice(&crc.to_be_bytes());
+    sent
 }
 
 /// The same batch, in which some records, by their last byte, have no value.

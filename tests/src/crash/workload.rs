@@ -12,7 +12,7 @@ use keylane_sim_disk::{Rng, SimDisk};
 use tokio::task::{spawn_local, yield_now};
 
 use super::engine::Engine;
-use super::model::{Log, Model, Stage, TIME_MS, Topic};
+use super::model::{Log, Model, Stage, TIME_MS, Topic, lying};
 use super::run::{Plan, SEGMENT_BYTES_MIN};
 
 type Targets = Rc<RefCell<BTreeMap<LogId, (Shard, PartitionRef)>>>;
@@ -203,7 +203,7 @@ async fn append(load: &Load, rng: &mut Rng) -> Result<Option<Outstanding>, Strin
         let mut model = load.model.borrow_mut();
         let Some(entry) = model.logs.get_mut(&log) else { return Ok(None) };
         let batch = entry.make(log, entry.sent.len(), rng);
-        let result = shard.append(at, &batch.bytes);
+        let result = shard.check_and_append(at, &lying(&batch.bytes));
         if let Ok(appended) = &result {
             if appended.base_offset != batch.base_offset || appended.duplicate {
                 return Err(format!("log {log}: {appended:?} where {} is next", batch.base_offset));

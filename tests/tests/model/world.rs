@@ -10,7 +10,7 @@ use keylane_sim_disk::{SimDisk, SimOptions};
 use keylane_tests::crash::check::split;
 use keylane_tests::crash::compacted::{compare, is_cleaned, read_all};
 use keylane_tests::crash::engine::Engine;
-use keylane_tests::crash::model::with_tombstones;
+use keylane_tests::crash::model::{lying, with_tombstones};
 
 use super::Op;
 use super::log::{Batch, Log};
@@ -267,7 +267,7 @@ impl World {
         // Values with a number that ends with 0 or 8 become tombstones.
         let bytes = if log.compacted { with_tombstones(bytes) } else { bytes };
         let appended = loop {
-            match shard.append(at, &bytes) {
+            match shard.check_and_append(at, &lying(&bytes)) {
                 Err(AppendError::Busy | AppendError::DiskFull) => shard.space().await,
                 other => break other.map_err(|e| format!("appending to log {}: {e}", log.log))?,
             }
@@ -305,7 +305,7 @@ impl World {
         let (shard, at) = self.find(index)?;
         let last = self.logs[index].batches.last().filter(|batch| batch.producer.is_some());
         let Some(last) = last else { return Ok(()) };
-        match shard.append(at, &last.bytes) {
+        match shard.check_and_append(at, &lying(&last.bytes)) {
             Ok(again) if again.duplicate && again.base_offset == last.base => Ok(()),
             other => differs(format!("log {}, the batch at {} again: {other:?}", at.log(), last.base)),
         }
