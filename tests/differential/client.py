@@ -142,6 +142,8 @@ class Client:
     def send(self, api, version, **body):
         """Sends a request that is not answered, and shows whether the connection lives on."""
         self.ask(api, version, answered=False, **body)
+        # Nothing says when it is done with.
+        time.sleep(0.3)
         self.alive(f"after {api}")
 
     def alive(self, note=""):
