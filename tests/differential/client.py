@@ -228,7 +228,12 @@ class Client:
 
     def new_producer(self):
         """An id for an idempotent producer."""
-        answer = self.ask("InitProducerId", 4, show=False, TransactionalId=None, TransactionTimeoutMs=60_000)
+        for _ in range(50):
+            answer = self.ask("InitProducerId", 4, show=False, TransactionalId=None, TransactionTimeoutMs=60_000)
+            if answer is None or not answer["ErrorCode"]:
+                break
+            # Kafka's first ids are on their way.
+            time.sleep(0.1)
         if answer is None or answer["ErrorCode"]:
             self.write("InitProducerId", f"failed: {answer}")
             return -1

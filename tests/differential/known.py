@@ -24,19 +24,35 @@ def refused(case, keylane, kafka, reason):
 # Produce.
 refused("produce/record/delta-*|produce/*/wrong-delta", "INVALID_RECORD", "NONE|UNKNOWN_SERVER_ERROR",
         "Offset deltas out of order are refused: consumers expect offsets that rise. Kafka takes them, or fails at them.")
+refused("produce/record/size-*-gzip", "INVALID_RECORD", "NONE",
+        "The size of a record has to be its size inside compressed batches too. Kafka looks at it only where it stores the record as it is.")
+refused("produce/gzip/bytes-after|produce/gzip/garbage-after|produce/snappy/bytes-after|produce/snappy/two-frames|produce/lz4/*-after",
+        "INVALID_RECORD", "NONE", "Nothing may follow the compressed records of a batch. Kafka stops reading after the last record.")
+refused("produce/shape/a-batch-and-*", "INVALID_RECORD", "NONE",
+        "A request holds one whole batch for a partition, and nothing after it. Kafka drops what is less than a batch, unseen.")
 refused("idempotence/negative-epoch", "INVALID_RECORD", "NONE",
         "A producer id goes with an epoch of 0 or more. Kafka stores the batch and checks nothing of it.")
-known("produce/*|idempotence/*", "*Produce*/ErrorCode", "INVALID_RECORD|CORRUPT_MESSAGE", "UNKNOWN_SERVER_ERROR",
+refused("produce/transactional-id", "INVALID_TXN_STATE", "NONE", "Transactions are not served: what names one is refused.")
+refused("produce/header/first-time-lowest", "NONE", "INVALID_TIMESTAMP",
+        "There is no lower bound for timestamps by default. In Kafka's reckoning the lowest of all overflows.")
+known("produce/header/transactional*|idempotence/transactional-batch", "*/ErrorCode", "INVALID_TXN_STATE|INVALID_RECORD",
+      "TRANSACTIONAL_ID_AUTHORIZATION_FAILED|NOT_ENOUGH_REPLICAS", "Transactions are not served.")
+known("produce/*|idempotence/*", "*Produce*/ErrorCode", "INVALID_RECORD|CORRUPT_MESSAGE|UNSUPPORTED_COMPRESSION_TYPE", "UNKNOWN_SERVER_ERROR",
       "A compressed stream or a number that cannot be read is the client's fault, and is called so. Kafka's own reader fails at it.")
+known("produce/header/magic-*|produce/header/size-*|produce/shape/zeros", "*Produce*/ErrorCode", "INVALID_RECORD", "CORRUPT_MESSAGE",
+      "What is no batch stays none when it is sent again. CORRUPT_MESSAGE, which clients retry, is for a checksum that does not match.")
+known("produce/*", "*Produce*/RecordErrors/*", '{"BatchIndex": *', ABSENT, "The answer says which record is wrong (KIP-467) where Kafka does not.")
+known("produce/*", "*Produce*/RecordErrors/*", ABSENT, '{"BatchIndex": *', "The answer names the first record that is wrong. Kafka looks for more of them.")
+known("produce/header/log-append-time-bit-and-max*", "*/max_time", "T+3", "T+9",
+      "The bit is taken away and the largest timestamp is that of the records. Kafka takes the header's for that of every record.")
+known("produce/header/delete-horizon-bit", "*/attributes", "0", "64", "Only compaction sets the bit. Kafka keeps it, and reads the first timestamp as a time to delete tombstones.")
 known("produce/*|idempotence/*", "*Produce*/LogStartOffset", "-1", "*",
       "A batch that is refused has no log start offset in its answer. Kafka has it with some errors and not with others.")
-known("idempotence/*", "*Produce*/LogAppendTimeMs", "-1", "T+*",
+known("produce/*|idempotence/*", "*Produce*/LogAppendTimeMs", "-1", "T+*",
       "A duplicate on a topic with CreateTime: the field says 'not set' as it does for every other batch of such a topic.")
 known("idempotence/sixth-last-duplicate", "*/ErrorCode", "NONE", "OUT_OF_ORDER_SEQUENCE_NUMBER",
       "A duplicate of a batch older than the last five is answered with its first offset: it is stored.")
 known("idempotence/sixth-last-duplicate", "*/BaseOffset", "1", "-1", "As above: the first offset of the duplicate.")
-known("produce/header/transactional*|idempotence/transactional-batch", "*/ErrorCode", "INVALID_TXN_STATE",
-      "TRANSACTIONAL_ID_AUTHORIZATION_FAILED|NOT_ENOUGH_REPLICAS", "Transactions are not served.")
 known("idempotence/transactional-batch", "*/ErrorMessage", "null", "a text", "Transactions are not served.")
 known("produce/shape/null", "1 Produce*", "*INVALID_RECORD*", "no answer",
       "A partition without records is refused. Kafka does not answer, and the client waits until its time is over.")
