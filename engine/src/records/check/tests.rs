@@ -462,7 +462,9 @@ proptest! {
         let bad = sealed(bad);
         if check(&bad[..], &BatchRules::WITHOUT_TOPIC, NOW).is_ok() {
             let decoded = their_count(bad);
-            prop_assert_eq!(decoded, Ok(records.len()));
+            // Their decoder wants header keys in UTF-8; Java's client replaces what is not.
+            let not_text = decoded.as_ref().is_err_and(|why| why.contains("utf-8"));
+            prop_assert!(not_text || decoded == Ok(records.len()), "{:?}", decoded);
         }
     }
 
