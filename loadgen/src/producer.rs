@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, IoSlice, Write};
 use std::net::TcpStream;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::batch::Template;
 use crate::client::{Flow, Inbox};
@@ -140,11 +141,14 @@ impl Producer {
         let mut packed = (spec.codec != 0).then(|| Packed::new(spec.codec, spec.window));
         slots.iter_mut().for_each(|slot| slot.batch_bytes = spec.template.batch_bytes() as u64);
         if spec.static_payload {
+            // Young records: a broker would delete those of 1970.
+            let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            let wall_ms = since_1970.as_millis() as i64;
             for (at, (frame, slot)) in ring.chunks_exact_mut(frame_bytes).zip(&mut slots).enumerate() {
                 let group = spec.picker.next_group(&mut rng);
                 slot.partition = group.partition;
                 slot.group = u32::try_from(group.index).ok();
-                spec.template.fill(frame, group.partition, 0, 0, names, || (group.draw(&mut rng), 1));
+                spec.template.fill(frame, group.partition, 0, wall_ms, names, || (group.draw(&mut rng), 1));
                 if let Some(packed) = &mut packed {
                     slot.batch_bytes = packed.pack(at, &spec.template, frame) as u64;
                 }

@@ -92,7 +92,11 @@ fn options(args: &SweepArgs, broker: &Broker, partitions: i32, batch: &BatchSize
     }
     add("duration", format!("{}s", args.duration.as_secs_f64()));
     add("warmup", format!("{}s", args.warmup.as_secs_f64()));
-    add("consumers", args.consumers.to_string());
+    // Where the same bytes are sent again and again, nobody reads, and even to ask for no reader is refused.
+    let same_bytes = args.run_options.split_ascii_whitespace().any(|word| word == "--static-payload");
+    if args.consumers > 0 || !same_bytes {
+        add("consumers", args.consumers.to_string());
+    }
     if let Some(groups) = args.catch_up {
         add("catch-up", groups.to_string());
     }
@@ -133,6 +137,19 @@ mod tests {
         let spec =
             |name: &&str| BrokerSpec { name: (*name).to_owned(), address: None, pid: None, note: None };
         names.iter().map(|name| Broker { spec: spec(name), durability: None, warm_up: Vec::new() }).collect()
+    }
+
+    #[test]
+    fn sending_the_same_bytes_again_does_not_ask_for_readers() {
+        let asked = |text: &str| {
+            let args = SweepArgs::from_text("--partitions 1 --batch 64k").unwrap();
+            let args = SweepArgs { run_options: text.to_owned(), ..args };
+            let point = &points(&args, &brokers(&["a"]))[0];
+            let run = crate::args::RunArgs::from_words(point.options.iter().map(String::as_str)).unwrap();
+            assert_eq!(run.consumers, 0);
+            point.options.iter().any(|word| word == "--consumers")
+        };
+        assert!(asked("--codec lz4") && !asked("--codec lz4 --static-payload"));
     }
 
     #[test]
