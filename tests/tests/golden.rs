@@ -134,7 +134,18 @@ fn fixtures() -> Vec<(String, Fixture)> {
 fn directories_of_each_version_hold_what_they_held_and_go_on() {
     let runtime = runtime();
     let fixtures = fixtures();
-    let names = ["v1-clean", "v1-killed", "v2-clean", "v2-killed", "v3-clean", "v3-killed", "v3-compacted"];
+    let names = [
+        "v1-clean",
+        "v1-killed",
+        "v2-clean",
+        "v2-killed",
+        "v3-clean",
+        "v3-killed",
+        "v3-compacted",
+        "v4-clean",
+        "v4-killed",
+        "v4-compacted",
+    ];
     for name in names {
         assert!(fixtures.iter().any(|(found, _)| found == name), "{name} is missing");
     }

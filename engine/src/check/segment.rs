@@ -132,8 +132,11 @@ pub(super) async fn read_commit(
     let Some(bytes) = scanner.bytes(position, header.total_len()).await? else {
         return Ok(Err(Some(format!("commit {seq} is cut off by the end of the file"))));
     };
-    Ok(match examine(&header, &bytes, dead) {
-        Ok((entries, bad)) => Ok((header, entries, bad)),
+    Ok(match examine(&header, &bytes, &dead) {
+        Ok((mut entries, bad)) => {
+            scanner.ask_records(&bytes, &mut entries, |e| dead(e) || bad.iter().any(|(b, _)| b == e));
+            Ok((header, entries, bad))
+        }
         Err(what) => Err(Some(what)),
     })
 }

@@ -4,14 +4,18 @@
 //! offsets it spans, its producer's id, epoch and sequence, and its attributes, with two exceptions: a delete
 //! horizon may be set, and records that cannot be compressed again with the same codec are stored
 //! uncompressed. Record count, maximum timestamp (of records that have their own), length and CRC are made
-//! anew.
+//! anew. A batch that keeps all its records stays as it is, unless its header states another maximum timestamp than
+//! its records have, as headers could before version 4 of the format.
 //!
 //! A delete horizon (KIP-534) lies in the field of the base timestamp, with attribute bit 6 set; the records'
 //! timestamp deltas are relative to it, so for a reader nothing changes.
 
+use std::borrow::Cow;
+
 use crate::record_batch::{CRC_START, HEADER_BYTES, LENGTH_END, put_varint};
 use crate::records::{
     APPEND_TIME, CODEC_BITS, DELETE_HORIZON, Opened, RecordView, RecordsError, compress, decompresses_to,
+    with_largest_timestamp,
 };
 
 /// What a batch becomes.
@@ -34,26 +38,30 @@ pub fn rewrite(
     mut keep: impl FnMut(&RecordView<'_>) -> bool,
 ) -> Result<Rewritten, RecordsError> {
     let mut kept = Vec::new();
-    let (mut count, mut tombstones) = (0u32, false);
+    let (mut count, mut tombstones, mut newest) = (0u32, false, i64::MIN);
     for record in opened.records() {
         let record = record?;
         let stays = keep(&record);
         kept.push(stays);
         count += u32::from(stays);
-        tombstones |= stays && record.value.is_none();
+        if stays {
+            tombstones |= record.value.is_none();
+            newest = newest.max(record.timestamp);
+        }
     }
     let horizon = horizon.filter(|_| tombstones && opened.delete_horizon().is_none());
     if count == 0 {
         return Ok(Rewritten::Empty);
     }
     if count as usize == kept.len() && horizon.is_none() {
-        return Ok(Rewritten::Unchanged);
+        return Ok(match with_largest_timestamp(opened.batch.bytes(), newest) {
+            Cow::Borrowed(_) => Rewritten::Unchanged,
+            Cow::Owned(batch) => Rewritten::Batch(batch),
+        });
     }
     let mut plain = Vec::with_capacity(opened.uncompressed_len());
-    let mut newest = i64::MIN;
     for (record, _) in opened.records().zip(&kept).filter(|(_, stays)| **stays) {
         let record = record?;
-        newest = newest.max(record.timestamp);
         match horizon {
             Some(base) => put_relative(&mut plain, &record, base),
             None => plain.extend_from_slice(record.encoded),

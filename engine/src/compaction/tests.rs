@@ -153,6 +153,25 @@ fn records_without_a_key_and_batches_without_records_go() {
     assert_eq!(pass(&keys, TIME).clean(&next), Ok(Rewritten::Unchanged));
 }
 
+/// Before version 4 of the format a header could state any maximum timestamp. The segments that compaction writes are of
+/// the current version, so a batch that keeps all its records must not keep that.
+#[test]
+fn a_header_that_lies_about_time_is_made_true_although_all_records_stay() {
+    let written = [record(0, Some("a"), Some("1")), record(1, Some("b"), Some("2"))];
+    for codec in 0..5 {
+        let honest = batch(&written, codec);
+        let keys = keys_of(0, &[&honest]);
+        assert_eq!(pass(&keys, TIME).clean(&honest), Ok(Rewritten::Unchanged));
+        for stated in [-1, 0, i64::MAX] {
+            let mut lying = honest.clone();
+            lying[35..43].copy_from_slice(&stated.to_be_bytes());
+            let crc = crc32c::crc32c(&lying[CRC_START..]);
+            lying[17..21].copy_from_slice(&crc.to_be_bytes());
+            assert_eq!(replaced(pass(&keys, TIME).clean(&lying).unwrap()), honest);
+        }
+    }
+}
+
 #[test]
 fn what_cannot_be_read_is_an_error_and_not_a_guess() {
     let mut bad = batch(&[record(0, Some("a"), Some("1"))], 1);

@@ -13,7 +13,10 @@ use crate::record_batch::{self, BatchError, RecordBatch};
 
 /// Version of all files of a data directory. A directory of a newer version is refused; one of an older
 /// version is read, and raised to this one when it is opened.
-pub const FORMAT_VERSION: u32 = 3;
+pub const FORMAT_VERSION: u32 = 4;
+/// Since this version the headers of stored batches state the largest timestamp of their records, and directories and
+/// indexes that of the headers. Before, a header said what its producer wanted.
+const TRUE_TIMES_SINCE: u32 = 4;
 
 const SEGMENT_MAGIC: u64 = u64::from_le_bytes(*b"KLsegmnt");
 const COMMIT_MAGIC: u64 = u64::from_le_bytes(*b"KLcommit");
@@ -54,6 +57,11 @@ impl SegmentHeader {
         out.extend_from_slice(&crc.to_le_bytes());
         out.resize(BLOCK, 0);
         out
+    }
+
+    /// Whether the times in a segment with this header block are what producers said, not what is in the records.
+    pub fn has_untrue_times(block: &[u8]) -> bool {
+        Self::decode(block).is_some() && u32_le(block, 8).is_some_and(|version| version < TRUE_TIMES_SINCE)
     }
 
     /// From a block; `None` if it is no whole segment header.
@@ -273,7 +281,7 @@ pub fn check_commit_but(
         next += entry.len as usize;
         let raw = bytes.get(entry.at as usize..next).ok_or(CommitError::Lengths)?;
         if !entry.is_trim() && !dead(&entry) {
-            check_entry(&entry, raw).map_err(|e| match e {
+            check_batch(&entry, raw, true).map_err(|e| match e {
                 Some(cause) => CommitError::Batch { index, cause },
                 None => CommitError::Mismatch(index),
             })?;
@@ -290,8 +298,14 @@ pub fn check_commit_but(
     Ok(entries)
 }
 
-/// Checks that stored bytes are the batch that an index entry names. `Err(None)`: another batch.
+/// Checks that stored bytes are the batch that an index entry names. `Err(None)`: another batch. The largest
+/// timestamp is not compared: that of the index comes from the records, where the header says something else.
 pub fn check_entry(entry: &Entry, raw: &[u8]) -> Result<(), Option<BatchError>> {
+    check_batch(entry, raw, false)
+}
+
+/// As [`check_entry`], and if `by_directory`, that the header states the time that the directory of the commit does.
+fn check_batch(entry: &Entry, raw: &[u8], by_directory: bool) -> Result<(), Option<BatchError>> {
     let zeros = |raw: &[u8]| raw.iter().all(|b| *b == 0);
     if planted::is(Bug::ChecksumSkipped) || planted::is(Bug::ZerosBelieved) && zeros(raw) {
         return Ok(());
@@ -300,6 +314,6 @@ pub fn check_entry(entry: &Entry, raw: &[u8]) -> Result<(), Option<BatchError>> 
     let same = record_batch::base_offset(raw) == Some(entry.base_offset)
         && record_batch::leader_epoch(raw) == Some(LEADER_EPOCH)
         && batch.span == entry.span
-        && batch.max_timestamp == entry.max_timestamp;
+        && (!by_directory || batch.max_timestamp == entry.max_timestamp);
     if same { Ok(()) } else { Err(None) }
 }

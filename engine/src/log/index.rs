@@ -21,7 +21,7 @@ use crate::planted::{self, Bug};
 
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"KLindex1");
 /// The version of the format in which indexes changed last.
-pub(crate) const VERSION: u32 = 2;
+pub(crate) const VERSION: u32 = 3;
 const BLOCK_HEADER: usize = 8;
 const TABLE_ITEM: usize = 40;
 const ENTRY_ITEM: usize = 32;
@@ -44,7 +44,7 @@ pub struct IndexEntry {
     pub len: u32,
     /// Offsets it spans.
     pub span: u32,
-    /// Largest timestamp, in milliseconds.
+    /// Largest timestamp of its records, in milliseconds, whatever its header says.
     pub max_timestamp: i64,
 }
 

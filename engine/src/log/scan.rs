@@ -12,6 +12,7 @@ use crate::disk::{DiskFile, DynFile, read_exact_at};
 use crate::error::OpenError;
 use crate::ids::{CommitSeq, Generation, LogId, Offset};
 use crate::planted::{self, Bug};
+use crate::records::largest_timestamp;
 
 use super::format::{COMMIT_HEADER_BYTES, CommitHeader, Entry, Place, SegmentHeader, check_commit_but};
 use super::index::{IndexEntry, Sealed};
@@ -60,6 +61,8 @@ pub(crate) struct Scanner {
     generation: Generation,
     /// Whole blocks in the file.
     pub end: u64,
+    /// Its directories say what producers said of times; the records are asked instead.
+    untrue_times: bool,
     window: Bytes,
     start: u64,
 }
@@ -74,7 +77,25 @@ impl Scanner {
     ) -> Result<Self, OpenError> {
         let size = file.size().await.map_err(OpenError::io(format!("reading the size of {path}")))?;
         let (end, identity) = (round_down(size), identity.clone());
-        Ok(Self { file, path, identity, generation, end, window: Bytes::new(), start: 0 })
+        let (window, untrue_times) = (Bytes::new(), false);
+        let mut scanner = Self { file, path, identity, generation, end, untrue_times, window, start: 0 };
+        let head = scanner.bytes(0, BLOCK).await?;
+        scanner.untrue_times = head.is_some_and(|block| SegmentHeader::has_untrue_times(&block));
+        Ok(scanner)
+    }
+
+    /// Puts the largest timestamps of the records into the entries of a commit, where its directory may say something
+    /// else. Batches that are `unknown` are left out.
+    pub fn ask_records(&self, bytes: &[u8], entries: &mut [Entry], unknown: impl Fn(&Entry) -> bool) {
+        if !self.untrue_times {
+            return;
+        }
+        for entry in entries.iter_mut().filter(|e| !e.is_trim() && !unknown(e)) {
+            let raw = bytes.get(entry.at as usize..).and_then(|b| b.get(..entry.len as usize));
+            if let Some(largest) = raw.and_then(largest_timestamp) {
+                entry.max_timestamp = largest;
+            }
+        }
     }
 
     /// `len` bytes at `position`; `None` beyond the end of the file.
@@ -114,7 +135,8 @@ impl Scanner {
         Ok(CommitHeader::decode(&head[..COMMIT_HEADER_BYTES], self.place(position)))
     }
 
-    /// The whole, valid commit `seq` at `position`, or `None`. Batches that are `dead` need not be whole.
+    /// The whole, valid commit `seq` at `position`, or `None`. Batches that are `dead` need not be whole; the times of
+    /// the others are those of their records.
     pub async fn commit(
         &mut self,
         position: u64,
@@ -123,8 +145,11 @@ impl Scanner {
     ) -> Result<Option<(CommitHeader, Bytes, Vec<Entry>)>, OpenError> {
         let Some(header) = self.head(position).await?.filter(|h| h.seq == seq) else { return Ok(None) };
         let Some(bytes) = self.bytes(position, header.total_len()).await? else { return Ok(None) };
-        match check_commit_but(&header, &bytes, dead) {
-            Ok(entries) => Ok(Some((header, bytes, entries))),
+        match check_commit_but(&header, &bytes, &dead) {
+            Ok(mut entries) => {
+                self.ask_records(&bytes, &mut entries, dead);
+                Ok(Some((header, bytes, entries)))
+            }
             Err(what) if planted::is(Bug::TornTailRefused) => {
                 Err(OpenError::damaged(self.path.clone(), position, what.to_string()))
             }

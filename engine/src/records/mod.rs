@@ -23,6 +23,7 @@ mod decode;
 mod encode;
 mod gzip;
 mod lz4;
+mod own_time;
 mod recompress;
 mod rules;
 mod snappy;
@@ -40,6 +41,7 @@ pub use decode::{
     DecodeError, Decoder, MAX_HELD, MAX_UNCOMPRESSED, decompress, decompresses_to, panic_is_caught,
 };
 pub use encode::{EncodeError, compress, compress_with};
+pub(crate) use own_time::{largest_timestamp, with_largest_timestamp};
 pub use recompress::{RECOMPRESSED_MAX, RecompressError, recompress};
 pub use rules::{BatchRules, CheckCompressed, Compression, TimestampType};
 pub use walk::{Head, Plain, Source, Walk};

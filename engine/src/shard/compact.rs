@@ -187,9 +187,14 @@ impl Inner {
         if let Some((_, oldest)) = known.filter(|(offset, _)| *offset == from) {
             return Some(oldest).filter(|t| *t >= 0);
         }
-        let shard = Shard { inner: Rc::clone(self) };
-        let batches = shard.read_disk(at, from, 1).await.ok()?;
-        let first = batches.each().next().and_then(RecordBatch::peek)?.max_timestamp;
+        let run = self.state.borrow().get(at)?.runs.iter().find(|run| run.next_offset > from).copied()?;
+        let (mut number, mut first) = (0, None);
+        while first.is_none() && number < run.entries {
+            let block = self.entries_from(&run, number).await.ok()?;
+            first = block.iter().find(|e| e.end() > from).map(|e| e.max_timestamp);
+            number += block.len() as u32;
+        }
+        let first = first?;
         self.state.borrow_mut().get_mut(at)?.cleaning.oldest = Some((from, first));
         Some(first).filter(|t| *t >= 0)
     }

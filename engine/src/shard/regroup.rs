@@ -23,6 +23,7 @@ use crate::log::index::{self, GAP_BYTES, Index, IndexEntry, Sealed};
 use crate::log::recovery::SealedSegment;
 use crate::partition::Partition;
 use crate::planted::{self, Bug};
+use crate::records::with_largest_timestamp;
 
 use super::free::{remove_segment, shrink};
 use super::pace::{Pace, Wait};
@@ -391,6 +392,8 @@ impl SortedWriter {
 
     /// Adds a batch that fits. Batches come by partition, and within one by offset.
     pub fn push(&mut self, log: LogId, entry: &IndexEntry, raw: &[u8]) {
+        // From here on the header says what is in the records, as the index does.
+        let raw = &*with_largest_timestamp(raw, entry.max_timestamp);
         let at = self.open.push(raw, Slotted { entry: expected(log, entry), slot: 0 }, false);
         self.pending.push((log, IndexEntry { position: at, len: raw.len() as u32, ..*entry }));
     }

@@ -54,7 +54,9 @@ pub fn first_at_or_after(
 ) -> Result<Option<(u64, i64)>, RecordTimeError> {
     let mut records = Records::of(batch)?;
     if records.append_time.is_some_and(|time| time < timestamp_ms) {
-        return Ok(None);
+        // The index leads to no such batch, unless an older version stored it, when clients could set the bit: then what
+        // led here are the times of its records.
+        records.append_time = None;
     }
     while let Some((offset, time)) = records.next()? {
         if offset >= from && time >= timestamp_ms {
