@@ -294,7 +294,9 @@ impl Author {
         let Some(last) = self.held.logs[&log].last().filter(|_| log % 2 == 1) else { return Ok(()) };
         let (shard, at) = self.engine.find(LogId(log)).ok_or("no such log")?;
         let answer = shard.read(at, last.offset, 1).await.map_err(|e| e.to_string())?;
-        let batch = split(&answer)?.remove(0);
+        let mut batch = split(&answer)?.remove(0).to_vec();
+        // As it was sent: the log has given it its offset.
+        record_batch::patch(&mut batch, 0, -1);
         match shard.check_and_append(at, &batch) {
             Ok(again) if again.duplicate && again.base_offset == last.offset => Ok(()),
             other => Err(format!("log {log}: a batch sent again was answered with {other:?}")),

@@ -147,7 +147,7 @@ fn the_check_derives_the_same_times() {
         let engine = Engine::open(&disk, 1, &small()).await.expect("opens");
         let (shard, at) = engine.find(LogId(2)).expect("a log");
         let batch = keylane_engine::record_batch::build(&[(b"key", b"new")], TIME + 5_000);
-        let appended = shard.append(at, &batch).expect("appended");
+        let appended = shard.check_and_append(at, &batch).expect("appended");
         shard.committed(appended.seq).await;
         engine.shards[0].close().await.expect("closes");
         drop(engine);
