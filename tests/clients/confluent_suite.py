@@ -3,7 +3,7 @@
 import json
 import time
 
-from confluent_kafka import OFFSET_BEGINNING, OFFSET_INVALID, OFFSET_STORED, Consumer, ConsumerGroupState, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, OFFSET_INVALID, OFFSET_STORED, TIMESTAMP_LOG_APPEND_TIME, Consumer, ConsumerGroupState, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka import ConsumerGroupTopicPartitions, TopicCollection
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ConfigSource, NewTopic, OffsetSpec, ResourceType
 
@@ -465,6 +465,25 @@ def many_partitions():
     judge(sent, read_all(name, count))
 
 
+def append_time():
+    """Topics with LogAppendTime: the report and what is read carry the broker's time, whatever the producer wrote."""
+    name, reports = topic("append-time"), []
+    create(name, 1, {"message.timestamp.type": "LogAppendTime"})
+    producer = Producer({"bootstrap.servers": BOOTSTRAP, "linger.ms": 200})
+    before = int(time.time() * 1000)
+    for i in range(10):
+        producer.produce(name, value=b"v", timestamp=EPOCH_MS + i, on_delivery=lambda *report: reports.append(report))
+    equal(producer.flush(30), 0, "records without a report")
+    after = int(time.time() * 1000)
+    equal([error for error, _ in reports], [None] * 10, "delivery errors")
+    for _, message in reports:
+        kind, at = message.timestamp()
+        equal(kind, TIMESTAMP_LOG_APPEND_TIME, "kind of time in the report")
+        expect(before <= at <= after, f"time in the report: {at}, between {before} and {after}")
+    times = [record.time_ms for _, record in read_all(name, 1)[0]]
+    equal(times, [message.timestamp()[1] for _, message in reports], "times read")
+
+
 def main():
     for codec in CODECS:
         check(f"round trip, {codec}", round_trip, codec)
@@ -474,7 +493,7 @@ def main():
     for test in [idempotent, explicit_partition, offsets, seek_into_a_batch, out_of_range, tail, large_records,
                  too_large, auto_create, unknown_topic, describe, configs, alter_configs,
                  delete_records, committed_offsets, auto_commit, commit_errors, groups, subscribe, create_errors, delete,
-                 many_partitions]:
+                 many_partitions, append_time]:
         check(test.__name__.replace("_", " "), test)
     checks.finish()
 

@@ -97,16 +97,21 @@ final class Cluster implements AutoCloseable {
 
     /** Reads all partitions from beginning to end, by assignment. */
     Map<Integer, List<ConsumerRecord<byte[], byte[]>>> readAll(String topic, int partitions, Map<String, ?> options) {
+        return readAll(topic, partitions, options, 60);
+    }
+
+    Map<Integer, List<ConsumerRecord<byte[], byte[]>>> readAll(
+            String topic, int partitions, Map<String, ?> options, int seconds) {
         Map<Integer, List<ConsumerRecord<byte[], byte[]>>> got = new HashMap<>();
         List<TopicPartition> places = places(topic, partitions);
         try (KafkaConsumer<byte[], byte[]> consumer = consumer(options)) {
             consumer.assign(places);
             consumer.seekToBeginning(places);
             Map<TopicPartition, Long> ends = consumer.endOffsets(places);
-            long end = System.nanoTime() + 60_000_000_000L;
+            long end = System.nanoTime() + seconds * 1_000_000_000L;
             places.forEach(place -> got.put(place.partition(), new ArrayList<>()));
             while (places.stream().anyMatch(place -> consumer.position(place) < ends.get(place))) {
-                Check.expect(System.nanoTime() < end, topic + " is not read to " + ends + " within 60 s");
+                Check.expect(System.nanoTime() < end, topic + " is not read to " + ends + " within " + seconds + " s");
                 consumer.poll(Duration.ofMillis(500)).forEach(record -> got.get(record.partition()).add(record));
             }
         }
