@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::{Parser, ValueEnum};
 use keylane_benches::plain::{self, Plain};
 use keylane_benches::server::{Server, Setup, drop_caches, sealed_bytes};
@@ -164,7 +164,6 @@ impl std::fmt::Display for Point {
 fn main() -> Result<()> {
     let args = Args::parse();
     ensure!(args.rounds > 0 && args.slice_mib > 0 && args.seconds > 0, "nothing is to be read");
-    ensure!(cpu::pin(args.core), "core {} cannot be used", args.core);
     let mut points = Vec::new();
     for &partitions in &args.partitions {
         for &shape in &args.shapes {
@@ -268,8 +267,17 @@ fn start(setup: &Setup) -> Result<Server> {
     Ok(server)
 }
 
-/// Reader and plain loop in turn, until the reader is at the end or its time is over.
+/// Reads on the readers' core, in a thread of its own: a server that this one starts inherits its cores.
 fn read(args: &Args, setup: &Setup, server: &Server, shape: FetchShape) -> Result<Reading> {
+    let pinned = || {
+        ensure!(cpu::pin(args.core), "core {} cannot be used", args.core);
+        read_in_turn(args, setup, server, shape)
+    };
+    std::thread::scope(|scope| scope.spawn(pinned).join()).map_err(|_| anyhow!("a reader panicked"))?
+}
+
+/// Reader and plain loop in turn, until the reader is at the end or its time is over.
+fn read_in_turn(args: &Args, setup: &Setup, server: &Server, shape: FetchShape) -> Result<Reading> {
     let mut thin = Thin::new(server.address, TOPIC, shape)?;
     ensure!(!thin.is_done(), "there is nothing to read");
     let mut plain = Plain::new(&setup.data)?;
