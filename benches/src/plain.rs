@@ -1,12 +1,17 @@
-//! What readers are compared with: a loop that reads the files of a log from front to back with O_DIRECT.
+//! What readers are compared with: a loop that reads the files of a log from front to back with O_DIRECT. Over a
+//! [`Wire`], it also sends what it reads to a thread that forgets it: as little as a server and a consumer can do.
 
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
 use keylane_engine::aligned::AlignedBuf;
-use keylane_loadgen::cpu::thread_cpu;
+use keylane_loadgen::cpu::{pin, thread_cpu};
 
 use crate::share::Slice;
 
@@ -41,6 +46,46 @@ pub fn level(data: &Path) -> Result<()> {
     plain.slice(u64::MAX).map(|_| ())
 }
 
+/// A loopback connection whose other end is read by a thread that forgets what it reads.
+pub struct Wire {
+    stream: TcpStream,
+    sent: u64,
+    received: Arc<AtomicU64>,
+}
+
+impl Wire {
+    /// The thread runs on `core`, and ends with the connection.
+    pub fn new(core: usize) -> Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let stream = TcpStream::connect(listener.local_addr()?)?;
+        let (mut other, _) = listener.accept()?;
+        let received = Arc::new(AtomicU64::new(0));
+        let counter = Arc::clone(&received);
+        std::thread::spawn(move || {
+            // Not on its core, it is a slower thread, and nothing else.
+            let _pinned = pin(core);
+            let mut buf = vec![0; 1 << 20];
+            while let Ok(n @ 1..) = other.read(&mut buf) {
+                counter.fetch_add(n as u64, Ordering::Release);
+            }
+        });
+        Ok(Self { stream, sent: 0, received })
+    }
+
+    fn send(&mut self, bytes: &[u8]) -> Result<()> {
+        self.stream.write_all(bytes).context("sending what was read")?;
+        self.sent += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Waits until everything that was sent has been read.
+    fn drain(&self) {
+        while self.received.load(Ordering::Acquire) < self.sent {
+            std::thread::yield_now();
+        }
+    }
+}
+
 /// Reads segments one after the other.
 pub struct Plain {
     paths: Vec<PathBuf>,
@@ -48,6 +93,8 @@ pub struct Plain {
     file: Option<std::fs::File>,
     at: u64,
     buf: AlignedBuf,
+    /// Where what is read goes.
+    wire: Option<Wire>,
 }
 
 impl Plain {
@@ -61,7 +108,17 @@ impl Plain {
     }
 
     fn of(paths: Vec<PathBuf>) -> Self {
-        Self { paths, next: 0, file: None, at: 0, buf: AlignedBuf::zeroed(READ_BYTES) }
+        Self { paths, next: 0, file: None, at: 0, buf: AlignedBuf::zeroed(READ_BYTES), wire: None }
+    }
+
+    /// Sends what is read over a wire.
+    pub fn over(self, wire: Option<Wire>) -> Self {
+        Self { wire, ..self }
+    }
+
+    /// Begins again, over the same wire.
+    pub fn again(self, data: &Path) -> Result<Self> {
+        Ok(Self::new(data)?.over(self.wire))
     }
 
     /// Whether everything was read.
@@ -90,7 +147,12 @@ impl Plain {
             self.at += n as u64;
             if n == 0 {
                 self.file = None;
+            } else if let Some(wire) = &mut self.wire {
+                wire.send(&self.buf.as_mut_slice()[..n])?;
             }
+        }
+        if let Some(wire) = &self.wire {
+            wire.drain();
         }
         Ok(Slice { bytes: read, took: started.elapsed(), cpu: thread_cpu() - cpu })
     }
@@ -114,11 +176,14 @@ mod tests {
         {
             std::fs::write(shard.join(name), vec![7; bytes]).unwrap();
         }
-        let mut plain = Plain::new(data.path()).unwrap();
+        let wire = Wire::new(0).unwrap();
+        let received = Arc::clone(&wire.received);
+        let mut plain = Plain::new(data.path()).unwrap().over(Some(wire));
         let first = plain.slice(4096).unwrap().bytes;
         assert!(first >= 4096 && !plain.is_done());
         assert_eq!(first + plain.slice(u64::MAX).unwrap().bytes, 8192 + 12288);
         assert!(plain.is_done());
+        assert_eq!(received.load(Ordering::Acquire), 8192 + 12288, "all of it went over the wire");
         assert_eq!(plain.slice(1).unwrap().bytes, 0);
     }
 

@@ -6,7 +6,8 @@
 //! (state `cold`). Before each start the page cache is emptied, where root can. The disk's speed changes from moment to
 //! moment, so reader and plain loop take turns, a slice each; the plain loop begins in the middle of the files, so that
 //! neither finds warm, below this machine, what the other has just read; before, everything is read once. Server on one
-//! core, readers on the other. Build `keylane` and `keylane-loadgen` in release mode first.
+//! core, readers on the other. With `--over-socket` the plain loop runs on the server's core and sends what it reads to
+//! the readers' core: where the disk is faster than a connection, that is what a server can be measured with. Build `keylane` and `keylane-loadgen` in release mode first.
 //!
 //! `catchup --data-parent DIR --mib 1024 --partitions 1,10,30,100,1000 --shapes librdkafka,one,java`
 
@@ -17,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::{Parser, ValueEnum};
-use keylane_benches::plain::{self, Plain};
+use keylane_benches::plain::{self, Plain, Wire};
 use keylane_benches::server::{Server, Setup, drop_caches, sealed_bytes};
 use keylane_benches::share::{Guard, Slice, Summary, tail_of};
 use keylane_benches::thin::Thin;
@@ -55,6 +56,9 @@ struct Args {
     /// Seconds of reading after which a slow reader is not waited for.
     #[arg(long, default_value_t = 10)]
     seconds: u64,
+    /// The plain reader sends what it reads over a loopback connection, as a server does.
+    #[arg(long)]
+    over_socket: bool,
     /// End with code 1 if a ratio to the plain reader is lower.
     #[arg(long)]
     min_ratio: Option<f64>,
@@ -267,6 +271,10 @@ fn start(setup: &Setup) -> Result<Server> {
     Ok(server)
 }
 
+fn first_core(list: &str) -> Result<usize> {
+    cpu::parse_cores(list)?.first().copied().context("no core of the server")
+}
+
 /// Reads on the readers' core, in a thread of its own: a server that this one starts inherits its cores.
 fn read(args: &Args, setup: &Setup, server: &Server, shape: FetchShape) -> Result<Reading> {
     let pinned = || {
@@ -280,7 +288,9 @@ fn read(args: &Args, setup: &Setup, server: &Server, shape: FetchShape) -> Resul
 fn read_in_turn(args: &Args, setup: &Setup, server: &Server, shape: FetchShape) -> Result<Reading> {
     let mut thin = Thin::new(server.address, TOPIC, shape)?;
     ensure!(!thin.is_done(), "there is nothing to read");
-    let mut plain = Plain::new(&setup.data)?;
+    let wire = args.over_socket.then(|| Wire::new(args.core)).transpose()?;
+    let mut plain = Plain::new(&setup.data)?.over(wire);
+    let plain_core = if args.over_socket { first_core(&args.server_cores)? } else { args.core };
     let slice_bytes = args.slice_mib << 20;
     let mut reading = Reading {
         thin: Slice::default(),
@@ -294,9 +304,11 @@ fn read_in_turn(args: &Args, setup: &Setup, server: &Server, shape: FetchShape) 
         let deadline = Instant::now() + limit.saturating_sub(reading.thin.took);
         reading.thin.add(thin.slice(slice_bytes, deadline)?);
         if plain.is_done() {
-            plain = Plain::new(&setup.data)?;
+            plain = plain.again(&setup.data)?;
         }
+        ensure!(cpu::pin(plain_core), "core {plain_core} cannot be used");
         reading.plain.add(plain.slice(slice_bytes)?);
+        ensure!(cpu::pin(args.core), "core {} cannot be used", args.core);
     }
     let disk = server.disk_read_bytes().ok().zip(disk_before).map(|(after, before)| after - before);
     reading.from_disk = disk.map(|disk| disk as f64 / thin.bytes.max(1) as f64);
