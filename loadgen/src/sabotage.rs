@@ -172,6 +172,6 @@ mod tests {
         let mut saboteur = Saboteur::new(Sabotage::BadHeader, 1);
         assert_eq!((0..1_200).filter(|_| saboteur.claim(1).is_some()).count(), 3);
         let (sent, _) = sent(Sabotage::BadHeader, 1_200);
-        assert!(sent.chunks(2).enumerate().all(|(n, pair)| pair == [(0, n as u64), (1, n as u64)]));
+        assert!(sent.chunks(2).zip(1..).all(|(pair, seq)| pair == [(0, seq), (1, seq)]));
     }
 }
