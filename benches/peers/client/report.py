@@ -54,6 +54,8 @@ def verdict(ours, theirs):
     limit."""
     if ours.rate is None or theirs.rate is None:
         return "-", False
+    if theirs.rate == 0:
+        return "-", ours.rate > 0
     ratio = ours.rate / theirs.rate
     if ratio >= 1:
         return f"{ratio:.2f}", True

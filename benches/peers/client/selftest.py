@@ -43,6 +43,13 @@ class Report(unittest.TestCase):
         self.assertEqual(self.verdict(run("keylane", 80, 0.5), run("kafka", 100, 0.99)), ("**0.80**", False))
         self.assertEqual(self.verdict(run("keylane", 80, 0.95), run("kafka", 100, 0.5)), ("0.80, client busy", True))
 
+    def test_nothing_within_the_time_is_slow(self):
+        self.assertEqual(self.verdict(run("keylane", 0, 0.1), run("kafka", 100, 0.5)), ("**0.00**", False))
+        self.assertEqual(self.verdict(run("keylane", 1, 0.1), run("kafka", 0, 0.5)), ("-", True))
+        self.assertEqual(self.verdict(run("keylane", 0, 0.1), run("kafka", 0, 0.5)), ("-", False))
+        nothing = result(run("keylane", 0, 0.1), run("kafka", 0, 0.5))
+        self.assertTrue(xml.dom.minidom.parseString("\n".join(report.picture(nothing))))
+
     def test_what_was_not_measured_is_a_miss(self):
         self.assertEqual(self.verdict(run("keylane", 80, 0.5)), ("-", False))
         self.assertEqual(self.verdict(run("keylane", 80, 0.5, error="gone"), run("kafka", 1, 0.5)), ("-", False))
@@ -91,7 +98,8 @@ class Clients(unittest.TestCase):
         found = {"records": 10, "complete": True, "seconds": 1.0, "cpu_seconds": 0.5}
         self.assertEqual(clients.checked(found, 10), found)
         self.assertTrue(clients.checked({**found, "records": 9, "complete": False}, 10))
-        lies = [{"records": 9}, {"records": 11}, {"records": 0, "complete": False}, {"complete": False}, {"seconds": 0},
+        self.assertTrue(clients.checked({**found, "records": 0, "complete": False}, 10), "nothing within the time")
+        lies = [{"records": 9}, {"records": 11}, {"records": -1, "complete": False}, {"complete": False}, {"seconds": 0},
                 {"cpu_seconds": -1}]
         for lie in lies:
             self.assertRaises(RuntimeError, clients.checked, {**found, **lie}, 10)
