@@ -135,14 +135,6 @@ impl AlignedBuf {
         Self { region: Arc::new(Region { memory: Some(memory), home: None }), start: 0, end, init: 0 }
     }
 
-    /// Has the system make the memory ready that was never used.
-    pub fn touch(&mut self) {
-        for at in (self.init..self.capacity()).step_by(BLOCK) {
-            // SAFETY: the place lies in our exclusive range, behind what counts as written.
-            unsafe { self.as_mut_ptr().add(at).write_volatile(0) }
-        }
-    }
-
     /// Holds the memory alive, whatever becomes of the buffer.
     pub(crate) fn memory(&self) -> impl Sized + use<> {
         Arc::clone(&self.region)
@@ -349,21 +341,11 @@ impl Pool {
         Self { pages: Pages::Small, ..self }
     }
 
-    /// A buffer: a free one, or else a new one. Its content counts as not yet written.
+    /// A buffer: the free one that was given back last, which may be in a processor's cache still, or else a new one. Its
+    /// content counts as not yet written.
     pub fn take(&self) -> AlignedBuf {
-        self.take_free().unwrap_or_else(|| self.take_new())
-    }
-
-    /// A free buffer, the one that was given back last: it may be in a processor's cache still.
-    pub fn take_free(&self) -> Option<AlignedBuf> {
-        let memory = self.shared.free().pop()?;
-        Some(self.lend(memory))
-    }
-
-    /// A new buffer, whose memory may take milliseconds to be touched first on a virtual machine: see
-    /// [`AlignedBuf::touch`].
-    pub fn take_new(&self) -> AlignedBuf {
-        self.lend(Memory::new(self.bytes, self.pages))
+        let free = self.shared.free().pop();
+        self.lend(free.unwrap_or_else(|| Memory::new(self.bytes, self.pages)))
     }
 
     fn lend(&self, memory: Memory) -> AlignedBuf {

@@ -50,6 +50,8 @@ pub enum Bug {
     TrimBeforeFlush,
     /// The maximum timestamp that a producer wrote into a batch's header is stored as it is.
     TimestampBelieved,
+    /// A read is served from a segment that was freed, and perhaps used again, meanwhile.
+    FreedServed,
 }
 
 /// Polls after which a planted [`Bug::SlowDiskFails`] loses patience.

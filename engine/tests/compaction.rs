@@ -411,7 +411,7 @@ fn a_reader_in_the_middle_of_passes_misses_no_key() {
     let disk = SimDisk::new(7, SimOptions { latency_turns: (1, 12), ..SimOptions::default() });
     inside(async {
         // No cache to speak of: everything comes from the disk. And a neighbour in the same segments.
-        let small = ShardOptions { tail_cache_bytes: 4096, cold_cache_bytes: 64 << 10, ..options() };
+        let small = ShardOptions { tail_cache_bytes: 4096, read_ahead_bytes: 64 << 10, ..options() };
         let shard = open_with(&disk, &[1, 2], compacted(), small).await;
         shard.configure(at(&shard, 2), Arc::new(LogConfig::keep_all()));
         let mut rounds = 0;

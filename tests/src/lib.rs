@@ -2,5 +2,6 @@
 
 pub mod crash;
 pub mod e2e;
+pub mod freed;
 pub mod held;
 pub mod small;

@@ -11,6 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use keylane_engine::planted::{Bug, plant};
 use keylane_sim_disk::{Fault, Op, Rule};
 use keylane_tests::crash::run::{Machine, Plan, run};
+use keylane_tests::freed::read_while_freed;
 use keylane_tests::small::{flip_bytes, small_directory, swap_commits, twin_directory, zero_blocks};
 
 /// Runs a harness without the bug and with it. A panic of the engine is a finding, too.
@@ -169,4 +170,9 @@ fn an_exchange_before_the_flush() {
 #[test]
 fn tombstones_that_go_too_early() {
     prove(Bug::TombstonesDropped, || crashes(compacting));
+}
+
+#[test]
+fn a_read_that_is_served_from_a_freed_segment() {
+    prove(Bug::FreedServed, read_while_freed);
 }

@@ -6,6 +6,7 @@
 
 use std::future::Future;
 use std::io;
+use std::ops::Range;
 use std::pin::Pin;
 use std::rc::Rc;
 
@@ -40,14 +41,16 @@ trait ObjectDisk {
     fn rename<'a>(&'a self, from: &'a str, to: &'a str) -> Boxed<'a, io::Result<()>>;
     fn remove<'a>(&'a self, path: &'a str) -> Boxed<'a, io::Result<()>>;
     fn sync_dir<'a>(&'a self, dir: &'a str) -> Boxed<'a, io::Result<()>>;
-    fn begun(&self) -> Boxed<'_, ()>;
-    fn ready(&self, buf: AlignedBuf) -> Boxed<'_, AlignedBuf>;
+    fn open_cached<'a>(&'a self, path: &'a str) -> Boxed<'a, io::Result<DynFile>>;
 }
 
 /// The methods of [`DiskFile`] in a form that a trait object can have.
 trait ObjectFile {
     fn size(&self) -> Boxed<'_, io::Result<u64>>;
     fn read_at(&self, buf: AlignedBuf, pos: u64) -> Boxed<'_, (io::Result<usize>, AlignedBuf)>;
+    fn read_cached(&self, buf: AlignedBuf, pos: u64) -> (usize, AlignedBuf);
+    fn will_need(&self, ranges: Vec<Range<u64>>) -> Boxed<'_, ()>;
+    fn drop_cached(&self) -> Boxed<'_, ()>;
     fn write_at(&self, bytes: Bytes, pos: u64) -> Boxed<'_, io::Result<usize>>;
     fn sync(&self) -> Boxed<'_, io::Result<()>>;
     fn punch(&self, pos: u64, len: u64) -> Boxed<'_, io::Result<()>>;
@@ -83,12 +86,8 @@ impl<D: Disk> ObjectDisk for D {
         Box::pin(Disk::sync_dir(self, dir))
     }
 
-    fn begun(&self) -> Boxed<'_, ()> {
-        Box::pin(Disk::begun(self))
-    }
-
-    fn ready(&self, buf: AlignedBuf) -> Boxed<'_, AlignedBuf> {
-        Box::pin(Disk::ready(self, buf))
+    fn open_cached<'a>(&'a self, path: &'a str) -> Boxed<'a, io::Result<DynFile>> {
+        Box::pin(async move { Ok(DynFile(Rc::new(Disk::open_cached(self, path).await?))) })
     }
 }
 
@@ -99,6 +98,18 @@ impl<F: DiskFile> ObjectFile for F {
 
     fn read_at(&self, buf: AlignedBuf, pos: u64) -> Boxed<'_, (io::Result<usize>, AlignedBuf)> {
         Box::pin(DiskFile::read_at(self, buf, pos))
+    }
+
+    fn read_cached(&self, buf: AlignedBuf, pos: u64) -> (usize, AlignedBuf) {
+        DiskFile::read_cached(self, buf, pos)
+    }
+
+    fn will_need(&self, ranges: Vec<Range<u64>>) -> Boxed<'_, ()> {
+        Box::pin(DiskFile::will_need(self, ranges))
+    }
+
+    fn drop_cached(&self) -> Boxed<'_, ()> {
+        Box::pin(DiskFile::drop_cached(self))
     }
 
     fn write_at(&self, bytes: Bytes, pos: u64) -> Boxed<'_, io::Result<usize>> {
@@ -153,12 +164,8 @@ impl Disk for DynDisk {
         self.0.sync_dir(dir).await
     }
 
-    async fn begun(&self) {
-        self.0.begun().await;
-    }
-
-    async fn ready(&self, buf: AlignedBuf) -> AlignedBuf {
-        self.0.ready(buf).await
+    async fn open_cached(&self, path: &str) -> io::Result<DynFile> {
+        self.0.open_cached(path).await
     }
 }
 
@@ -169,6 +176,18 @@ impl DiskFile for DynFile {
 
     async fn read_at(&self, buf: AlignedBuf, pos: u64) -> (io::Result<usize>, AlignedBuf) {
         self.0.read_at(buf, pos).await
+    }
+
+    fn read_cached(&self, buf: AlignedBuf, pos: u64) -> (usize, AlignedBuf) {
+        self.0.read_cached(buf, pos)
+    }
+
+    async fn will_need(&self, ranges: Vec<Range<u64>>) {
+        self.0.will_need(ranges).await;
+    }
+
+    async fn drop_cached(&self) {
+        self.0.drop_cached().await;
     }
 
     async fn write_at(&self, bytes: Bytes, pos: u64) -> io::Result<usize> {

@@ -17,6 +17,7 @@ pub mod uring;
 
 use std::future::Future;
 use std::io;
+use std::ops::Range;
 
 use bytes::Bytes;
 
@@ -57,14 +58,10 @@ pub trait Disk: Clone + 'static {
     /// Makes the entries of a directory durable.
     fn sync_dir(&self, dir: &str) -> impl Future<Output = io::Result<()>>;
 
-    /// Returns when the disk has begun what it was asked for before, where that needs a moment without other work.
-    fn begun(&self) -> impl Future<Output = ()> {
-        std::future::ready(())
-    }
-
-    /// Makes new memory ready to be read into, where that takes long.
-    fn ready(&self, buf: AlignedBuf) -> impl Future<Output = AlignedBuf> {
-        std::future::ready(buf)
+    /// Opens a file that is not written to any more for reading through the system's page cache, if there is one. The
+    /// system reads only what it is asked for: see [`DiskFile::will_need`].
+    fn open_cached(&self, path: &str) -> impl Future<Output = io::Result<Self::File>> {
+        self.open(path)
     }
 }
 
@@ -76,6 +73,22 @@ pub trait DiskFile: Clone + 'static {
     /// Reads up to the buffer's capacity at `pos`; returns the bytes read (0 at the end of the file)
     /// and the buffer, whose written front covers them.
     fn read_at(&self, buf: AlignedBuf, pos: u64) -> impl Future<Output = (io::Result<usize>, AlignedBuf)>;
+
+    /// Reads what the page cache holds at `pos`, without waiting; returns the bytes read and the buffer. What is not
+    /// there may be on its way afterwards.
+    fn read_cached(&self, buf: AlignedBuf, _pos: u64) -> (usize, AlignedBuf) {
+        (0, buf)
+    }
+
+    /// Has the system read ranges into its page cache; returns when the device has been asked. Nothing depends on it.
+    fn will_need(&self, _ranges: Vec<Range<u64>>) -> impl Future<Output = ()> {
+        std::future::ready(())
+    }
+
+    /// Drops what the page cache holds of this file.
+    fn drop_cached(&self) -> impl Future<Output = ()> {
+        std::future::ready(())
+    }
 
     /// Writes `bytes` at `pos`, or a front part of it; returns the number of bytes written.
     fn write_at(&self, bytes: Bytes, pos: u64) -> impl Future<Output = io::Result<usize>>;

@@ -12,6 +12,7 @@
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::mem::ManuallyDrop;
+use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -77,12 +78,14 @@ async fn elsewhere<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static)
 pub struct UringFile {
     ring: Rc<tokio_uring::fs::File>,
     std: Arc<fs::File>,
+    /// It is read through the page cache.
+    cached: bool,
 }
 
 impl UringFile {
     fn new(std: fs::File) -> io::Result<Self> {
         let ring = tokio_uring::fs::File::from_std(std.try_clone()?);
-        Ok(Self { ring: Rc::new(ring), std: Arc::new(std) })
+        Ok(Self { ring: Rc::new(ring), std: Arc::new(std), cached: false })
     }
 }
 
@@ -136,20 +139,12 @@ impl Disk for UringDisk {
         tokio_uring::fs::File::from_std(fs::File::open(self.root.join(dir))?).sync_all().await
     }
 
-    /// The ring hands over what is in it when the thread has nothing else to do; a transfer of nothing is done
-    /// after that.
-    async fn begun(&self) {
-        let _nothing = tokio_uring::no_op().await;
-    }
-
-    /// The first touch of a huge page can take a virtual machine milliseconds.
-    async fn ready(&self, mut buf: AlignedBuf) -> AlignedBuf {
-        let bytes = buf.capacity();
-        let touched = elsewhere(move || {
-            buf.touch();
-            buf
-        });
-        touched.await.unwrap_or_else(|_| AlignedBuf::uninit(bytes))
+    async fn open_cached(&self, path: &str) -> io::Result<UringFile> {
+        let file = fs::File::open(self.root.join(path))?;
+        // How far the system reads ahead by itself depends on the device, and it knows neither the batches nor when
+        // commits have to go first.
+        rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::Random)?;
+        Ok(UringFile { cached: true, ..UringFile::new(file)? })
     }
 }
 
@@ -171,6 +166,38 @@ impl DiskFile for UringFile {
             Ok(done) => done,
             Err(e) => (Err(io::Error::other(e)), AlignedBuf::uninit(0)),
         }
+    }
+
+    /// With `RWF_NOWAIT` the system also begins to read what is missing.
+    fn read_cached(&self, mut buf: AlignedBuf, pos: u64) -> (usize, AlignedBuf) {
+        let Some(pos) = libc::off_t::try_from(pos).ok().filter(|_| self.cached) else { return (0, buf) };
+        let part = libc::iovec { iov_base: buf.as_mut_ptr().cast(), iov_len: buf.capacity() };
+        // SAFETY: the one part is memory that `buf` alone may touch, for as long as the call lasts.
+        let read = unsafe { libc::preadv2(self.std.as_raw_fd(), &raw const part, 1, pos, libc::RWF_NOWAIT) };
+        // An error is met again by the read that waits.
+        let read = usize::try_from(read).unwrap_or(0);
+        // SAFETY: the system has just written so many bytes.
+        unsafe { buf.set_init(read) }
+        (read, buf)
+    }
+
+    /// To ask the device can mean to wait for room in its queue.
+    async fn will_need(&self, ranges: Vec<Range<u64>>) {
+        let file = Arc::clone(&self.std);
+        let asked = elsewhere(move || {
+            for range in ranges {
+                let len = std::num::NonZeroU64::new(range.end - range.start);
+                // Advice that is refused is no advice.
+                let _refused = rustix::fs::fadvise(&file, range.start, len, rustix::fs::Advice::WillNeed);
+            }
+        });
+        let _vain = asked.await;
+    }
+
+    async fn drop_cached(&self) {
+        let file = Arc::clone(&self.std);
+        let dropped = elsewhere(move || rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed));
+        let _vain = dropped.await;
     }
 
     async fn write_at(&self, bytes: Bytes, pos: u64) -> io::Result<usize> {

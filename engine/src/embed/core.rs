@@ -128,7 +128,9 @@ impl Core {
                 let _in_time = tokio::time::timeout(patience, watcher.fired()).await;
             }
         }
-        self.reading(shard.read(partition, offset, bytes_max)).await
+        let batches = self.reading(shard.read(partition, offset, bytes_max)).await?;
+        shard.read_ahead(vec![(partition, batches.next_offset)]);
+        Ok(batches)
     }
 
     /// The first batch with a record at or after an offset and a time.

@@ -487,7 +487,6 @@ async fn exchange(
         stored
     };
     // What was read ahead is what was there before.
-    inner.cold.borrow_mut().forget_log(at.log());
     inner.sealing.notify_one();
     inner.keeping.notify_one();
     result?;

@@ -10,11 +10,13 @@ use crate::ids::{Generation, Offset};
 use crate::log::index::{ENTRIES_PER_BLOCK, IndexEntry, decode_entries};
 use crate::partition::{Partition, Run, Whereabouts};
 
-use super::fetch::{APART_BYTES, Failed};
+use super::opened::Kind;
 use super::{Inner, PartitionRef, Shard, State};
 
 /// Sealed segments of which one read takes something.
 const RUNS_MAX: usize = 32;
+/// Bytes of an index that are read at once.
+const INDEX_READ_BYTES: u64 = 64 << 10;
 
 /// One batch on the disk.
 #[derive(Debug, Clone, Copy)]
@@ -23,14 +25,13 @@ pub(super) struct Located {
     pub entry: IndexEntry,
 }
 
-/// Where batches lie that one read brings.
-#[derive(Debug, Default)]
-pub(super) struct Places {
-    pub batches: Vec<Located>,
-    bytes: usize,
-    /// It ends early, so that readers who move together through a segment stay together.
-    pub cut: bool,
+/// Bytes of batches.
+pub(super) fn bytes_of(batches: &[Located]) -> usize {
+    batches.iter().map(|b| b.entry.len as usize).sum()
 }
+
+/// An error, and the segment that was read then, if it came to that.
+pub(super) type Failed = (Option<Generation>, ReadError);
 
 /// Entries of one index block.
 pub(super) struct Entries {
@@ -47,24 +48,21 @@ impl std::ops::Deref for Entries {
 }
 
 impl Shard {
-    /// Finds where batches lie that are not in memory: in one sealed segment after the other, or in those that
-    /// are not sealed yet. `together`: not far from the first one, while readers move together and what lies
-    /// between belongs to others.
+    /// Finds where batches lie that are not in memory, from the one that holds `offset` up to `bytes_max` bytes of
+    /// them: in one sealed segment after the other, or in those that are not sealed yet.
     pub(super) async fn locate(
         &self,
         at: PartitionRef,
         offset: Offset,
         bytes_max: usize,
-        together: bool,
-    ) -> Result<Places, Failed> {
+    ) -> Result<Vec<Located>, Failed> {
         let (runs, high_watermark) = {
             let state = self.inner.state.borrow();
             let partition = state.check_range(at, offset).map_err(|e| (None, e))?;
             match partition.find(offset, state.sealed_below) {
                 Some(Whereabouts::Tail(index)) => {
                     state.tail.missed();
-                    let batches = state.locate_unsealed(partition, index, bytes_max);
-                    return Ok(Places { batches, ..Places::default() });
+                    return Ok(state.locate_unsealed(partition, index, bytes_max));
                 }
                 Some(Whereabouts::Run(index)) => {
                     let runs = partition.runs.get(index..).unwrap_or_default();
@@ -76,67 +74,18 @@ impl Shard {
                 }
             }
         };
-        let region = {
-            let cold = self.inner.cold.borrow();
-            (together && cold.is_shared()).then(|| cold.region_bytes())
-        };
-        let mut out = Places::default();
+        let mut out = Vec::new();
+        let mut left = bytes_max;
         for run in runs {
-            let first = out.batches.is_empty();
-            if !first && region.is_some() {
-                out.cut = true;
-                break;
-            }
-            match self.locate_in(&run, offset, high_watermark, bytes_max, region, &mut out).await {
+            match self.inner.locate_in(&run, offset, high_watermark, &mut left, &mut out).await {
                 Ok(true) => {}
                 Ok(false) => break,
                 // What lies before it can be read; who reads on meets the error again.
-                Err(_) if !first => break,
+                Err(_) if !out.is_empty() => break,
                 Err(e) => return Err((Some(run.generation), e)),
             }
         }
         Ok(out)
-    }
-
-    /// Adds batches of one run, from the one that holds `offset`, up to where a region of the segment ends.
-    /// `false`: there is no room for more.
-    async fn locate_in(
-        &self,
-        run: &Run,
-        offset: Offset,
-        high_watermark: Offset,
-        bytes_max: usize,
-        region: Option<u64>,
-        out: &mut Places,
-    ) -> Result<bool, ReadError> {
-        let mut number =
-            if offset <= run.base_offset { 0 } else { self.inner.find_entry(run, offset).await? };
-        // Where the batch before ended, and the region of the first one ends.
-        let (mut before, mut region_end) = (None, u64::MAX);
-        while number < run.entries {
-            let block = self.inner.entries_from(run, number).await?;
-            for entry in block.iter() {
-                let end = entry.base_offset + u64::from(entry.span);
-                let full = !out.batches.is_empty() && out.bytes + entry.len as usize > bytes_max;
-                if full || end > high_watermark {
-                    return Ok(false);
-                }
-                let at = u64::from(entry.position);
-                match (before, region) {
-                    (Some(before), _) if at >= region_end && at > before + APART_BYTES => {
-                        out.cut = true;
-                        return Ok(false);
-                    }
-                    (None, Some(region)) => region_end = (at + 1).next_multiple_of(region),
-                    _ => {}
-                }
-                before = Some(at + u64::from(entry.len));
-                out.bytes += entry.len as usize;
-                out.batches.push(Located { generation: run.generation, entry: *entry });
-            }
-            number += block.len() as u32;
-        }
-        Ok(out.bytes < bytes_max)
     }
 }
 
@@ -165,6 +114,32 @@ impl State {
 }
 
 impl Inner {
+    /// Adds batches of one run, from the one that holds `offset`, and takes their bytes off `left`.
+    /// `false`: there is no room for more.
+    async fn locate_in(
+        &self,
+        run: &Run,
+        offset: Offset,
+        high_watermark: Offset,
+        left: &mut usize,
+        out: &mut Vec<Located>,
+    ) -> Result<bool, ReadError> {
+        let mut number = if offset <= run.base_offset { 0 } else { self.find_entry(run, offset).await? };
+        while number < run.entries {
+            let block = self.entries_from(run, number).await?;
+            for entry in block.iter() {
+                let full = !out.is_empty() && entry.len as usize > *left;
+                if full || entry.end() > high_watermark {
+                    return Ok(false);
+                }
+                *left = left.saturating_sub(entry.len as usize);
+                out.push(Located { generation: run.generation, entry: *entry });
+            }
+            number += block.len() as u32;
+        }
+        Ok(*left > 0)
+    }
+
     /// Number, within the run, of the entry of the batch that holds `offset` or is the first behind it.
     /// Guesses by proportion, then narrows block by block.
     async fn find_entry(&self, run: &Run, offset: Offset) -> Result<u32, ReadError> {
@@ -179,10 +154,10 @@ impl Inner {
             let (Some(first), Some(last)) = (block.first(), block.last()) else { break };
             if offset < first.base_offset {
                 (high, high_offset) = (start, first.base_offset);
-            } else if offset >= last.base_offset + u64::from(last.span) {
-                (low, low_offset) = (start + block.len() as u32, last.base_offset + u64::from(last.span));
+            } else if offset >= last.end() {
+                (low, low_offset) = (start + block.len() as u32, last.end());
             } else {
-                let before = block.partition_point(|e| e.base_offset + u64::from(e.span) <= offset);
+                let before = block.partition_point(|e| e.end() <= offset);
                 return Ok(start + before as u32);
             }
         }
@@ -215,15 +190,18 @@ impl Inner {
         }
     }
 
+    /// A block of an index. What lies near it is read with it, and is in the page cache then.
     async fn index_block(&self, generation: Generation, number: u32) -> Result<Rc<[IndexEntry]>, ReadError> {
-        if let Some(known) = self.cold.borrow().block(generation, number) {
+        if let Some(known) = self.opened.borrow().block(generation, number) {
             return Ok(known);
         }
         let at = u64::from(number) * BLOCK as u64;
         let io = |cause| ReadError::Io { shard: self.identity.shard, generation, position: at, cause };
-        let size = self.open_file(generation, true, at).await?.size().await.map_err(io)?;
-        let file_end = size.next_multiple_of(BLOCK as u64);
-        let block = self.shared_range(generation, true, at..at + BLOCK as u64, 0..0, file_end).await?;
+        let file = self.open_file(generation, Kind::Index, at).await?;
+        let near = at - at % INDEX_READ_BYTES;
+        let size = file.size().await.map_err(io)?;
+        let end = size.next_multiple_of(BLOCK as u64).min(near + INDEX_READ_BYTES);
+        let block = self.read_block(&file, near..end.max(at + BLOCK as u64), at).await.map_err(io)?;
         let entries = decode_entries(self.identity.shard, generation, number, &block);
         let entries: Rc<[IndexEntry]> = entries.map(Rc::from).ok_or_else(|| {
             let what = format!(
@@ -232,7 +210,7 @@ impl Inner {
             self.damaged(generation, at, what)
         })?;
         if self.state.borrow().exists(generation) {
-            self.cold.borrow_mut().keep_block(generation, number, &entries);
+            self.opened.borrow_mut().keep_block(generation, number, &entries);
         }
         Ok(entries)
     }

@@ -10,8 +10,9 @@
 //! A shard lives on one thread, inside a `LocalSet` (a `tokio-uring` runtime has one). Everything but
 //! reads from disk and closing is synchronous. Cloning gives another handle of the same shard.
 
+mod ahead;
 mod append;
-mod cold;
+mod by_time;
 mod commit;
 mod compact;
 mod fetch;
@@ -19,6 +20,7 @@ mod free;
 mod locate;
 mod manifest;
 mod mark;
+mod opened;
 mod pace;
 mod punch;
 mod read;
@@ -40,7 +42,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, Semaphore};
 
 use crate::aligned::{AlignedBuf, BLOCK, Pool, round_up};
-use crate::disk::{Disk, DynDisk, DynFile};
+use crate::disk::{Disk, DynDisk};
 use crate::error::{AppendError, Failure, OpenError, ReadError};
 use crate::ids::{CommitSeq, Generation, LogId, Offset, ShardId};
 use crate::log::chunk::{ClosedCommit, OpenCommit, Slotted};
@@ -49,15 +51,15 @@ use crate::log::recovery::{Identity, SealedSegment, recover};
 use crate::log::tail::Tail;
 use crate::partition::{Partition, Watcher};
 
+pub use ahead::Want;
 pub use append::Appended;
-pub use read::{Batches, Cached};
+pub use read::{Batches, Cached, Offer};
 
 /// Free chunks kept for reuse: few, so that the one that is taken was used a moment ago.
 const FREE_CHUNKS: usize = 3;
 
-/// Free buffers of cold reads kept for reuse, and of those beside commits.
-const READ_BUFFERS: usize = 16;
-const PACED_READ_BUFFERS: usize = 24;
+/// Free buffers of reads from the disk that are kept for reuse.
+const READ_BUFFERS: usize = 24;
 
 /// Limits and sizes of one shard.
 #[derive(Debug, Clone)]
@@ -80,8 +82,8 @@ pub struct ShardOptions {
     /// Sealed segments whose extents are smaller than this many bytes on average are written anew by
     /// partition, in the background. 0: never.
     pub regroup_extent_bytes: u64,
-    /// Most bytes kept for readers of what is no longer in the tail cache, read-ahead included.
-    pub cold_cache_bytes: usize,
+    /// Bytes that are read ahead, into the system's page cache, after a read of what is no longer in the tail cache.
+    pub read_ahead_bytes: usize,
     /// Most bytes that a pass of compaction takes for the latest offsets of keys, 25 for each: when there are
     /// more keys, it takes several passes.
     pub compaction_keys_bytes: usize,
@@ -98,7 +100,7 @@ impl Default for ShardOptions {
             early_commit_bytes: 256 << 10,
             zero_fill: true,
             regroup_extent_bytes: 1 << 20,
-            cold_cache_bytes: 64 << 20,
+            read_ahead_bytes: 16 << 20,
             compaction_keys_bytes: 32 << 20,
         }
     }
@@ -215,14 +217,11 @@ struct Inner {
     options: ShardOptions,
     pool: Pool,
     read_pool: Pool,
-    paced_read_pool: Pool,
-    /// Where the next small read goes.
-    small_reads: RefCell<Option<AlignedBuf>>,
-    /// Reads that the disk was asked for, and those of them that it is known to have begun.
-    reads_asked: Cell<u64>,
-    reads_begun: Cell<u64>,
+    /// What is left of the buffer that the last small read used.
+    read_memory: RefCell<Option<AlignedBuf>>,
     state: RefCell<State>,
-    cold: RefCell<cold::ColdCache<DynFile>>,
+    opened: RefCell<opened::Opened>,
+    ahead: RefCell<ahead::Ahead>,
     manifest: tokio::sync::Mutex<()>,
     keeping: Notify,
     punching: Notify,
@@ -238,8 +237,9 @@ struct Inner {
     work: Notify,
     /// No commit is in flight any more.
     landed: Notify,
-    /// Room for reads beside commits.
+    /// Room for reads, and for those beside commits.
     reads: Semaphore,
+    paced_reads: Semaphore,
     prepare: Notify,
     roll: Notify,
     sealing: Notify,
@@ -342,7 +342,6 @@ impl Shard {
                 .await
                 .map_err(OpenError::io(format!("creating a segment in {dir}")))?;
         let next_seq = recovered.next_seq;
-        let cold_cache_bytes = options.cold_cache_bytes;
         let pool = Pool::new(options.chunk_bytes, FREE_CHUNKS);
         let room = room::Room::at_start(&recovered.segments, (recovered.next_generation, first.1));
         let mut state = State {
@@ -407,13 +406,12 @@ impl Shard {
             dir,
             options,
             pool,
-            read_pool: Pool::new(fetch::READ_BUFFER_BYTES, READ_BUFFERS),
-            paced_read_pool: Pool::new(fetch::READ_BUFFER_BYTES, PACED_READ_BUFFERS).touched_bit_by_bit(),
-            small_reads: RefCell::default(),
-            reads_asked: Cell::default(),
-            reads_begun: Cell::default(),
+            // No huge pages: to make one ready can take a virtual machine milliseconds, whichever thread does it.
+            read_pool: Pool::new(fetch::READ_BUFFER_BYTES, READ_BUFFERS).touched_bit_by_bit(),
+            read_memory: RefCell::default(),
             state: RefCell::new(state),
-            cold: RefCell::new(cold::ColdCache::new(cold_cache_bytes)),
+            opened: RefCell::default(),
+            ahead: RefCell::default(),
             manifest: tokio::sync::Mutex::default(),
             keeping: Notify::new(),
             punching: Notify::new(),
@@ -426,7 +424,8 @@ impl Shard {
             failure: OnceCell::new(),
             work: Notify::new(),
             landed: Notify::new(),
-            reads: Semaphore::new(pace::READS_AT_ONCE),
+            reads: Semaphore::new(pace::READS_MAX),
+            paced_reads: Semaphore::new(pace::PACED_READS_MAX),
             prepare: Notify::new(),
             roll: Notify::new(),
             sealing: Notify::new(),
@@ -487,7 +486,6 @@ impl Shard {
                 state.release(run, false);
             }
         }
-        self.inner.cold.borrow_mut().forget_log(log);
         self.inner.sealing.notify_one();
     }
 
@@ -520,10 +518,9 @@ impl Shard {
         self.inner.pool.alive() * self.inner.pool.buffer_bytes()
     }
 
-    /// Memory of reads from the disk, in bytes: what is being read, kept for other readers, or held by readers.
-    pub fn cold_bytes(&self) -> usize {
-        let of = |pool: &Pool| pool.alive() * pool.buffer_bytes();
-        of(&self.inner.read_pool) + of(&self.inner.paced_read_pool)
+    /// Memory of reads from the disk, in bytes: what is being read, or held by readers.
+    pub fn read_memory_bytes(&self) -> usize {
+        self.inner.read_pool.alive() * self.inner.read_pool.buffer_bytes()
     }
 
     /// Commits what waits, seals the active segment and stops. Afterwards every append says `Failed` or

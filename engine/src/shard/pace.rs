@@ -4,16 +4,17 @@
 //! what is queued at the device before a commit's write or flush is time that a producer waits.
 
 use std::io;
+use std::ops::Range;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use crate::aligned::AlignedBuf;
+use crate::aligned::{AlignedBuf, BLOCK};
 use crate::disk::{DiskFile, DynFile, read_exact_at};
 
-use super::{Inner, State};
+use super::{Counters, Inner, State};
 
 /// How long the log is looked at.
 const LOOK: Duration = Duration::from_millis(10);
@@ -35,8 +36,10 @@ pub(super) enum Wait {
     Haste,
 }
 
-/// Reads that go on at once beside commits.
-pub(super) const READS_AT_ONCE: usize = 1;
+/// Reads of the device at once: enough to keep it busy, and few enough that none of them waits for long.
+pub(super) const READS_MAX: usize = 64;
+/// The same beside commits.
+pub(super) const PACED_READS_MAX: usize = 1;
 /// Bytes that such a read has the device do at once.
 const READ_SLICE: usize = 128 << 10;
 /// How long a read waits for commits in flight to end.
@@ -93,24 +96,24 @@ impl Inner {
         self.failure.get().is_some() || self.state.borrow().stopping
     }
 
-    /// Reads as much as `buf` has room for at `at`: while commits flow, one read after the other, in slices that
-    /// each let commits go first.
+    /// Reads as much as `buf` has room for at `at`. While commits flow, what is not in the page cache is read in slices
+    /// that each let commits go first, one read after the other.
     pub(super) async fn read_paced(&self, file: &DynFile, at: u64, mut buf: AlignedBuf) -> io::Result<Bytes> {
         let len = buf.capacity();
-        // Held to the end: reads that took turns by the slice would all end late, and readers of one segment
-        // lose each other.
-        let mut turn = None;
         let mut done = buf.split_front(0);
+        let mut turn = None;
         while buf.capacity() > 0 {
+            let pos = at + done.capacity() as u64;
             let flow = self.commits_flow();
             let slice = if flow { buf.capacity().min(READ_SLICE) } else { buf.capacity() };
-            if flow {
+            if flow && !self.is_cached(file, pos) {
                 if turn.is_none() {
-                    turn = self.reads.acquire().await.ok();
+                    turn = self.paced_reads.acquire().await.ok();
                 }
                 self.let_commits_land().await;
             }
-            let (result, part) = file.read_at(buf.split_front(slice), at + done.capacity() as u64).await;
+            let _room = self.reads.acquire().await;
+            let (result, part) = self.read_some(file, pos, buf.split_front(slice)).await;
             if result? < slice {
                 // Rare: a short read.
                 return read_exact_at(file, at, len).await;
@@ -120,6 +123,35 @@ impl Inner {
         Ok(done.into_bytes())
     }
 
+    /// Reads from the page cache, and what is not there from the device.
+    async fn read_some(&self, file: &DynFile, at: u64, buf: AlignedBuf) -> (io::Result<usize>, AlignedBuf) {
+        let len = buf.capacity();
+        let (cached, buf) = file.read_cached(buf, at);
+        if cached == len {
+            return (Ok(len), buf);
+        }
+        Counters::add(&self.counters.disk_reads, 1);
+        Counters::add(&self.counters.disk_read_bytes, (len - cached) as u64);
+        file.read_at(buf, at).await
+    }
+
+    /// Whether the block at `at` is in the page cache. If not, it is now being read.
+    fn is_cached(&self, file: &DynFile, at: u64) -> bool {
+        file.read_cached(self.read_buffer(BLOCK), at).0 == BLOCK
+    }
+
+    /// Reads what lies in `range` of an index, at once, and returns the block at `at`.
+    pub(super) async fn read_block(&self, file: &DynFile, range: Range<u64>, at: u64) -> io::Result<Bytes> {
+        let (cached, block) = file.read_cached(self.read_buffer(BLOCK), at);
+        if cached == BLOCK {
+            return Ok(block.into_bytes());
+        }
+        let near =
+            self.read_paced(file, range.start, self.read_buffer((range.end - range.start) as usize)).await?;
+        let from = (at - range.start) as usize;
+        Ok(near.slice(from..from + BLOCK))
+    }
+
     /// Whether commits are in flight, or were a moment ago.
     pub(super) fn commits_flow(&self) -> bool {
         let state = self.state.borrow();
@@ -127,7 +159,7 @@ impl Inner {
     }
 
     /// Returns when no commit is in flight, or after a moment.
-    async fn let_commits_land(&self) {
+    pub(super) async fn let_commits_land(&self) {
         let landed = self.landed.notified();
         if !self.state.borrow().in_flight.is_empty() {
             let _in_time = tokio::time::timeout(READ_PATIENCE, landed).await;

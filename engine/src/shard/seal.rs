@@ -252,10 +252,10 @@ async fn free_dead(inner: &Rc<Inner>) -> io::Result<()> {
         inner.store_checkpoint(&base, &[], &[], None).await?;
     }
     for generation in dead {
-        inner.cold.borrow_mut().forget(generation);
+        inner.opened.borrow_mut().forget(generation);
         remove(inner, &files::index(&inner.dir, generation)).await?;
-        // A reader may still be on its way to this segment, or holes be made in it: then it must not become
-        // another one.
+        // A segment in which holes are being made must not become another one. A reader who is on its way to it
+        // notices that it is gone.
         let keep = {
             let mut state = inner.state.borrow_mut();
             let ready = usize::from(!matches!(state.next, Next::Wanted));
@@ -263,7 +263,7 @@ async fn free_dead(inner: &Rc<Inner>) -> io::Result<()> {
             // Beyond the bound only what the next one is made of.
             let max = if state.room.fits(state.room.asked) { SPARES_MAX } else { 1 };
             let wanted = kept < max && !state.stopping;
-            let in_use = inner.cold.borrow().is_read() || inner.punched.get() == Some(generation);
+            let in_use = inner.punched.get() == Some(generation);
             let holed = state.holed.remove(&generation);
             wanted && !generation.is_sorted() && !in_use && !holed
         };
@@ -296,11 +296,11 @@ pub(super) async fn take_spare(inner: &Rc<Inner>, len: u64) -> Option<Generation
     loop {
         let generation = inner.state.borrow_mut().spares.pop()?;
         let path = files::segment(&inner.dir, generation);
-        let size = match inner.disk.open(&path).await {
-            Ok(file) => file.size().await.ok(),
-            Err(_) => None,
-        };
-        if size == Some(len) {
+        if let Ok(file) = inner.disk.open(&path).await
+            && file.size().await.is_ok_and(|size| size == len)
+        {
+            // Else each write would have to look for what readers left there.
+            file.drop_cached().await;
             return Some(generation);
         }
         drop_spare(inner, generation).await;

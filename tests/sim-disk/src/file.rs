@@ -1,6 +1,7 @@
 //! Reads, writes, syncs and changes of length of a simulated file.
 
 use std::io;
+use std::ops::Range;
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -8,7 +9,7 @@ use bytes::Bytes;
 use super::content::{Block, block_of};
 use super::names::Ino;
 use super::{Fault, Op, Rng, SimDisk, State, Ticket, eio, no_space};
-use keylane_engine::aligned::{AlignedBuf, BLOCK};
+use keylane_engine::aligned::{AlignedBuf, BLOCK, round_down};
 use keylane_engine::disk::DiskFile;
 
 /// An open file of a [`SimDisk`].
@@ -16,11 +17,17 @@ use keylane_engine::disk::DiskFile;
 pub struct SimFile {
     disk: SimDisk,
     ino: Ino,
+    /// It is read through the page cache.
+    cached: bool,
 }
 
 impl SimFile {
     pub(super) fn new(disk: SimDisk, ino: Ino) -> Self {
-        Self { disk, ino }
+        Self { disk, ino, cached: false }
+    }
+
+    pub(super) fn through_page_cache(self) -> Self {
+        Self { cached: true, ..self }
     }
 
     fn path(&self) -> Rc<str> {
@@ -95,7 +102,37 @@ impl DiskFile for SimFile {
                 },
             )
             .await;
+        if let (true, Ok(n)) = (self.cached, &result) {
+            self.disk.state.borrow_mut().inode(self.ino).cache(pos..pos + round_down(*n as u64));
+        }
         (result, buf)
+    }
+
+    fn read_cached(&self, mut buf: AlignedBuf, pos: u64) -> (usize, AlignedBuf) {
+        let mut state = self.disk.state.borrow_mut();
+        let inode = state.inode(self.ino);
+        let n = if self.cached { inode.cached(pos, buf.capacity() as u64) } else { 0 };
+        let mut done = 0;
+        for piece in inode.visible.pieces(pos, n as usize) {
+            buf.put(done, piece);
+            done += piece.len();
+        }
+        (done, buf)
+    }
+
+    /// Takes its time, but is no step: nothing depends on it, and a fault in it is met by nobody.
+    async fn will_need(&self, ranges: Vec<Range<u64>>) {
+        super::turns(4).await;
+        let mut state = self.disk.state.borrow_mut();
+        let inode = state.inode(self.ino);
+        let end = round_down(inode.visible.len());
+        for range in ranges.into_iter().filter(|range| range.start < end) {
+            inode.cache(range.start..range.end.min(end));
+        }
+    }
+
+    async fn drop_cached(&self) {
+        self.disk.state.borrow_mut().inode(self.ino).drop_cached();
     }
 
     async fn write_at(&self, bytes: Bytes, pos: u64) -> io::Result<usize> {

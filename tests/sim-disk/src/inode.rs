@@ -1,5 +1,7 @@
 //! One simulated file: what is durable, what reads see, and the changes in between.
 
+use std::collections::BTreeSet;
+use std::ops::Range;
 use std::rc::Rc;
 
 use super::content::{Block, Content, Fate, SECTOR, Tear, block_of, mix};
@@ -29,17 +31,48 @@ pub struct Inode {
     /// What reads see.
     pub visible: Content,
     pending: Vec<Pending>,
+    /// Blocks in the page cache, by number. What is read through it is what is visible, as of the system's.
+    cached: BTreeSet<u64>,
 }
 
 impl Inode {
     /// An empty file. Its emptiness is durable as soon as its name is.
     pub fn new(path: Rc<str>) -> Self {
-        Self { path, durable: Content::default(), visible: Content::default(), pending: Vec::new() }
+        Self {
+            path,
+            durable: Content::default(),
+            visible: Content::default(),
+            pending: Vec::new(),
+            cached: BTreeSet::new(),
+        }
     }
 
     /// A file found with this content.
     pub fn found(path: Rc<str>, content: Content) -> Self {
-        Self { path, durable: content.clone(), visible: content, pending: Vec::new() }
+        Self {
+            path,
+            durable: content.clone(),
+            visible: content,
+            pending: Vec::new(),
+            cached: BTreeSet::new(),
+        }
+    }
+
+    /// Puts blocks into the page cache.
+    pub fn cache(&mut self, range: Range<u64>) {
+        self.cached.extend(range.start / BLOCK as u64..range.end.div_ceil(BLOCK as u64));
+    }
+
+    /// Bytes from `pos` on, at most `len`, that are in the page cache without a gap.
+    pub fn cached(&self, pos: u64, len: u64) -> u64 {
+        let first = pos / BLOCK as u64;
+        let blocks = (first..first + len / BLOCK as u64).take_while(|block| self.cached.contains(block));
+        blocks.count() as u64 * BLOCK as u64
+    }
+
+    /// Empties the page cache.
+    pub fn drop_cached(&mut self) {
+        self.cached.clear();
     }
 
     /// Changes that are not durable.
@@ -65,6 +98,16 @@ impl Inode {
         let mut pending = self.pending.remove(at);
         let place = self.pending.iter().take_while(|other| other.completed.is_some()).count();
         pending.completed = Some(now);
+        // A write past the page cache takes what it changes out of it.
+        match &pending.change {
+            Change::SetLen(_) => self.cached.clear(),
+            Change::Write { pos, data } => {
+                let first = pos / BLOCK as u64;
+                (first..first + data.len() as u64).for_each(|block| {
+                    self.cached.remove(&block);
+                });
+            }
+        }
         match &mut pending.change {
             Change::SetLen(len) => self.visible.set_len(*len),
             Change::Write { pos, data } => {

@@ -13,6 +13,8 @@
 //!   that [`Disk::create`] gives a file is durable after a sync of the file, its name after a sync of
 //!   the directory.
 //! * A write whose future is dropped stays in flight for good: no sync covers it, a crash may show it.
+//! * A file that is opened for it is read through a page cache that holds everything, keeps in step with writes and
+//!   is empty after a crash.
 //! * Faults are injected by step or by rule ([`Fault`], [`Rule`]); what is stored can be damaged
 //!   ([`SimDisk::flip_bit`] and its kin).
 
@@ -324,6 +326,10 @@ impl Disk for SimDisk {
             )
             .await?;
         Ok(self.file(ino))
+    }
+
+    async fn open_cached(&self, path: &str) -> io::Result<SimFile> {
+        Ok(Disk::open(self, path).await?.through_page_cache())
     }
 
     async fn create(&self, path: &str, len: u64) -> io::Result<SimFile> {

@@ -82,7 +82,7 @@ impl Plan {
             zero_fill: rng.one_in(4),
             // All, some or none of the segments are regrouped.
             regroup_extent_bytes: [0, 4 << 10, 16 << 10, 1 << 30][rng.below(4) as usize],
-            cold_cache_bytes: (rng.between(1, 64) * 16384) as usize,
+            read_ahead_bytes: (rng.between(1, 64) * 16384) as usize,
             // For five keys of the ten: a pass ends early.
             compaction_keys_bytes: if seed.is_multiple_of(3) { 25 << 3 } else { 1 << 20 },
         };

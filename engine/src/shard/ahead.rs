@@ -1,0 +1,205 @@
+//! What a reader will want next is read into the page cache before it asks.
+//!
+//! Nothing is kept here but how far each partition was read ahead; the bytes are the system's to keep or to drop. Of
+//! all partitions that one reader will want, neighbours on the disk are read in one go.
+
+use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
+
+use crate::aligned::{BLOCK, round_down, round_up};
+use crate::disk::DiskFile;
+use crate::error::ReadError;
+use crate::ids::{Generation, LogId, Offset};
+
+use super::locate::{Located, bytes_of};
+use super::opened::Kind;
+use super::read::Cached;
+use super::{Counters, Inner, PartitionRef, Shard};
+
+/// Tasks that read ahead at once.
+const TASKS_MAX: usize = 8;
+/// What lies between two extents is read with them when it is less than this, and less than they are.
+const GAP_BYTES: u64 = 64 << 10;
+/// One piece of advice to the system, which takes no more at once on some devices.
+const ADVICE_BYTES: u64 = 1 << 20;
+/// Beside commits there is one such piece at a time.
+const PACED_BYTES: u64 = 128 << 10;
+/// Pieces of advice in one call.
+const RANGES_AT_ONCE: usize = 32;
+/// Partitions of which it is known how far they were read ahead.
+const KNOWN_MAX: usize = 16 << 10;
+
+/// Where a reader will go on: a partition, and an offset.
+pub type Want = (PartitionRef, Offset);
+
+/// See the module's header.
+#[derive(Default)]
+pub(super) struct Ahead {
+    /// The offsets of a partition that were read ahead last.
+    known: HashMap<LogId, Range<Offset>>,
+    tasks: usize,
+}
+
+impl Ahead {
+    /// Where the part begins that was not read ahead yet, for a reader who goes on at `from`.
+    fn begin(&self, log: LogId, from: Offset) -> Offset {
+        self.known.get(&log).filter(|r| r.contains(&from)).map_or(from, |r| r.end)
+    }
+
+    fn note(&mut self, log: LogId, from: Offset, end: Offset) {
+        if self.known.len() >= KNOWN_MAX && !self.known.contains_key(&log) {
+            self.known.clear();
+        }
+        self.known.insert(log, from..end);
+    }
+}
+
+/// Ranges of files to read, in order: near ones as one.
+fn merged(mut batches: Vec<Located>) -> Vec<(Generation, Range<u64>)> {
+    batches.sort_unstable_by_key(|b| (b.generation, b.entry.position));
+    let mut out: Vec<(Generation, Range<u64>, u64)> = Vec::new();
+    for Located { generation, entry } in batches {
+        let len = u64::from(entry.len);
+        let (from, end) = (u64::from(entry.position), u64::from(entry.position) + len);
+        match out.last_mut() {
+            Some((same, range, wanted))
+                if *same == generation
+                    && from <= range.end + GAP_BYTES
+                    && end - range.start <= 2 * (*wanted + len) =>
+            {
+                range.end = range.end.max(end);
+                *wanted += len;
+            }
+            _ => out.push((generation, from..end, len)),
+        }
+    }
+    let whole = |range: Range<u64>| round_down(range.start)..round_up(range.end as usize) as u64;
+    out.into_iter().map(|(generation, range, _)| (generation, whole(range))).collect()
+}
+
+impl Shard {
+    /// Has what a reader will want next read ahead, in the background and as far as it lies in sealed segments:
+    /// [`ShardOptions::read_ahead_bytes`](super::ShardOptions::read_ahead_bytes), the same part of it for each place.
+    /// What was read ahead before is not read again.
+    pub fn read_ahead(&self, wants: Vec<Want>) {
+        let bytes = self.inner.options.read_ahead_bytes / wants.len().max(1);
+        if wants.is_empty() || bytes == 0 || self.inner.ahead.borrow().tasks >= TASKS_MAX {
+            return;
+        }
+        self.inner.ahead.borrow_mut().tasks += 1;
+        let shard = self.clone();
+        tokio::task::spawn_local(async move {
+            let mut batches = Vec::new();
+            for want in wants {
+                shard.locate_ahead(want, bytes, &mut batches).await;
+            }
+            for group in merged(batches).chunk_by(|a, b| a.0 == b.0) {
+                let ranges = group.iter().map(|(_, range)| range.clone()).collect();
+                // Nobody needs it: an error is met again by the reader itself.
+                let _vain = shard.inner.fill_cache(group[0].0, ranges).await;
+            }
+            shard.inner.ahead.borrow_mut().tasks -= 1;
+        });
+    }
+
+    /// Adds what of this is on the disk and was not read ahead, if it is worth it.
+    async fn locate_ahead(&self, (at, from): Want, bytes: usize, out: &mut Vec<Located>) {
+        // What is in memory needs no reading ahead.
+        if !matches!(self.read_cached(at, from, 0), Ok(Cached::OnDisk)) {
+            return;
+        }
+        let Ok(mut batches) = self.locate(at, from, bytes).await else { return };
+        let begin = self.inner.ahead.borrow().begin(at.log(), from);
+        batches.retain(|b| b.entry.base_offset >= begin);
+        let Some(end) = batches.last().map(|b| b.entry.end()) else { return };
+        if begin > from && bytes_of(&batches) < bytes / 4 {
+            return;
+        }
+        self.inner.ahead.borrow_mut().note(at.log(), from, end);
+        let state = self.inner.state.borrow();
+        out.extend(batches.into_iter().filter(|b| state.segments.contains_key(&b.generation)));
+    }
+}
+
+impl Inner {
+    /// Reads ranges of a sealed segment into the page cache, giving way to commits.
+    async fn fill_cache(
+        &self,
+        generation: Generation,
+        mut ranges: VecDeque<Range<u64>>,
+    ) -> Result<(), ReadError> {
+        let file = self.open_file(generation, Kind::Sealed, 0).await?;
+        while !ranges.is_empty() && !self.ends() {
+            let paced = self.commits_flow();
+            let (bytes_max, count) = if paced { (PACED_BYTES, 1) } else { (ADVICE_BYTES, RANGES_AT_ONCE) };
+            let now = take(&mut ranges, bytes_max, count);
+            Counters::add(&self.counters.disk_reads, now.len() as u64);
+            Counters::add(&self.counters.disk_read_bytes, now.iter().map(|r| r.end - r.start).sum());
+            if paced {
+                let last = now[0].end - BLOCK as u64;
+                let _turn = self.paced_reads.acquire().await;
+                self.let_commits_land().await;
+                file.will_need(now).await;
+                // The turn ends when the device is done.
+                let _here = file.read_at(self.read_buffer(BLOCK), last).await;
+            } else {
+                file.will_need(now).await;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Takes ranges from the front, cut into parts of at most `bytes_max` bytes.
+fn take(ranges: &mut VecDeque<Range<u64>>, bytes_max: u64, count: usize) -> Vec<Range<u64>> {
+    let mut out = Vec::new();
+    while out.len() < count
+        && let Some(first) = ranges.front_mut()
+    {
+        let end = first.end.min(first.start + bytes_max);
+        out.push(first.start..end);
+        first.start = end;
+        if first.is_empty() {
+            ranges.pop_front();
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::index::IndexEntry;
+
+    fn located(generation: u64, position: u32, len: u32) -> Located {
+        let entry = IndexEntry { base_offset: 0, position, len, span: 1, max_timestamp: 0 };
+        Located { generation: Generation(generation), entry }
+    }
+
+    #[test]
+    fn near_extents_are_one_range_whatever_their_order_and_sparse_ones_are_not() {
+        let together = vec![located(1, 70_000, 60_000), located(1, 0, 65_536), located(2, 0, 10)];
+        assert_eq!(merged(together), [(Generation(1), 0..131_072), (Generation(2), 0..4_096)]);
+        // What lies between is more than what is wanted.
+        let sparse = vec![located(1, 0, 1_000), located(1, 40_960, 1_000)];
+        assert_eq!(merged(sparse).len(), 2);
+    }
+
+    #[test]
+    fn ranges_are_taken_in_parts_and_in_order() {
+        let mut ranges = VecDeque::from([0..10, 20..21, 30..33]);
+        assert_eq!(take(&mut ranges, 4, 2), [0..4, 4..8]);
+        assert_eq!(take(&mut ranges, 4, 9), [8..10, 20..21, 30..33]);
+        assert!(take(&mut ranges, 4, 9).is_empty());
+    }
+
+    #[test]
+    fn what_was_read_ahead_is_not_read_again_unless_the_reader_is_elsewhere() {
+        let mut ahead = Ahead::default();
+        assert_eq!(ahead.begin(LogId(1), 10), 10);
+        ahead.note(LogId(1), 10, 50);
+        assert_eq!(ahead.begin(LogId(1), 20), 50);
+        assert_eq!((ahead.begin(LogId(1), 50), ahead.begin(LogId(1), 5)), (50, 5));
+        assert_eq!(ahead.begin(LogId(2), 20), 20);
+    }
+}
