@@ -47,7 +47,7 @@ async fn run() -> Vec<String> {
     for n in 0..BATCHES {
         let at = parts[(n % u64::from(PARTITIONS)) as usize];
         let last = loop {
-            match shard.append(at, &batch(b'a', 0)) {
+            match shard.check_and_append(at, &batch(b'a', 0)) {
                 Ok(done) => break done.seq,
                 Err(AppendError::Busy) => shard.space().await,
                 Err(e) => return vec![format!("append: {e}")],
