@@ -139,6 +139,29 @@ fn several_members_and_frames_are_read_as_far_as_the_java_clients_read_them() {
     assert_eq!(decompress(1, &header.finish().unwrap(), 3000).as_deref(), Ok(&one[..]));
 }
 
+/// One member is decoded at once, by a decoder that ends with the first member and ignores what follows.
+#[test]
+fn gzip_gives_the_same_at_once_and_as_a_stream() {
+    let plain = text(200_000);
+    let one = of_codec(1, &plain);
+    // Two members with the same content have the same trailers.
+    let twice = [&one[..], &one].concat();
+    assert_eq!(decompress(1, &twice, 400_000).as_deref(), Ok(&plain.repeat(2)[..]));
+    assert_eq!(decompress(1, &twice, 399_999), Err(DecodeError::TooLarge { limit: 399_999 }));
+    // The start of a member inside a member, which is stored as it is.
+    let tricky = [&plain[..1000], b"\x1f\x8b\x08", &plain[..1000]].concat();
+    let mut stored = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::none());
+    stored.write_all(&tricky).unwrap();
+    assert_eq!(decompress(1, &stored.finish().unwrap(), 2003).as_deref(), Ok(&tricky[..]));
+    // Whatever length the trailer claims, it has to be that of the content.
+    for claim in [0u32, 1, 199_999, 200_001, 1 << 20, u32::MAX] {
+        let mut bad = one.clone();
+        let at = bad.len() - 4;
+        bad[at..].copy_from_slice(&claim.to_le_bytes());
+        assert_eq!(malformed(1, &bad), "the checksum or the length of a member does not match");
+    }
+}
+
 #[test]
 fn raw_snappy_is_read_too() {
     let plain = text(100_000);
@@ -286,18 +309,19 @@ fn a_batch_that_cannot_be_read_or_is_a_bomb_is_not_compressed_again() {
 /// What one batch leaves behind for the next one on the thread must not show.
 #[test]
 fn a_codec_is_used_again_after_a_batch_that_failed_or_was_left_in_the_middle() {
-    let plain = text(400_000);
+    // More than any codec decodes at once.
+    let plain = text(1_200_000);
     for codec in COMPRESSED {
         let bytes = of_codec(codec, &plain);
         for round in 0..3 {
-            let mut left = Decoder::new(codec, &bytes, 400_000).unwrap();
-            assert!(left.refill().unwrap() && left.unread().len() < 400_000);
+            let mut left = Decoder::new(codec, &bytes, 1_200_000).unwrap();
+            assert!(left.refill().unwrap() && left.unread().len() < 1_200_000);
             drop(left);
             let mut bad = bytes.clone();
             bad[bytes.len() / 2..].fill(0xa5);
-            assert!(decompress(codec, &bad, 400_000).is_err(), "codec {codec}");
+            assert!(decompress(codec, &bad, 1_200_000).is_err(), "codec {codec}");
             assert_eq!(
-                decompress(codec, &bytes, 400_000).as_deref(),
+                decompress(codec, &bytes, 1_200_000).as_deref(),
                 Ok(&plain[..]),
                 "{codec}, round {round}"
             );

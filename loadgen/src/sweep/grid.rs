@@ -92,7 +92,7 @@ fn options(args: &SweepArgs, broker: &Broker, partitions: i32, batch: &BatchSize
     }
     add("duration", format!("{}s", args.duration.as_secs_f64()));
     add("warmup", format!("{}s", args.warmup.as_secs_f64()));
-    // Where the same bytes are sent again and again, nobody reads, and even to ask for no reader is refused.
+    // The same bytes again and again cannot be read back; what belongs to that is refused, even to ask for no reader.
     let same_bytes = args.run_options.split_ascii_whitespace().any(|word| word == "--static-payload");
     if args.consumers > 0 || !same_bytes {
         add("consumers", args.consumers.to_string());
@@ -109,7 +109,10 @@ fn options(args: &SweepArgs, broker: &Broker, partitions: i32, batch: &BatchSize
     if broker.spec.address.is_some() {
         words.push("--delete-topic".to_owned());
     }
-    words.extend(["--prime", "--no-progress"].map(str::to_owned));
+    if !same_bytes {
+        words.push("--prime".to_owned());
+    }
+    words.push("--no-progress".to_owned());
     words.extend(args.run_options.split_ascii_whitespace().map(str::to_owned));
     words
 }
