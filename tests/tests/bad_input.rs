@@ -164,7 +164,9 @@ fn an_unknown_version_of_api_versions_is_answered_in_version_0() {
         let own = response.api_keys.iter().find(|api| api.api_key == 18).expect("itself in the list");
         assert_eq!((own.min_version, own.max_version), (0, 4));
         // librdkafka and others retry on the same connection.
-        let ours = ApiVersionsRequest::default();
+        let ours = ApiVersionsRequest::default()
+            .with_client_software_name(StrBytes::from_static_str("bad-input"))
+            .with_client_software_version(StrBytes::from_static_str("1"));
         let good = client.call(own.max_version, &ours).unwrap();
         assert_eq!((good.error_code, good.api_keys.len()), (0, SERVED.len()));
     }

@@ -1,6 +1,7 @@
 //! Proves over the wire that every batch is checked before it is stored: what is wrong inside it, compressed or not, is
 //! refused by its name, with the records to blame and a text (KIP-467), and nothing of it is stored; where its header
 //! lies about its records, what consumers get states the truth.
+#![allow(clippy::unwrap_used)]
 
 use std::time::{Instant, SystemTime};
 
@@ -99,6 +100,9 @@ fn blamed(answer: &PartitionProduceResponse) -> Vec<i32> {
     answer.record_errors.iter().map(index).collect()
 }
 
+/// What is wrong, the records, how many the header says there are, the answer's code, and the records to blame.
+type Case<'a> = (&'a str, Vec<u8>, i32, i16, &'a [i32]);
+
 /// Kafka's answer to a wrong checksum asks the client to send the batch again; to all else here it must not.
 #[test]
 fn what_is_wrong_inside_a_batch_is_refused_by_name_and_not_stored() {
@@ -106,7 +110,7 @@ fn what_is_wrong_inside_a_batch_is_refused_by_name_and_not_stored() {
     let now = now_ms();
     let two = |second: Vec<u8>| [small(0, 0), second].concat();
     let null_header = record(&[0, 1, 0, -1, 1, -1, -1], b"");
-    let cases: [(&str, Vec<u8>, i32, i16, &[i32]); 9] = [
+    let cases: [Case<'_>; 9] = [
         ("a header with a null key", two(null_header), 2, code::INVALID_RECORD, &[1]),
         ("a count that is too high", two(small(0, 1)), 3, code::INVALID_RECORD, &[2]),
         ("a count that is too low", two(small(0, 1)), 1, code::INVALID_RECORD, &[1]),

@@ -1,6 +1,7 @@
 //! Proves over the wire that a fetch divides its bytes in the order of the request, whatever core a partition lives on
 //! (KIP-74): a client that asks in another order each time gets even shares. Once, partitions of the connection's own core
 //! came first, so that those of other cores starved beside a backlog.
+#![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
 

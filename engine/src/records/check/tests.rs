@@ -414,8 +414,10 @@ fn their_count(batch: Vec<u8>) -> Result<usize, String> {
     set.map(|set| set.records.len()).map_err(|e| e.to_string())
 }
 
-fn any_record()
--> impl Strategy<Value = (Option<Vec<u8>>, Option<Vec<u8>>, Vec<(String, Option<Vec<u8>>)>, i64)> {
+/// Key, value, headers, and milliseconds from now.
+type AnyRecord = (Option<Vec<u8>>, Option<Vec<u8>>, Vec<(String, Option<Vec<u8>>)>, i64);
+
+fn any_record() -> impl Strategy<Value = AnyRecord> {
     let bytes = || proptest::option::of(proptest::collection::vec(any::<u8>(), 0..40));
     let headers = proptest::collection::vec(("[a-z]{0,5}", bytes()), 0..3);
     (bytes(), bytes(), headers, -3_000_000i64..3_000_000)
