@@ -48,6 +48,8 @@ known("produce/header/log-append-time-bit-and-max*", "*/max_time", "T+3", "T+9",
 known("produce/header/delete-horizon-bit", "*/attributes", "0", "64", "Only compaction sets the bit. Kafka keeps it, and reads the first timestamp as a time to delete tombstones.")
 known("produce/*|idempotence/*", "*Produce*/LogStartOffset", "-1", "*",
       "A batch that is refused has no log start offset in its answer. Kafka has it with some errors and not with others.")
+known("produce/log-append-time/duplicate", "*Produce*/LogAppendTimeMs", "-1", "now",
+      "The time that the first of two equal batches got is not remembered: the answer to the second says that it is not known.")
 known("produce/*|idempotence/*", "*Produce*/LogAppendTimeMs", "-1", "T+*",
       "A duplicate on a topic with CreateTime: the field says 'not set' as it does for every other batch of such a topic.")
 known("idempotence/sixth-last-duplicate", "*/ErrorCode", "NONE", "OUT_OF_ORDER_SEQUENCE_NUMBER",

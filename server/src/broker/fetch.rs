@@ -328,12 +328,15 @@ where
 /// Says what partitions of this core have. Those behind as much as the whole answer can hold get nothing of it, so
 /// only their offsets are looked at.
 async fn offer_here(core: Rc<Core>, list: Vec<Wanted>, bytes_max: usize) -> Vec<Offered> {
-    let mut left = bytes_max;
+    let (mut left, mut any) = (bytes_max, false);
     let mut offers = Vec::with_capacity(list.len());
     for wanted in list {
-        let limit = (left > 0).then_some(wanted.bytes_max.min(bytes_max));
+        // The first batch is given whatever the limit, which may be 0.
+        let limit = (left > 0 || !any).then_some(wanted.bytes_max.min(bytes_max));
         let offered = offer_one(&core, &wanted, limit).await;
-        left = left.saturating_sub(offered.found.batches.bytes + offered.on_disk);
+        let bytes = offered.found.batches.bytes + offered.on_disk;
+        left = left.saturating_sub(bytes);
+        any |= bytes > 0;
         offers.push(offered);
     }
     offers
