@@ -43,6 +43,18 @@ pub struct Cluster {
     pub shards: u16,
 }
 
+/// The time in milliseconds since 1970.
+pub fn now_ms() -> i64 {
+    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// The same, up to 10 ms behind: to ask the exact clock for each small request costs a thirtieth of its time.
+pub fn about_now_ms() -> i64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
+    now.tv_sec * 1_000 + now.tv_nsec / 1_000_000
+}
+
 /// A core. See the module's header.
 pub struct Core {
     /// Its number, from 0.
@@ -195,10 +207,8 @@ impl Core {
         let interval = Duration::from_millis(self.config.retention_check_interval_ms);
         loop {
             tokio::time::sleep(interval).await;
-            let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-            let now_ms = i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX);
             for shard in &self.shards {
-                shard.tend(now_ms);
+                shard.tend(now_ms());
             }
         }
     }

@@ -8,18 +8,17 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use bytes::{Bytes, BytesMut};
 use keylane_engine::AppendError;
 use keylane_engine::bytes_at::i16_be;
-use keylane_engine::records::{CODEC_BITS, CheckedBatch, Held, check};
+use keylane_engine::records::{BatchRules, CODEC_BITS, CheckedBatch, Held, TimestampType, check};
 use keylane_engine::shard::PartitionRef;
 use tokio::sync::oneshot;
 
 use crate::connection::out::{Answer, Few, Gate, Patch};
 use crate::connection::{CloseReason, Connection};
-use crate::core::{Core, MEMORY_UNIT};
+use crate::core::{Core, MEMORY_UNIT, about_now_ms, now_ms};
 use crate::kafka::produce::{
     PartitionAnswer, PartitionSlot, ProduceItem, ProducePartition, ProduceRequest, ProduceResponseWriter,
     TopicRef,
@@ -308,7 +307,7 @@ fn checked(
 
 /// Checks a batch by the rules of its topic, whose codec can have made it larger.
 fn check_for<'a>(topic: &LocalTopic, batch: impl Into<Held<'a>>) -> Result<CheckedBatch<'a>, Refusal> {
-    let batch = check(batch, &topic.rules, now_ms())?;
+    let batch = check(batch, &topic.rules, time_for(&topic.rules))?;
     check_size(topic, batch.bytes().len())?;
     Ok(batch)
 }
@@ -367,7 +366,12 @@ fn is_compressed(batch: &[u8]) -> bool {
     codec(batch) != 0
 }
 
-fn now_ms() -> i64 {
-    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX)
+/// The time that a batch is checked against: exact where it is stored, or where a bound is so tight that it matters.
+fn time_for(rules: &BatchRules) -> i64 {
+    const TIGHT_MS: i64 = 1_000;
+    let tightest = rules.timestamp_before_max_ms.min(rules.timestamp_after_max_ms);
+    match rules.timestamps {
+        TimestampType::CreateTime if tightest > TIGHT_MS => about_now_ms(),
+        _ => now_ms(),
+    }
 }

@@ -4,7 +4,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::time::SystemTime;
 
 use keylane_engine::embed::{decode_batches, encode_batch};
 use keylane_engine::records::{BatchRules, check};
@@ -13,7 +12,7 @@ use keylane_engine::{AppendError, CommitSeq, EmbedError, ReadError, Record};
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
-use crate::core::Core;
+use crate::core::{Core, now_ms};
 use crate::kafka::ErrorCode;
 use crate::kafka::produce::TopicRef;
 use crate::topics::OFFSETS_TOPIC;
@@ -256,9 +255,4 @@ fn code_of(error: &AppendError) -> ErrorCode {
             ErrorCode::KafkaStorageError
         }
     }
-}
-
-fn now_ms() -> i64 {
-    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX)
 }

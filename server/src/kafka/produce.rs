@@ -245,6 +245,7 @@ pub struct PartitionAnswer<'a> {
 
 impl PartitionAnswer<'_> {
     /// An error, with nothing to say beyond it.
+    #[inline]
     pub fn failed(index: i32, error: ErrorCode) -> Self {
         Self {
             index,
@@ -352,6 +353,7 @@ impl<'b> ProduceResponseWriter<'b> {
     ///
     /// # Panics
     /// If there are more partitions than were announced.
+    #[inline]
     pub fn partition(&mut self, answer: &PartitionAnswer<'_>) -> PartitionSlot {
         assert!(self.partitions_left > 0, "more partitions than announced");
         self.partitions_left -= 1;
