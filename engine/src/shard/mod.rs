@@ -10,26 +10,10 @@
 //! A shard lives on one thread, inside a `LocalSet` (a `tokio-uring` runtime has one). Everything but
 //! reads from disk and closing is synchronous. Cloning gives another handle of the same shard.
 
-mod ahead;
-mod append;
-mod by_time;
-mod commit;
-mod compact;
-mod fetch;
-mod free;
-mod locate;
-mod manifest;
-mod mark;
-mod opened;
-mod pace;
-mod punch;
 mod read;
-mod reclaim;
-mod regroup;
-mod retention;
-mod roll;
-mod room;
-mod seal;
+mod segments;
+mod upkeep;
+mod write;
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
@@ -51,9 +35,14 @@ use crate::log::recovery::{Identity, SealedSegment, recover};
 use crate::log::tail::Tail;
 use crate::partition::{Partition, Watcher};
 
-pub use ahead::Want;
-pub use append::Appended;
-pub use read::{Batches, Cached, Offer};
+pub use read::ahead::Want;
+pub use read::reader::{Batches, Cached, Offer};
+pub use write::append::Appended;
+
+use read::{ahead, fetch, opened};
+use segments::{manifest, room, seal};
+use upkeep::{compact, pace, punch, reclaim, regroup};
+use write::{commit, mark, roll};
 
 /// Free chunks kept for reuse: few, so that the one that is taken was used a moment ago.
 const FREE_CHUNKS: usize = 3;

@@ -19,7 +19,7 @@ use crate::log::format::SegmentHeader;
 use crate::log::recovery::Identity;
 use crate::planted::{self, Bug};
 
-use super::{Inner, State};
+use crate::shard::{Inner, State};
 
 const RETRY: Duration = Duration::from_millis(250);
 const IDLE: Duration = Duration::from_millis(20);
@@ -28,7 +28,7 @@ const FILL_BYTES: u64 = 1 << 20;
 const UNSEALED_MAX: usize = 2;
 
 /// The segment that commits go to.
-pub(super) struct Active {
+pub(crate) struct Active {
     pub file: DynFile,
     pub len: u64,
     pub generation: Generation,
@@ -49,7 +49,7 @@ impl Active {
 }
 
 /// The segment after the active one.
-pub(super) enum Next {
+pub(crate) enum Next {
     /// To be prepared.
     Wanted,
     /// Prepared; `filling` while zeros are being written over it.
@@ -59,7 +59,7 @@ pub(super) enum Next {
 }
 
 /// Creates a segment file, or makes one of a freed segment, durably.
-pub(super) async fn create_segment(
+pub(crate) async fn create_segment(
     disk: &DynDisk,
     identity: &Identity,
     generation: Generation,
@@ -87,7 +87,7 @@ pub(super) async fn create_segment(
 
 impl Inner {
     /// Has the next segment prepared, if it is not.
-    pub(super) fn want_next(&self, state: &mut State) {
+    pub(crate) fn want_next(&self, state: &mut State) {
         if matches!(state.next, Next::Wanted) && !state.next_wanted {
             state.next_wanted = true;
             self.prepare.notify_one();
@@ -96,7 +96,7 @@ impl Inner {
 }
 
 /// Prepares the next segment when it is wanted.
-pub(super) async fn preparer(inner: Rc<Inner>) {
+pub(crate) async fn preparer(inner: Rc<Inner>) {
     loop {
         let wanted = {
             let state = inner.state.borrow();
@@ -213,7 +213,7 @@ async fn fill(inner: &Rc<Inner>, file: &DynFile, len: u64, generation: Generatio
 }
 
 /// Leaves the full segment for the prepared one. Called with no commit in flight.
-pub(super) async fn roll(inner: &Rc<Inner>) {
+pub(crate) async fn roll(inner: &Rc<Inner>) {
     loop {
         let notified = inner.roll.notified();
         {

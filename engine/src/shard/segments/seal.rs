@@ -14,8 +14,8 @@ use crate::planted::{self, Bug};
 
 use super::free::{remove_segment, shrink};
 use super::manifest::Base;
-use super::roll::{Active, Next};
-use super::{Counters, Inner, PartitionRef, State, regroup};
+use crate::shard::write::roll::{Active, Next};
+use crate::shard::{Counters, Inner, PartitionRef, State, regroup};
 
 const RETRY: Duration = Duration::from_millis(250);
 /// Partitions noted for a checkpoint without giving way.
@@ -23,11 +23,11 @@ const NOTED_AT_ONCE: usize = 1000;
 
 /// A segment to be sealed, and the partitions as they were at its end.
 #[derive(Clone)]
-pub(super) struct Job {
+pub(crate) struct Job {
     sealed: Sealed,
     touched: Rc<Vec<(u32, LogId)>>,
     /// Not there while it is being made, of the last job.
-    pub(super) base: Option<Rc<Base>>,
+    pub(crate) base: Option<Rc<Base>>,
 }
 
 impl Job {
@@ -38,7 +38,7 @@ impl Job {
 }
 
 impl State {
-    pub(super) fn queue_seal(&mut self, old: &Active, next_seq: CommitSeq) {
+    pub(crate) fn queue_seal(&mut self, old: &Active, next_seq: CommitSeq) {
         let sealed =
             Sealed { generation: old.generation, first_seq: old.first_seq, next_seq, data_end: old.position };
         self.begin_noting(old.generation.0, next_seq);
@@ -131,7 +131,7 @@ impl State {
 }
 
 /// Starts the sealer unless it runs: two at a time would write the same files.
-pub(super) fn start_sealer(inner: &Rc<Inner>) {
+pub(crate) fn start_sealer(inner: &Rc<Inner>) {
     if !inner.sealer_runs.replace(true) {
         tokio::task::spawn_local(sealer(Rc::clone(inner)));
     }
@@ -186,7 +186,7 @@ async fn sealer(inner: Rc<Inner>) {
 }
 
 /// Whether the disk is full, which passes.
-pub(super) fn no_space(e: &io::Error) -> bool {
+pub(crate) fn no_space(e: &io::Error) -> bool {
     matches!(e.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
@@ -284,7 +284,7 @@ async fn free_dead(inner: &Rc<Inner>) -> io::Result<()> {
     Ok(())
 }
 
-pub(super) async fn remove(inner: &Rc<Inner>, path: &str) -> io::Result<()> {
+pub(crate) async fn remove(inner: &Rc<Inner>, path: &str) -> io::Result<()> {
     match inner.disk.remove(path).await {
         Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
         _ => Ok(()),
@@ -292,7 +292,7 @@ pub(super) async fn remove(inner: &Rc<Inner>, path: &str) -> io::Result<()> {
 }
 
 /// A freed segment of full length, to be used again.
-pub(super) async fn take_spare(inner: &Rc<Inner>, len: u64) -> Option<Generation> {
+pub(crate) async fn take_spare(inner: &Rc<Inner>, len: u64) -> Option<Generation> {
     loop {
         let generation = inner.state.borrow_mut().spares.pop()?;
         let path = files::segment(&inner.dir, generation);
@@ -308,13 +308,13 @@ pub(super) async fn take_spare(inner: &Rc<Inner>, len: u64) -> Option<Generation
 }
 
 /// Removes a freed segment.
-pub(super) async fn drop_spare(inner: &Rc<Inner>, generation: Generation) {
+pub(crate) async fn drop_spare(inner: &Rc<Inner>, generation: Generation) {
     let _gone_already = remove_segment(inner, generation).await;
     inner.state.borrow_mut().room.remove(generation);
 }
 
 /// Waits for the workers, seals the active segment, and leaves nothing to be scanned.
-pub(super) async fn close(inner: &Rc<Inner>) {
+pub(crate) async fn close(inner: &Rc<Inner>) {
     wait_until(inner, |s| s.running == 0).await;
     if inner.failure.get().is_some() {
         return;

@@ -21,8 +21,8 @@ use crate::partition::{Partition, Run};
 
 use super::pace::{Pace, Wait};
 use super::regroup::{rewrite, sorted_bytes};
-use super::seal::drop_spare;
-use super::{CommitState, Inner, PartitionRef, Shard, State};
+use crate::shard::segments::seal::drop_spare;
+use crate::shard::{CommitState, Inner, PartitionRef, Shard, State};
 
 /// Partitions looked at without giving way.
 const AT_ONCE: usize = 1000;
@@ -106,7 +106,7 @@ enum Step {
 }
 
 /// Makes room until the shard stops or fails.
-pub(super) async fn reclaimer(inner: Rc<Inner>) {
+pub(crate) async fn reclaimer(inner: Rc<Inner>) {
     let mut left = HashSet::new();
     while !inner.ends() {
         let notified = inner.reclaiming.notified();

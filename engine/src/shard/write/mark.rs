@@ -9,13 +9,13 @@ use std::time::Duration;
 use crate::aligned::BLOCK;
 
 use super::roll::Next;
-use super::{Inner, State};
+use crate::shard::{Inner, State};
 
 /// How long nothing is committed before the log counts as idle.
 const IDLE: Duration = Duration::from_millis(100);
 
 /// Has the last commit proven whenever the log becomes idle, until the shard stops or fails.
-pub(super) async fn marker(inner: Rc<Inner>) {
+pub(crate) async fn marker(inner: Rc<Inner>) {
     while !inner.ends() {
         let notified = inner.marking.notified();
         let before = inner.durable_below.get();

@@ -8,8 +8,8 @@ use crate::ids::Offset;
 use crate::log::index::IndexEntry;
 use crate::partition::{BatchRef, Partition, Run};
 
-use super::read::{Batches, LOOKUPS_MAX};
-use super::{PartitionRef, Shard};
+use super::reader::{Batches, LOOKUPS_MAX};
+use crate::shard::{PartitionRef, Shard};
 
 impl Shard {
     /// The first batch with a record at or after `from` whose largest timestamp is at least `timestamp_ms`, and

@@ -14,7 +14,7 @@ use crate::planted::{self, Bug};
 use crate::records::{BatchRules, CheckedBatch, check};
 
 use super::roll::Next;
-use super::{CommitState, PartitionRef, Shard, State};
+use crate::shard::{CommitState, PartitionRef, Shard, State};
 
 /// Kept free in a segment while there is no next one, so that log start offsets can be raised, and space
 /// be freed, when the disk is full.

@@ -25,10 +25,10 @@ use crate::partition::Partition;
 use crate::planted::{self, Bug};
 use crate::records::with_largest_timestamp;
 
-use super::free::{remove_segment, shrink};
 use super::pace::{Pace, Wait};
-use super::seal::{no_space, remove};
-use super::{Counters, Inner, PartitionRef, State};
+use crate::shard::segments::free::{remove_segment, shrink};
+use crate::shard::segments::seal::{no_space, remove};
+use crate::shard::{Counters, Inner, PartitionRef, State};
 
 /// Bytes read at once.
 const READ_BYTES: u64 = 1 << 20;
@@ -42,10 +42,10 @@ const COPY_BYTES: usize = 128 << 10;
 const HASTY_READS: usize = 8;
 
 /// The batches of a segment, by partition.
-pub(super) type Grouped = Vec<(LogId, Vec<IndexEntry>)>;
+pub(crate) type Grouped = Vec<(LogId, Vec<IndexEntry>)>;
 
 /// Whether a segment is worth the trouble: its extents are smaller than `extent_bytes` on average.
-pub(super) fn is_candidate(index: &Index, extent_bytes: u64) -> bool {
+pub(crate) fn is_candidate(index: &Index, extent_bytes: u64) -> bool {
     worth(&index.sealed, index.extents, extent_bytes) && index.runs.len() > 1
 }
 
@@ -54,7 +54,7 @@ fn worth(sealed: &Sealed, extents: u32, extent_bytes: u64) -> bool {
 }
 
 /// The segments to regroup, oldest first.
-pub(super) fn candidates(
+pub(crate) fn candidates(
     segments: &BTreeMap<Generation, SealedSegment>,
     extent_bytes: u64,
 ) -> VecDeque<Generation> {
@@ -64,13 +64,13 @@ pub(super) fn candidates(
 
 /// Whether little enough is left of a segment that it is worth writing anew for the space, which is also that of
 /// directories and entries of the index: less than a quarter.
-pub(super) fn is_wasteful(segment: &SealedSegment) -> bool {
+pub(crate) fn is_wasteful(segment: &SealedSegment) -> bool {
     let end = segment.sealed.data_end;
     end >= WASTE_BYTES_MIN && segment.live_bytes < end / 4
 }
 
 /// Regroups segments, one after the other, until the shard stops or fails.
-pub(super) async fn keeper(inner: Rc<Inner>) {
+pub(crate) async fn keeper(inner: Rc<Inner>) {
     keep(&inner).await;
     inner.leave_keepers();
 }
@@ -103,7 +103,7 @@ async fn regroup(inner: &Rc<Inner>, generation: Generation, pace: &mut Pace) -> 
 }
 
 /// Writes what is left of a segment anew, by partition, into one that takes its place. `false`: it stays.
-pub(super) async fn rewrite(
+pub(crate) async fn rewrite(
     inner: &Rc<Inner>,
     generation: Generation,
     pace: &mut Pace,
@@ -189,7 +189,7 @@ fn sorted_len(groups: &Grouped) -> (u64, u64) {
 }
 
 /// Bytes that batches of so many bytes and such a number take in a sorted segment, or a little more.
-pub(super) fn sorted_bytes(bytes: u64, batches: u64) -> u64 {
+pub(crate) fn sorted_bytes(bytes: u64, batches: u64) -> u64 {
     // Each commit begins and ends with a block that is not full.
     let commits = bytes / COMMIT_BYTES as u64 + 1;
     let bytes = bytes + batches * commit_len(0, 64) as u64 / 64 + (1 + 2 * commits) * BLOCK as u64;
@@ -197,7 +197,7 @@ pub(super) fn sorted_bytes(bytes: u64, batches: u64) -> u64 {
 }
 
 /// Removes a sorted segment that came to nothing.
-pub(super) async fn discard(inner: &Rc<Inner>, generation: Generation) -> io::Result<()> {
+pub(crate) async fn discard(inner: &Rc<Inner>, generation: Generation) -> io::Result<()> {
     remove(inner, &files::index(&inner.dir, generation)).await?;
     remove_segment(inner, generation).await?;
     inner.state.borrow_mut().room.remove(generation);
@@ -336,7 +336,7 @@ fn piece<'a>(data: &'a Stretches, entry: &IndexEntry) -> Option<&'a [u8]> {
 
 /// What a sorted segment is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Origin {
+pub(crate) enum Origin {
     /// Of one commit segment.
     Regrouped,
     /// Of what compaction left of one partition.
@@ -344,7 +344,7 @@ pub(super) enum Origin {
 }
 
 /// A sorted segment while it is written.
-pub(super) struct SortedWriter {
+pub(crate) struct SortedWriter {
     file: DynFile,
     origin: Origin,
     generation: Generation,
@@ -448,12 +448,12 @@ impl SortedWriter {
 
 impl Inner {
     /// A task that works on sealed segments has ended.
-    pub(super) fn leave_keepers(&self) {
+    pub(crate) fn leave_keepers(&self) {
         self.keepers.set(self.keepers.get() - 1);
         self.roll.notify_waiters();
     }
 
-    pub(super) fn take_sorted_number(&self) -> Option<Generation> {
+    pub(crate) fn take_sorted_number(&self) -> Option<Generation> {
         let mut state = self.state.borrow_mut();
         let number = state.next_sorted;
         state.next_sorted = number.checked_add(1)?;

@@ -11,7 +11,7 @@
 //! * The last batch of a log is left alone until another follows: readers must find the end.
 //! * Whoever reads gets each batch as it was before the pass or as it is after it. What lies in the tail cache is
 //!   not preferred to what was written anew.
-//! * Memory: [`ShardOptions::compaction_keys_bytes`](super::ShardOptions::compaction_keys_bytes), two stretches
+//! * Memory: [`ShardOptions::compaction_keys_bytes`](crate::shard::ShardOptions::compaction_keys_bytes), two stretches
 //!   of 1 MiB (or one batch), three times a batch's records of at most [`RECORDS_BYTES_MAX`], and 32 bytes for
 //!   each batch that is left in a segment.
 
@@ -32,8 +32,8 @@ use crate::records::RecordsError;
 
 use super::pace::{Pace, Wait};
 use super::regroup::{Origin, SortedWriter, discard, is_wasteful};
-use super::seal::no_space;
-use super::{Counters, Inner, PartitionRef, Shard, State};
+use crate::shard::segments::seal::no_space;
+use crate::shard::{Counters, Inner, PartitionRef, Shard, State};
 
 /// Bytes read at once.
 const READ_BYTES: usize = 1 << 20;
@@ -81,7 +81,7 @@ struct Plan {
 }
 
 /// Compacts what is due until the shard stops or fails.
-pub(super) async fn cleaner(inner: Rc<Inner>) {
+pub(crate) async fn cleaner(inner: Rc<Inner>) {
     let mut pace = Pace::new();
     while !inner.ends() {
         let notified = inner.cleaning.notified();

@@ -17,14 +17,14 @@ use crate::disk::{Disk, DiskFile, DynFile};
 use crate::ids::Generation;
 use crate::log::files;
 
-use super::Inner;
 use super::seal::remove;
+use crate::shard::Inner;
 
 /// So much is given back at once.
-pub(super) const FREE_BYTES: u64 = 4 << 20;
+pub(crate) const FREE_BYTES: u64 = 4 << 20;
 
 /// Removes the file of a segment that is not needed any more, if it is there.
-pub(super) async fn remove_segment(inner: &Rc<Inner>, generation: Generation) -> io::Result<()> {
+pub(crate) async fn remove_segment(inner: &Rc<Inner>, generation: Generation) -> io::Result<()> {
     let path = files::segment(&inner.dir, generation);
     // Else it is small enough.
     if inner.options.segment_bytes > FREE_BYTES
@@ -38,7 +38,7 @@ pub(super) async fn remove_segment(inner: &Rc<Inner>, generation: Generation) ->
 }
 
 /// Cuts a file of `len` bytes to `to`.
-pub(super) async fn shrink(inner: &Rc<Inner>, file: &DynFile, mut len: u64, to: u64) -> io::Result<()> {
+pub(crate) async fn shrink(inner: &Rc<Inner>, file: &DynFile, mut len: u64, to: u64) -> io::Result<()> {
     while len - to > FREE_BYTES {
         len -= FREE_BYTES;
         let begun = Instant::now();
@@ -49,7 +49,7 @@ pub(super) async fn shrink(inner: &Rc<Inner>, file: &DynFile, mut len: u64, to: 
 }
 
 /// Lets others go on; while commits flow, for as long as the work took.
-pub(super) async fn rest(inner: &Rc<Inner>, worked: Duration) {
+pub(crate) async fn rest(inner: &Rc<Inner>, worked: Duration) {
     if inner.commits_flow() && !inner.ends() {
         tokio::time::sleep(worked).await;
     } else {

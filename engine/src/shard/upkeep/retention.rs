@@ -16,7 +16,7 @@ use crate::log::index;
 use crate::log_config::LogConfig;
 use crate::partition::{Partition, Run};
 
-use super::{Inner, PartitionRef, Shard, State};
+use crate::shard::{Inner, PartitionRef, Shard, State};
 
 impl Shard {
     /// Sets what is kept of a partition; in force from the next [`Shard::tend`] or sealing on.
@@ -65,7 +65,7 @@ impl Shard {
 
 impl Partition {
     /// The bytes that it may have at most, if that is limited.
-    pub(super) fn bound(&self) -> Option<u64> {
+    pub(crate) fn bound(&self) -> Option<u64> {
         self.config.retention_bytes.filter(|_| self.config.delete)
     }
 
@@ -122,7 +122,7 @@ impl Partition {
 impl Inner {
     /// Deletes what is too much in the partitions that wrote into a segment that was sealed. Room is made
     /// for as much again, so that they keep to their size while the next segment fills up.
-    pub(super) fn keep_to_size(self: &Rc<Self>, sealed: &index::Index) {
+    pub(crate) fn keep_to_size(self: &Rc<Self>, sealed: &index::Index) {
         let due: Vec<_> = {
             let state = self.state.borrow();
             let over = |(log, run): &(LogId, Run)| {
@@ -165,7 +165,7 @@ impl State {
     }
 
     /// Forgets the runs that lie before the log start offsets that were raised.
-    pub(super) fn drop_trimmed_runs(&mut self) {
+    pub(crate) fn drop_trimmed_runs(&mut self) {
         for (slot, log) in std::mem::take(&mut self.trimmed) {
             let Some(partition) = self.get_mut(PartitionRef { slot, log }) else { continue };
             let gone = partition.runs.partition_point(|r| r.next_offset <= partition.start);
@@ -184,7 +184,7 @@ impl State {
 
     /// A run of a partition with or without a bound is no longer needed: its space can be given back, and its segment freed if that was the last one.
     /// That it was deleted is durable. `true`: its segment is no longer needed.
-    pub(super) fn release(&mut self, run: Run, bounded: bool) -> bool {
+    pub(crate) fn release(&mut self, run: Run, bounded: bool) -> bool {
         let Some(segment) = self.segments.get_mut(&run.generation) else { return true };
         segment.remove(&run);
         if segment.live_runs > 0 {

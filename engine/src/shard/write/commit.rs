@@ -17,7 +17,7 @@ use crate::log::chunk::Slotted;
 use crate::log::format::Place;
 use crate::planted::{self, Bug};
 
-use super::{InFlight, Inner, State, roll};
+use crate::shard::{InFlight, Inner, State, roll};
 
 /// Smallest rest of a chunk that is worth starting another commit in.
 const REST_BYTES_MIN: usize = 64 << 10;
@@ -30,7 +30,7 @@ enum Step {
 }
 
 /// Carries commits to the disk until the shard stops or fails.
-pub(super) async fn worker(inner: Rc<Inner>) {
+pub(crate) async fn worker(inner: Rc<Inner>) {
     loop {
         let notified = inner.work.notified();
         let step = inner.next_step();

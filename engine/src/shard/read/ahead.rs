@@ -13,8 +13,8 @@ use crate::ids::{Generation, LogId, Offset};
 
 use super::locate::{Located, bytes_of};
 use super::opened::Kind;
-use super::read::Cached;
-use super::{Counters, Inner, PartitionRef, Shard};
+use super::reader::Cached;
+use crate::shard::{Counters, Inner, PartitionRef, Shard};
 
 /// Tasks that read ahead at once.
 const TASKS_MAX: usize = 8;
@@ -34,7 +34,7 @@ pub type Want = (PartitionRef, Offset);
 
 /// See the module's header.
 #[derive(Default)]
-pub(super) struct Ahead {
+pub(crate) struct Ahead {
     /// The offsets of a partition that were read ahead last.
     known: HashMap<LogId, Range<Offset>>,
     tasks: usize,
@@ -79,7 +79,7 @@ fn merged(mut batches: Vec<Located>) -> Vec<(Generation, Range<u64>)> {
 
 impl Shard {
     /// Has what a reader will want next read ahead, in the background and as far as it lies in sealed segments:
-    /// [`ShardOptions::read_ahead_bytes`](super::ShardOptions::read_ahead_bytes), the same part of it for each place.
+    /// [`ShardOptions::read_ahead_bytes`](crate::shard::ShardOptions::read_ahead_bytes), the same part of it for each place.
     /// What was read ahead before is not read again.
     pub fn read_ahead(&self, wants: Vec<Want>) {
         let bytes = self.inner.options.read_ahead_bytes / wants.len().max(1);

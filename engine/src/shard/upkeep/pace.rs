@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use crate::aligned::{AlignedBuf, BLOCK};
 use crate::disk::{DiskFile, DynFile, read_exact_at};
 
-use super::{Counters, Inner, State};
+use crate::shard::{Counters, Inner, State};
 
 /// How long the log is looked at.
 const LOOK: Duration = Duration::from_millis(10);
@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_millis(200);
 
 /// How long a piece of background work may be put off by a busy log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Wait {
+pub(crate) enum Wait {
     /// For ever.
     ForEver,
     /// About five seconds.
@@ -37,9 +37,9 @@ pub(super) enum Wait {
 }
 
 /// Reads of the device at once: enough to keep it busy, and few enough that none of them waits for long.
-pub(super) const READS_MAX: usize = 64;
+pub(crate) const READS_MAX: usize = 64;
 /// The same beside commits.
-pub(super) const PACED_READS_MAX: usize = 1;
+pub(crate) const PACED_READS_MAX: usize = 1;
 /// Bytes that such a read has the device do at once.
 const READ_SLICE: usize = 128 << 10;
 /// How long a read waits for commits in flight to end.
@@ -48,7 +48,7 @@ const READ_PATIENCE: Duration = Duration::from_millis(2);
 const FLOW: Duration = Duration::from_millis(20);
 
 /// Gives way to the log.
-pub(super) struct Pace {
+pub(crate) struct Pace {
     seen: u64,
 }
 
@@ -92,13 +92,13 @@ impl Pace {
 
 impl Inner {
     /// Whether the shard has failed or stops.
-    pub(super) fn ends(&self) -> bool {
+    pub(crate) fn ends(&self) -> bool {
         self.failure.get().is_some() || self.state.borrow().stopping
     }
 
     /// Reads as much as `buf` has room for at `at`. While commits flow, what is not in the page cache is read in slices
     /// that each let commits go first, one read after the other.
-    pub(super) async fn read_paced(&self, file: &DynFile, at: u64, mut buf: AlignedBuf) -> io::Result<Bytes> {
+    pub(crate) async fn read_paced(&self, file: &DynFile, at: u64, mut buf: AlignedBuf) -> io::Result<Bytes> {
         let len = buf.capacity();
         let mut done = buf.split_front(0);
         let mut turn = None;
@@ -141,7 +141,7 @@ impl Inner {
     }
 
     /// Reads what lies in `range` of an index, at once, and returns the block at `at`.
-    pub(super) async fn read_block(&self, file: &DynFile, range: Range<u64>, at: u64) -> io::Result<Bytes> {
+    pub(crate) async fn read_block(&self, file: &DynFile, range: Range<u64>, at: u64) -> io::Result<Bytes> {
         let (cached, block) = file.read_cached(self.read_buffer(BLOCK), at);
         if cached == BLOCK {
             return Ok(block.into_bytes());
@@ -153,13 +153,13 @@ impl Inner {
     }
 
     /// Whether commits are in flight, or were a moment ago.
-    pub(super) fn commits_flow(&self) -> bool {
+    pub(crate) fn commits_flow(&self) -> bool {
         let state = self.state.borrow();
         state.busy_since.is_some() || state.landed_at.is_some_and(|at| at.elapsed() < FLOW)
     }
 
     /// Returns when no commit is in flight, or after a moment.
-    pub(super) async fn let_commits_land(&self) {
+    pub(crate) async fn let_commits_land(&self) {
         let landed = self.landed.notified();
         if !self.state.borrow().in_flight.is_empty() {
             let _in_time = tokio::time::timeout(READ_PATIENCE, landed).await;

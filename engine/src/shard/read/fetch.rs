@@ -14,13 +14,13 @@ use crate::error::ReadError;
 use crate::ids::{Generation, LogId, Offset};
 use crate::log::format::{Entry, check_entry};
 
-use super::Inner;
 use super::locate::{Failed, Located};
 use super::opened::Kind;
-use super::read::Batches;
+use super::reader::Batches;
+use crate::shard::Inner;
 
 /// Largest single read, unless one batch is larger; memory for it is used again and again.
-pub(super) const READ_BUFFER_BYTES: usize = 2 << 20;
+pub(crate) const READ_BUFFER_BYTES: usize = 2 << 20;
 /// Batches further apart than this are not neighbours.
 const APART_BYTES: u64 = 2 * BLOCK as u64;
 
@@ -56,12 +56,12 @@ fn extents(mut rest: &[Located]) -> Vec<Extent<'_>> {
 }
 
 impl Inner {
-    pub(super) fn damaged(&self, generation: Generation, position: u64, what: String) -> ReadError {
+    pub(crate) fn damaged(&self, generation: Generation, position: u64, what: String) -> ReadError {
         ReadError::Damaged { shard: self.identity.shard, generation, position, what }
     }
 
     /// Reads batches that have been located, and checks them.
-    pub(super) async fn fetch(&self, located: &[Located], offset: Offset) -> Result<Batches, Failed> {
+    pub(crate) async fn fetch(&self, located: &[Located], offset: Offset) -> Result<Batches, Failed> {
         let extents = extents(located);
         let reads = extents.iter().map(|extent| async {
             let generation = extent.batches[0].generation;
@@ -126,7 +126,7 @@ impl Inner {
     }
 
     /// Memory for a read. Small reads, which readers take and let go of in about the same order, share one buffer.
-    pub(super) fn read_buffer(&self, len: usize) -> AlignedBuf {
+    pub(crate) fn read_buffer(&self, len: usize) -> AlignedBuf {
         if len > READ_BUFFER_BYTES {
             return AlignedBuf::uninit(len);
         }

@@ -9,7 +9,7 @@ use crate::ids::Generation;
 use crate::log::files;
 use crate::log::index::IndexEntry;
 
-use super::Inner;
+use crate::shard::Inner;
 
 const FILES_MAX: usize = 128;
 /// Of about 5 KiB each.
@@ -17,7 +17,7 @@ const BLOCKS_MAX: usize = 256;
 
 /// What a file is, which says how it is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// A segment that commits may still be written to: never through the page cache, which would have to be kept
     /// in step with every write.
     Unsealed,
@@ -29,7 +29,7 @@ pub(super) enum Kind {
 
 /// See the module's header. The newest are at the back.
 #[derive(Default)]
-pub(super) struct Opened {
+pub(crate) struct Opened {
     files: VecDeque<(Generation, Kind, DynFile)>,
     blocks: VecDeque<(Generation, u32, Rc<[IndexEntry]>)>,
 }
@@ -68,7 +68,7 @@ impl Opened {
 }
 
 impl Inner {
-    pub(super) async fn open_file(
+    pub(crate) async fn open_file(
         &self,
         generation: Generation,
         kind: Kind,

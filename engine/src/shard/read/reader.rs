@@ -16,12 +16,12 @@ use crate::planted::{self, Bug};
 use crate::record_batch;
 
 use super::locate::{Failed, Located, bytes_of};
-use super::{PartitionRef, Shard, State};
+use crate::shard::{PartitionRef, Shard, State};
 
 /// Stretches joined into one answer.
 const PARTS_MAX: usize = 16;
 /// Times that a place is looked up again because a segment could not be read any more.
-pub(super) const LOOKUPS_MAX: usize = 8;
+pub(crate) const LOOKUPS_MAX: usize = 8;
 
 /// Batches as stored, in offset order; neighbours in memory are joined into one slice.
 #[derive(Debug, Clone, Default)]
@@ -53,20 +53,20 @@ pub enum Offer {
 }
 
 impl Batches {
-    pub(super) fn push(&mut self, slice: Bytes, next_offset: Offset) {
+    pub(crate) fn push(&mut self, slice: Bytes, next_offset: Offset) {
         self.bytes += slice.len();
         self.next_offset = next_offset;
         self.slices.push(slice);
     }
 
     /// Whether the first batch holds this offset.
-    pub(super) fn begin_by(&self, offset: Offset) -> bool {
+    pub(crate) fn begin_by(&self, offset: Offset) -> bool {
         let first = self.slices.first().and_then(|s| record_batch::base_offset(s));
         first.is_some_and(|base| base <= offset)
     }
 
     /// Each batch.
-    pub(super) fn each(&self) -> impl Iterator<Item = &[u8]> {
+    pub(crate) fn each(&self) -> impl Iterator<Item = &[u8]> {
         self.slices.iter().flat_map(|slice| {
             let mut rest = &slice[..];
             std::iter::from_fn(move || {
@@ -184,7 +184,7 @@ impl Shard {
     }
 
     /// Reads from the disk.
-    pub(super) async fn read_disk(
+    pub(crate) async fn read_disk(
         &self,
         at: PartitionRef,
         offset: Offset,
@@ -229,7 +229,7 @@ impl Shard {
 }
 
 impl State {
-    pub(super) fn check_range(&self, at: PartitionRef, offset: Offset) -> Result<&Partition, ReadError> {
+    pub(crate) fn check_range(&self, at: PartitionRef, offset: Offset) -> Result<&Partition, ReadError> {
         let partition = self.get(at).ok_or(ReadError::UnknownPartition)?;
         if offset < partition.start || offset > partition.high_watermark {
             return Err(ReadError::OutOfRange {
@@ -281,13 +281,13 @@ impl State {
     }
 
     /// Whether commits go to a segment, or it waits to be sealed.
-    pub(super) fn is_unsealed(&self, generation: Generation) -> bool {
+    pub(crate) fn is_unsealed(&self, generation: Generation) -> bool {
         generation == self.active.generation
             || self.seal_jobs.iter().any(|job| job.generation() == generation)
     }
 
     /// Whether a segment holds something still: sealed, or not yet.
-    pub(super) fn exists(&self, generation: Generation) -> bool {
+    pub(crate) fn exists(&self, generation: Generation) -> bool {
         self.is_unsealed(generation) || self.segments.contains_key(&generation)
     }
 }

@@ -1,7 +1,7 @@
 //! The disk space of a shard, and how much of it retention by size allows.
 //!
 //! What the files take is counted as they are made, cut and removed. Whoever is about to make one asks for room
-//! and waits while the reclaimer makes it ([`super::reclaim`]); where there is none to be had, the bound is
+//! and waits while the reclaimer makes it ([`crate::shard::upkeep::reclaim`]); where there is none to be had, the bound is
 //! exceeded and the log goes on. Where no partition has a bound, nobody waits.
 
 use crate::disk::{Disk, DiskFile};
@@ -15,9 +15,9 @@ use crate::ids::Generation;
 use crate::log::files;
 use crate::log::recovery::SealedSegment;
 
-use super::roll::Next;
 use super::seal::take_spare;
-use super::{Inner, State};
+use crate::shard::write::roll::Next;
+use crate::shard::{Inner, State};
 
 /// How long the next segment waits for room that is being made.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -31,7 +31,7 @@ struct Taken {
 
 /// What the files of a shard take.
 #[derive(Debug, Default)]
-pub(super) struct Room {
+pub(crate) struct Room {
     taken: HashMap<Generation, Taken>,
     used: u64,
     /// Bytes of the checkpoint, and of the one that took its place or is about to.
@@ -127,14 +127,14 @@ impl Room {
 
 impl State {
     /// Whether the next segment takes more than is counted.
-    pub(super) fn next_is_open(&self) -> bool {
+    pub(crate) fn next_is_open(&self) -> bool {
         !matches!(self.next, Next::Ready { .. }) && !self.room.preparing
     }
 }
 
 impl Inner {
     /// Has the reclaimer look whether there is room.
-    pub(super) fn look_for_room(&self, state: &mut State) {
+    pub(crate) fn look_for_room(&self, state: &mut State) {
         state.room.coming = true;
         state.room.calls += 1;
         self.reclaiming.notify_one();
@@ -142,7 +142,7 @@ impl Inner {
 
     /// A freed segment to become the next one, as soon as there is one or room for a new one. What is set aside
     /// for another purpose is not taken.
-    pub(super) async fn spare_or_room(self: &Rc<Self>, len: u64) -> Option<Generation> {
+    pub(crate) async fn spare_or_room(self: &Rc<Self>, len: u64) -> Option<Generation> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let notified = self.roll.notified();
@@ -171,7 +171,7 @@ impl Inner {
     }
 
     /// Whether there is room for so many bytes of somebody who can do without: waits while it is being made.
-    pub(super) async fn room_for(&self, bytes: u64) -> bool {
+    pub(crate) async fn room_for(&self, bytes: u64) -> bool {
         {
             let mut state = self.state.borrow_mut();
             if state.room.limit.is_none() {
@@ -196,7 +196,7 @@ impl Inner {
     }
 
     /// Finds out what the segments take that were there at the start.
-    pub(super) async fn measure(&self) {
+    pub(crate) async fn measure(&self) {
         let size = async |path: String| match self.disk.open(&path).await {
             Ok(file) => file.size().await.unwrap_or(0),
             Err(_) => 0,

@@ -11,7 +11,7 @@ use crate::log::index::{ENTRIES_PER_BLOCK, IndexEntry, decode_entries};
 use crate::partition::{Partition, Run, Whereabouts};
 
 use super::opened::Kind;
-use super::{Inner, PartitionRef, Shard, State};
+use crate::shard::{Inner, PartitionRef, Shard, State};
 
 /// Sealed segments of which one read takes something.
 const RUNS_MAX: usize = 32;
@@ -20,21 +20,21 @@ const INDEX_READ_BYTES: u64 = 64 << 10;
 
 /// One batch on the disk.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Located {
+pub(crate) struct Located {
     pub generation: Generation,
     pub entry: IndexEntry,
 }
 
 /// Bytes of batches.
-pub(super) fn bytes_of(batches: &[Located]) -> usize {
+pub(crate) fn bytes_of(batches: &[Located]) -> usize {
     batches.iter().map(|b| b.entry.len as usize).sum()
 }
 
 /// An error, and the segment that was read then, if it came to that.
-pub(super) type Failed = (Option<Generation>, ReadError);
+pub(crate) type Failed = (Option<Generation>, ReadError);
 
 /// Entries of one index block.
-pub(super) struct Entries {
+pub(crate) struct Entries {
     block: Rc<[IndexEntry]>,
     range: Range<usize>,
 }
@@ -50,7 +50,7 @@ impl std::ops::Deref for Entries {
 impl Shard {
     /// Finds where batches lie that are not in memory, from the one that holds `offset` up to `bytes_max` bytes of
     /// them: in one sealed segment after the other, or in those that are not sealed yet.
-    pub(super) async fn locate(
+    pub(crate) async fn locate(
         &self,
         at: PartitionRef,
         offset: Offset,
@@ -174,7 +174,7 @@ impl Inner {
     }
 
     /// The entries of the run from `number` to the end of that index block.
-    pub(super) async fn entries_from(&self, run: &Run, number: u32) -> Result<Entries, ReadError> {
+    pub(crate) async fn entries_from(&self, run: &Run, number: u32) -> Result<Entries, ReadError> {
         let entries_block = {
             let state = self.state.borrow();
             state.segments.get(&run.generation).map(|s| s.entries_block).ok_or(ReadError::UnknownPartition)?

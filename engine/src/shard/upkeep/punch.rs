@@ -18,10 +18,10 @@ use crate::ids::Generation;
 use crate::log::{files, index};
 use crate::partition::Run;
 
-use super::free::{FREE_BYTES, rest};
 use super::pace::{Pace, Wait};
-use super::seal::no_space;
-use super::{Inner, State};
+use crate::shard::segments::free::{FREE_BYTES, rest};
+use crate::shard::segments::seal::no_space;
+use crate::shard::{Inner, State};
 
 /// A stretch is given back when it has at least so many bytes.
 const HOLE_BYTES_MIN: u64 = 16 << 10;
@@ -31,7 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const REST: u32 = 9;
 
 /// Deleted runs of a segment.
-pub(super) struct Holes {
+pub(crate) struct Holes {
     /// When the first of them was deleted.
     since: Instant,
     runs: Vec<Run>,
@@ -68,13 +68,13 @@ impl State {
     }
 
     /// Deleted bytes that were never part of a bound, and will be given back.
-    pub(super) fn unbounded_holes(&self) -> u64 {
+    pub(crate) fn unbounded_holes(&self) -> u64 {
         self.holes.values().map(|holes| holes.unbounded).sum()
     }
 }
 
 /// Gives space back until the shard stops or fails.
-pub(super) async fn puncher(inner: Rc<Inner>) {
+pub(crate) async fn puncher(inner: Rc<Inner>) {
     while !inner.ends() {
         let notified = inner.punching.notified();
         let oldest = inner.state.borrow().oldest_hole();

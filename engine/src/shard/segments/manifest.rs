@@ -11,11 +11,11 @@ use crate::log::files;
 use crate::log::index::Sealed;
 use crate::partition::Partition;
 
-use super::{Inner, State};
+use crate::shard::{Inner, State};
 
 /// The partitions at the end of a commit segment.
 #[derive(Debug, Default)]
-pub(super) struct Base {
+pub(crate) struct Base {
     through: u64,
     next_seq: CommitSeq,
     logs: Arc<LogStates>,
@@ -24,7 +24,7 @@ pub(super) struct Base {
 /// A base in the making. It states how the partitions were when it was begun: there can be very many, so each
 /// is noted before its high watermark or its start changes, and the others a few at a time.
 #[derive(Debug)]
-pub(super) struct Noting {
+pub(crate) struct Noting {
     through: u64,
     next_seq: CommitSeq,
     logs: LogStates,
@@ -38,7 +38,7 @@ impl Noting {
     }
 
     /// Notes a partition, unless it has been noted.
-    pub(super) fn note(&mut self, p: &mut Partition) {
+    pub(crate) fn note(&mut self, p: &mut Partition) {
         if p.noted.0 != self.through {
             p.noted = Generation(self.through);
             let producers = p.producers.snapshot(p.high_watermark);
@@ -50,13 +50,13 @@ impl Noting {
 impl State {
     /// Begins to note the partitions for the last seal job. Called when nothing beyond `next_seq` is durable:
     /// then the high watermarks are the ends of the logs.
-    pub(super) fn begin_noting(&mut self, through: u64, next_seq: CommitSeq) {
+    pub(crate) fn begin_noting(&mut self, through: u64, next_seq: CommitSeq) {
         self.note_some(usize::MAX);
         self.noting = Some(Noting::new(through, next_seq));
     }
 
     /// Notes so many more partitions; with the last one, the base is there.
-    pub(super) fn note_some(&mut self, count: usize) {
+    pub(crate) fn note_some(&mut self, count: usize) {
         let Some(mut noting) = self.noting.take() else { return };
         let to = noting.at.saturating_add(count).min(self.partitions.len());
         for partition in self.partitions[noting.at..to].iter_mut().flatten() {
@@ -72,7 +72,7 @@ impl State {
     }
 
     /// The partitions as a start found them.
-    pub(super) fn base_at_start(&mut self, through: u64, next_seq: CommitSeq) -> Base {
+    pub(crate) fn base_at_start(&mut self, through: u64, next_seq: CommitSeq) -> Base {
         let mut noting = Noting::new(through, next_seq);
         self.partitions.iter_mut().flatten().for_each(|p| noting.note(p));
         Base { through, next_seq, logs: Arc::new(noting.logs) }
@@ -82,7 +82,7 @@ impl State {
 impl Inner {
     /// Durably states which segments there are: those in memory, without `gone` and with `new`; and what was
     /// compacted, with `compacted` in the place of what is in memory of the same log.
-    pub(super) async fn store_checkpoint(
+    pub(crate) async fn store_checkpoint(
         &self,
         base: &Base,
         new: &[Sealed],
