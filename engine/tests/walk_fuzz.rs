@@ -184,7 +184,7 @@ fn spoiled_batch(rng: &mut Rng) -> Vec<u8> {
 }
 
 /// The second walk: all timestamps and whether each record has a key; `None`: not well-formed. Numbers are read as
-/// Java's client reads them.
+/// Java's client reads them, and null is a length of -1 alone.
 fn second_walk(plain: &[u8], count: i32, base_timestamp: i64) -> Option<Vec<(i64, bool)>> {
     let mut at = 0usize;
     let number = |at: &mut usize, end: usize, bytes_max: usize| -> Option<u64> {
@@ -210,7 +210,10 @@ fn second_walk(plain: &[u8], count: i32, base_timestamp: i64) -> Option<Vec<(i64
         while fields > 0 {
             let len = signed(number(&mut at, end, 5)?);
             at = at.checked_add(usize::try_from(len).unwrap_or(0)).filter(|at| *at <= end)?;
-            nulls.push(len < 0);
+            if len < -1 {
+                return None;
+            }
+            nulls.push(len == -1);
             fields -= 1;
             if fields == 0 && headers.is_none() {
                 let count = signed(number(&mut at, end, 5)?);

@@ -72,6 +72,7 @@ RECORDS = {
     "null-header-value": [{"headers": [(b"h", None)]}],
     "empty-header-key": [{"headers": [(b"", b"")]}],
     "header-key-negative": [{"headers": [], "header_count": 1, "extra": b"\x03\x01"}],
+    "header-value-size-minus-two": [{"headers": [], "header_count": 1, "extra": b"\x02h\x03"}],
     "header-key-not-utf8": [{"headers": [(b"\xff\xfe", b"x")]}],
     "header-count-too-high": [{"header_count": 1}],
     "header-count-too-low": [{"headers": [(b"a", b"b")], "header_count": 0}],

@@ -26,6 +26,8 @@ refused("produce/record/delta-*|produce/*/wrong-delta", "INVALID_RECORD", "NONE|
         "Offset deltas out of order are refused: consumers expect offsets that rise. Kafka takes them, or fails at them.")
 refused("produce/record/size-*-gzip", "INVALID_RECORD", "NONE",
         "The size of a record has to be its size inside compressed batches too. Kafka looks at it only where it stores the record as it is.")
+refused("produce/record/*-size-minus-two*", "INVALID_RECORD", "NONE",
+        "Null is a length of -1. Kafka takes every negative length for null, which not all clients can read.")
 refused("produce/gzip/bytes-after|produce/gzip/garbage-after|produce/snappy/bytes-after|produce/snappy/two-frames|produce/lz4/*-after",
         "INVALID_RECORD", "NONE", "Nothing may follow the compressed records of a batch. Kafka stops reading after the last record.")
 refused("produce/shape/a-batch-and-*", "INVALID_RECORD", "NONE",

@@ -110,13 +110,14 @@ fn what_is_wrong_inside_a_batch_is_refused_by_name_and_not_stored() {
     let now = now_ms();
     let two = |second: Vec<u8>| [small(0, 0), second].concat();
     let null_header = record(&[0, 1, 0, -1, 1, -1, -1], b"");
-    let cases: [Case<'_>; 9] = [
+    let cases: [Case<'_>; 10] = [
         ("a header with a null key", two(null_header), 2, code::INVALID_RECORD, &[1]),
         ("a count that is too high", two(small(0, 1)), 3, code::INVALID_RECORD, &[2]),
         ("a count that is too low", two(small(0, 1)), 1, code::INVALID_RECORD, &[1]),
         ("bytes after the last record", [two(small(0, 1)), vec![0]].concat(), 2, code::INVALID_RECORD, &[2]),
         ("an offset twice", two(small(0, 0)), 2, code::INVALID_RECORD, &[1]),
         ("a key that ends beyond", two(record(&[0, 1, 9, -1, 0], b"")), 2, code::INVALID_RECORD, &[1]),
+        ("a key length below -1", two(record(&[0, 1, -2, -1, 0], b"")), 2, code::INVALID_RECORD, &[1]),
         ("a size that contradicts", two(record(&[0, 1, 0, -1, 0], b"x")), 2, code::INVALID_RECORD, &[1]),
         ("a time in two hours", two(small(7_200_000, 1)), 2, code::INVALID_TIMESTAMP, &[1]),
         ("no records", vec![], 1, code::INVALID_RECORD, &[0]),

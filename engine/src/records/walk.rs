@@ -2,7 +2,8 @@
 //!
 //! It looks at everything that says how long something is, and takes records as Java's client reads them: sizes and
 //! offsets are varints of 32 bits in at most five bytes, timestamps of 64 bits in at most ten. What it takes, that
-//! client gets past. Keys and values are skipped.
+//! client gets past. Keys and values are skipped. One thing is stricter: null is a length of -1, and no other
+//! negative length, because other readers refuse those.
 //!
 //! The records may lie in memory ([`Plain`]) or come out of a codec as a stream ([`Decoder`]); the walk is the same.
 
@@ -70,6 +71,7 @@ pub struct Walk<S> {
 }
 
 const NO_END: &str = "it ends beyond the records";
+const BELOW_NULL: &str = "it has a key, value or header whose length is below -1";
 
 impl<S: Source> Walk<S> {
     /// A walk from the first record.
@@ -121,10 +123,13 @@ impl<S: Source> Walk<S> {
         Ok((value >> 1) as i64 ^ -((value & 1) as i64))
     }
 
-    /// Skips bytes behind their length. False: a negative length, which stands for none.
+    /// Skips bytes behind their length. False: a length of -1, which stands for null.
     #[inline]
     fn field(&mut self, no_length: &'static str, too_long: &'static str) -> Result<bool, RecordsError> {
-        let Ok(len) = u32::try_from(self.int(no_length)?) else { return Ok(false) };
+        let len = self.int(no_length)?;
+        let Ok(len) = u32::try_from(len) else {
+            return if len == -1 { Ok(false) } else { Err(self.bad(BELOW_NULL)) };
+        };
         self.left = self.left.checked_sub(len).ok_or_else(|| self.bad(too_long))?;
         if self.bytes.skip(u64::from(len))? { Ok(true) } else { Err(self.bad(NO_END)) }
     }
