@@ -9,7 +9,8 @@
 
 use keylane_engine::records;
 
-use crate::keys::{KeyNames, Rng};
+use crate::keys::KeyNames;
+use crate::payload::{Filler, Payload};
 use crate::protocol;
 use crate::wire::{DecodeError, Decoded, Put, Reader};
 
@@ -77,7 +78,8 @@ pub struct TemplateSpec<'a> {
     pub run: u64,
     pub connection: u32,
     pub seed: u64,
-    /// Part of the filler that compresses to nearly nothing, 0 to 1.
+    pub payload: Payload,
+    /// Part of noise that compresses to nearly nothing, 0 to 1.
     pub compressibility: f64,
 }
 
@@ -316,9 +318,6 @@ impl Template {
     }
 }
 
-/// What compresses well.
-const FILLER: &[u8] = b"the same few words again, ";
-
 /// Most bytes that the records of a batch may have uncompressed.
 const RECORDS_BYTES_MAX: usize = 256 << 20;
 
@@ -339,15 +338,13 @@ fn encode_batch(frame: &mut Vec<u8>, spec: &TemplateSpec<'_>, batch_bytes: usize
     frame.i16(-1);
     frame.i32(-1);
     frame.i32(last + 1);
-    let mut rng = Rng::new(spec.seed ^ u64::from(spec.connection) << 32);
+    let seed = spec.seed ^ u64::from(spec.connection) << 32;
+    let mut filler = Filler::new(spec.payload, spec.compressibility, seed);
     let mut value = vec![0; spec.value_bytes];
     let stamp = Stamp { run: spec.run, key: 0, connection: spec.connection, seq: 0, time_ns: 0 };
     let mut places = Vec::with_capacity(spec.records);
-    let noise = ((1.0 - spec.compressibility) * spec.value_bytes as f64).round() as usize;
     for index in 0..spec.records {
-        let (noise, text) = value.split_at_mut(noise.min(spec.value_bytes));
-        rng.fill(noise);
-        text.iter_mut().zip(FILLER.iter().cycle()).for_each(|(byte, filler)| *byte = *filler);
+        filler.fill(&mut value);
         value[..STAMP_BYTES].copy_from_slice(&stamp.bytes());
         frame.varint(record_body_bytes(index, spec.key_bytes, spec.value_bytes) as i64);
         frame.i8(0);
@@ -503,6 +500,7 @@ mod tests {
             run: 77,
             connection: 3,
             seed: 1,
+            payload: Payload::Noise,
             compressibility: 0.5,
         }
     }

@@ -25,6 +25,7 @@ pub mod load_args;
 pub mod outcome;
 pub mod pacing;
 pub mod packed;
+pub mod payload;
 pub mod prime;
 pub mod prints;
 pub mod producer;

@@ -9,6 +9,7 @@ use clap::{Args, ValueEnum};
 use crate::args::parse_duration;
 use crate::fetch_shape::FetchShape;
 use crate::keys::KeyDist;
+use crate::payload::Payload;
 use crate::sabotage::Sabotage;
 
 /// How often each key is used.
@@ -105,7 +106,10 @@ pub struct ShapeArgs {
     /// The client whose Fetch requests consumers send; default: all partitions, 1 MiB each, few of them at once.
     #[arg(long, value_enum, value_name = "CLIENT")]
     pub fetch_shape: Option<FetchShape>,
-    /// Part of each value that compresses to nearly nothing: 0 is noise, 1 is one short text over and over.
+    /// What values hold.
+    #[arg(long, value_enum, default_value_t = Payload::Noise)]
+    pub payload: Payload,
+    /// Part of noise that compresses to nearly nothing: 0 is noise alone, 1 is one short text over and over.
     #[arg(long, default_value_t = 0.0, value_name = "0..1")]
     pub compressibility: f64,
 }

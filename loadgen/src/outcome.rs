@@ -14,6 +14,7 @@ use crate::histogram::Latencies;
 use crate::ledger::Ledger;
 use crate::load_args::{Codec, Dist};
 use crate::pacing::Rate;
+use crate::payload::Payload;
 use crate::producer::ProduceCounts;
 use crate::protocol;
 use crate::readers::{self, Kind, Reader};
@@ -377,6 +378,9 @@ fn shape_in_words(args: &RunArgs) -> Vec<String> {
             format!("{:?}, compressed as it is sent (in the load's processor time)", args.codec)
                 .to_lowercase(),
         );
+    }
+    if args.shape.payload == Payload::Events {
+        words.push("values of JSON documents".to_owned());
     }
     if args.shape.compressibility > 0.0 {
         words.push(format!("{:.0} % of each value compressible", args.shape.compressibility * 100.0));

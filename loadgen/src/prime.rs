@@ -17,6 +17,7 @@ use crate::batch::{Template, TemplateSpec};
 use crate::client::{self, Admin};
 use crate::cpu;
 use crate::pacing::Clock;
+use crate::payload::Payload;
 use crate::protocol;
 use crate::setup::Target;
 
@@ -43,6 +44,7 @@ pub fn prime(args: &RunArgs, target: &mut Target, admin: &mut Admin) -> Result<(
         run: 0,
         connection: 0,
         seed: 0,
+        payload: Payload::Noise,
         compressibility: 0.0,
     });
     let flexible = protocol::is_flexible(protocol::PRODUCE, target.versions.produce);

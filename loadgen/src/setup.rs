@@ -18,6 +18,7 @@ use crate::keys::{KeyDist, KeyNames, KeyPicker, assign_keys};
 use crate::ledger::{Ledger, State};
 use crate::limits;
 use crate::pacing::{Clock, Pace, Share};
+use crate::payload::Payload;
 use crate::producer::{Producer, ProducerBooks, ProducerSpec};
 use crate::protocol::{self, Versions};
 use crate::readers::Reader;
@@ -199,6 +200,8 @@ impl<'a> Workers<'a> {
     pub fn build(&self, threads: usize) -> Result<Vec<Worker<'a>>> {
         let args = self.args;
         ensure!((0.0..=1.0).contains(&args.shape.compressibility), "--compressibility lies between 0 and 1");
+        let noise = args.shape.payload == Payload::Noise;
+        ensure!(noise || args.shape.compressibility == 0.0, "--compressibility is about --payload noise");
         let mixed = args.check.sabotage == Some(crate::sabotage::Sabotage::RandomKey);
         ensure!(!mixed || self.target.partitions > 1, "--sabotage random-key needs more than one partition");
         let consumers = args.consumers * self.readers.len();
@@ -248,6 +251,7 @@ impl<'a> Workers<'a> {
             run: target.ledger.run,
             connection: index,
             seed: args.seed,
+            payload: args.shape.payload,
             compressibility: args.shape.compressibility,
         });
         let spec = ProducerSpec {

@@ -87,6 +87,7 @@ fn plain(args: &Args, address: SocketAddr) -> anyhow::Result<Outcome> {
         run: 1,
         connection: 0,
         seed: 1,
+        payload: keylane_loadgen::payload::Payload::Noise,
         compressibility: 0.0,
     });
     let mut frame = template.frame().to_vec();

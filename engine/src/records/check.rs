@@ -229,8 +229,11 @@ pub fn check<'a>(
     let newest = match (codec, rules.check_compressed) {
         (0, _) => check_records(Plain(&bytes[HEADER_BYTES..]), &sent, rules, now_ms)?,
         (_, CheckCompressed::Full) => {
-            let records = Decoder::new(codec, &bytes[HEADER_BYTES..], MAX_UNCOMPRESSED)?;
-            check_records(records, &sent, rules, now_ms)?
+            let mut records = Decoder::new(codec, &bytes[HEADER_BYTES..], MAX_UNCOMPRESSED)?;
+            match records.whole()? {
+                Some(all) => check_records(Plain(all), &sent, rules, now_ms)?,
+                None => check_records(records, &sent, rules, now_ms)?,
+            }
         }
         (_, CheckCompressed::Header) => claimed(&sent, rules, now_ms)?,
     };

@@ -161,6 +161,13 @@ impl<'a> Decoder<'a> {
         }
     }
 
+    /// Decodes the first piece, and returns it if it is all: then nothing follows it, and the codec is content. Records
+    /// in one piece are walked through faster than a stream.
+    pub fn whole(&mut self) -> Result<Option<&[u8]>, DecodeError> {
+        self.refill()?;
+        Ok(self.from.is_done().then(|| self.unread()))
+    }
+
     /// What has been decoded and not read yet: maybe nothing, before [`refill`](Self::refill).
     pub fn unread(&self) -> &[u8] {
         &self.from.piece()[self.at..self.end]
@@ -210,6 +217,18 @@ impl Source<'_> {
             Self::Snappy(snappy) => snappy.advance(),
             Self::Lz4(lz4) => lz4.advance(),
             Self::Zstd(zstd) => zstd.advance(room),
+        }
+    }
+
+    /// Whether the next piece is surely the end. A codec may answer false and have nothing left.
+    fn is_done(&self) -> bool {
+        match self {
+            Self::Plain { rest, .. } => rest.is_empty(),
+            Self::Gzip(gzip) => gzip.is_done(),
+            Self::Snappy(snappy) => snappy.is_done(),
+            // What follows the last block is checked when it is asked for.
+            Self::Lz4(_) => false,
+            Self::Zstd(zstd) => zstd.is_done(),
         }
     }
 

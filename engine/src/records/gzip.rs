@@ -53,6 +53,10 @@ impl<'a> Gzip<'a> {
         self.state.as_ref().map_or(&[], |state| &state.piece[..self.end])
     }
 
+    pub fn is_done(&self) -> bool {
+        self.rest.is_empty() && self.member.is_none()
+    }
+
     /// Decodes the next piece, of at most `room` bytes and one; its length, 0 at the end.
     pub fn advance(&mut self, room: usize) -> io::Result<usize> {
         self.end = 0;

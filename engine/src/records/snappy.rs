@@ -36,6 +36,10 @@ impl<'a> Snappy<'a> {
         &self.block[..self.end]
     }
 
+    pub fn is_done(&self) -> bool {
+        self.rest.is_empty()
+    }
+
     /// Decodes the next block; its length, 0 at the end.
     pub fn advance(&mut self) -> io::Result<usize> {
         self.end = 0;

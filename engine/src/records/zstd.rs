@@ -59,6 +59,10 @@ impl<'a> Zstd<'a> {
         self.state.as_ref().map_or(&[], |state| &state.piece[..self.end])
     }
 
+    pub fn is_done(&self) -> bool {
+        self.rest.is_empty() && self.start.is_none() && !self.inside
+    }
+
     /// Decodes the next piece, of at most `room` bytes and one; its length, 0 at the end.
     pub fn advance(&mut self, room: usize) -> io::Result<usize> {
         self.end = 0;
