@@ -41,6 +41,13 @@
 //! [`disk`] (the seam through which every byte passes). [`data_dir`] opens a directory, [`catalog`]
 //! keeps its topics.
 
+// A helper of the integration tests that unit tests use, too; it calls the crate by its name.
+#[cfg(test)]
+extern crate self as keylane_engine;
+#[cfg(test)]
+#[path = "../tests/hooked_disk/mod.rs"]
+mod hooked_disk;
+
 pub mod aligned;
 pub mod bytes_at;
 pub mod catalog;

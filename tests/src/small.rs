@@ -71,10 +71,6 @@ fn names_a_place(error: &str) -> bool {
     error.contains("damaged at") && file.iter().any(|name| error.contains(name))
 }
 
-fn fast() -> SimOptions {
-    SimOptions { latency_turns: (0, 0), ..SimOptions::default() }
-}
-
 /// One shard, two topics, three partitions; two sealed segments and an unsealed one of several commits, left right
 /// after the last commit.
 pub fn small_directory() -> Small {
@@ -87,7 +83,7 @@ pub fn idle_directory() -> Small {
 }
 
 fn directory(proven: bool) -> Small {
-    let disk = SimDisk::new(1, fast());
+    let disk = SimDisk::new(1, SimOptions::immediate());
     let (image, held) = inside(&runtime(), async {
         let mut held = Held::default();
         for session in 0..2 {
@@ -119,7 +115,7 @@ fn directory(proven: bool) -> Small {
 /// Two shards with two partitions each, and in both an unsealed segment only. Commits have one block and
 /// one batch, and those at the same position of the two segments have the same sequence.
 pub fn twin_directory() -> Small {
-    let disk = SimDisk::new(1, fast());
+    let disk = SimDisk::new(1, SimOptions::immediate());
     let (image, held) = inside(&runtime(), async {
         let mut author = Author::open(&disk, 2, Held::default(), 1).await?;
         author.create("twins", 4).await?;

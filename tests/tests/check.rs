@@ -3,30 +3,23 @@
 //! what it says it can, and the engine finds the same records afterwards.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use flate2::read::GzDecoder;
 use keylane_engine::LogId;
 use keylane_engine::check::{Repair, Repaired, Report, Severity, check, repair};
-use keylane_engine::disk::{Disk, DiskFile, write_all_at};
-use keylane_engine::log::files::padded;
+use keylane_engine::disk::Disk;
 use keylane_sim_disk::{CrashStyle, SimDisk, SimOptions};
 use keylane_tests::e2e::batch::single;
 use keylane_tests::e2e::client::Client;
 use keylane_tests::e2e::process::{Server, binary};
 use keylane_tests::e2e::server::scratch;
+use keylane_tests::fixture::unpack;
 use keylane_tests::held::{Author, Held, Verdict, inside, look, runtime};
 use keylane_tests::small::{Small, small_directory};
 
 const BLOCK: u64 = 4096;
-
-fn fast() -> SimOptions {
-    SimOptions { latency_turns: (0, 0), ..SimOptions::default() }
-}
 
 fn contents(disk: &SimDisk) -> BTreeMap<String, Vec<u8>> {
     disk.paths().into_iter().map(|path| (path.clone(), disk.content(&path).expect("listed"))).collect()
@@ -66,7 +59,7 @@ async fn sorted_within(disk: &SimDisk, seconds: u64) {
 
 /// Two shards, several segments, some of them sorted; closed.
 fn sorted_directory() -> (SimDisk, Held) {
-    let disk = SimDisk::new(1, fast());
+    let disk = SimDisk::new(1, SimOptions::immediate());
     let held = inside(&runtime(), async {
         let mut author = Author::open(&disk, 2, Held::default(), 1).await?;
         author.create("orders", 3).await?;
@@ -83,7 +76,7 @@ fn sorted_directory() -> (SimDisk, Held) {
 
 /// Records deleted from the front, a topic deleted, and killed in the middle of it all.
 fn deleted_directory() -> (SimDisk, Held) {
-    let disk = SimDisk::new(2, fast());
+    let disk = SimDisk::new(2, SimOptions::immediate());
     let held = inside(&runtime(), async {
         let mut author = Author::open(&disk, 1, Held::default(), 2).await?;
         author.create("orders", 2).await?;
@@ -119,7 +112,7 @@ fn deleted_directory() -> (SimDisk, Held) {
 
 /// Compacted logs beside others in the same segments.
 fn compacted_directory() -> (SimDisk, Held) {
-    let disk = SimDisk::new(3, fast());
+    let disk = SimDisk::new(3, SimOptions::immediate());
     let held = inside(&runtime(), async {
         let mut author = Author::open(&disk, 1, Held::default(), 3).await?;
         author.create("latest", 2).await?;
@@ -162,25 +155,7 @@ fn compacted_logs_are_sound_and_their_gaps_are_counted() {
 
 /// A golden fixture.
 fn fixture(name: &str) -> SimDisk {
-    let disk = SimDisk::new(1, fast());
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(format!("{name}.tar.gz"));
-    let mut archive = tar::Archive::new(GzDecoder::new(File::open(path).expect("the archive")));
-    inside(&runtime(), async {
-        for entry in archive.entries().expect("an archive") {
-            let mut entry = entry.expect("an entry");
-            let path = entry.path().expect("a path").to_string_lossy().into_owned();
-            let mut content = Vec::new();
-            entry.read_to_end(&mut content).expect("its bytes");
-            let dir = path.rsplit_once('/').map_or("", |(dir, _)| dir);
-            disk.create_dir(dir).await.expect("a folder");
-            let file = disk.create(&path, content.len() as u64).await.expect("a file");
-            write_all_at(&file, padded(&content), 0).await.expect("written");
-            file.sync().await.expect("flushed");
-            disk.sync_dir(dir).await.expect("flushed");
-            disk.sync_dir("").await.expect("flushed");
-        }
-    });
-    disk
+    inside(&runtime(), unpack(name))
 }
 
 #[test]
@@ -197,7 +172,7 @@ fn sound_directories_are_sound_however_they_were_left() {
         ("v2-clean", &fixture("v2-clean"), None),
         ("v2-killed", &fixture("v2-killed"), None),
         ("v3-compacted", &fixture("v3-compacted"), None),
-        ("empty", &SimDisk::new(1, fast()), None),
+        ("empty", &SimDisk::new(1, SimOptions::immediate()), None),
     ] {
         let report = checked(disk);
         if name == "empty" {

@@ -11,16 +11,14 @@
 //! It writes fixtures of the version that the code writes, and leaves those of other versions alone.
 
 use std::fs::{self, File};
-use std::io::Read;
 use std::path::PathBuf;
 
 use flate2::Compression;
-use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
-use keylane_engine::disk::{Disk, DiskFile, write_all_at};
-use keylane_engine::log::files::padded;
+use keylane_engine::disk::Disk;
 use keylane_engine::log::format::FORMAT_VERSION;
 use keylane_sim_disk::{CrashStyle, SimDisk, SimOptions};
+use keylane_tests::fixture::unpack;
 use keylane_tests::held::{Author, Held, Verdict, inside, look, runtime};
 use serde::{Deserialize, Serialize};
 
@@ -64,32 +62,6 @@ enum Expect {
 
 fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures")
-}
-
-fn fast() -> SimOptions {
-    SimOptions { latency_turns: (0, 0), ..SimOptions::default() }
-}
-
-/// Puts the files of an archive on a disk, durably.
-async fn unpack(name: &str) -> SimDisk {
-    let disk = SimDisk::new(1, fast());
-    let file = File::open(folder().join(format!("{name}.tar.gz"))).expect("the archive");
-    let mut archive = tar::Archive::new(GzDecoder::new(file));
-    for entry in archive.entries().expect("an archive") {
-        let mut entry = entry.expect("an entry");
-        let path = entry.path().expect("a path").to_string_lossy().into_owned();
-        let mut content = Vec::new();
-        entry.read_to_end(&mut content).expect("its bytes");
-        let dir = path.rsplit_once('/').map_or("", |(dir, _)| dir);
-        disk.create_dir(dir).await.expect("a folder");
-        let file = disk.create(&path, content.len() as u64).await.expect("a file");
-        write_all_at(&file, padded(&content), 0).await.expect("written");
-        file.sync().await.expect("flushed");
-        for dir in [dir, ""] {
-            disk.sync_dir(dir).await.expect("flushed");
-        }
-    }
-    disk
 }
 
 async fn apply(disk: &SimDisk, damage: &Damage) {
@@ -269,7 +241,7 @@ fn corrupt(name: &str, damage: Damage, expect: Expect, says: &[&str]) -> Corrupt
 }
 
 async fn clean() {
-    let disk = SimDisk::new(1, fast());
+    let disk = SimDisk::new(1, SimOptions::immediate());
     let held = write(&disk, 120).await.close().await.expect("closes");
     let (file, next) = (segment(0, 1), segment(0, 2));
     let at = commits(&disk, &file);
@@ -344,7 +316,7 @@ async fn clean() {
 }
 
 async fn killed() {
-    let disk = SimDisk::new(2, fast());
+    let disk = SimDisk::new(2, SimOptions::immediate());
     let mut author = write(&disk, 100).await;
     let held = author.held.clone();
     // One more, of which a part gets lost.
@@ -391,7 +363,7 @@ async fn killed() {
 
 /// Two of the logs are compacted, one of them twice, and the others lie in the same segments.
 async fn compacted() {
-    let disk = SimDisk::new(3, fast());
+    let disk = SimDisk::new(3, SimOptions::immediate());
     let mut author = write(&disk, 100).await;
     author.compact(&[0, 3]).await.expect("compacted");
     for round in 0..60 {

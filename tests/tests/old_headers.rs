@@ -15,47 +15,20 @@
 //! | 2 | `TIME`, rising by 10 ms a batch | true in every tenth, otherwise -1 or a day before |
 //! | 3 | cannot be uncompressed; base timestamps 30 days before `TIME` | -1 |
 
-use std::fs::File;
-use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
 
-use flate2::read::GzDecoder;
 use keylane_engine::check::{Severity, check};
-
-use keylane_engine::disk::{Disk, DiskFile, write_all_at};
-use keylane_engine::log::files::padded;
 use keylane_engine::{LogConfig, LogId};
-use keylane_sim_disk::{CrashStyle, SimDisk, SimOptions};
+use keylane_sim_disk::{CrashStyle, SimDisk};
 use keylane_tests::crash::check::split;
 use keylane_tests::crash::engine::Engine;
+use keylane_tests::fixture::unpack;
 use keylane_tests::held::{Stamp, inside, runtime, small};
 
 const TIME: i64 = 1_700_000_000_000;
 const DAY: i64 = 86_400_000;
 const BATCHES: u64 = 120;
-
-/// The directory as it was written, on a disk.
-async fn unpack() -> SimDisk {
-    let disk = SimDisk::new(1, SimOptions { latency_turns: (0, 0), ..SimOptions::default() });
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/v3-lying.tar.gz");
-    let mut archive = tar::Archive::new(GzDecoder::new(File::open(path).expect("the archive")));
-    for entry in archive.entries().expect("an archive") {
-        let mut entry = entry.expect("an entry");
-        let path = entry.path().expect("a path").to_string_lossy().into_owned();
-        let mut content = Vec::new();
-        entry.read_to_end(&mut content).expect("its bytes");
-        let dir = path.rsplit_once('/').map_or("", |(dir, _)| dir);
-        disk.create_dir(dir).await.expect("a folder");
-        let file = disk.create(&path, content.len() as u64).await.expect("a file");
-        write_all_at(&file, padded(&content), 0).await.expect("written");
-        file.sync().await.expect("flushed");
-        for dir in [dir, ""] {
-            disk.sync_dir(dir).await.expect("flushed");
-        }
-    }
-    disk
-}
 
 /// What headers say of the largest timestamp, by batch.
 async fn stated(engine: &Engine, log: u32) -> Vec<i64> {
@@ -89,7 +62,7 @@ fn start_of(engine: &Engine, log: u32) -> u64 {
 #[test]
 fn nothing_young_is_deleted_and_nothing_old_is_kept_because_a_header_lies() {
     inside(&runtime(), async {
-        let disk = unpack().await;
+        let disk = unpack("v3-lying").await;
         let engine = Engine::open(&disk, 1, &small()).await.expect("opens");
         // The headers do lie, and are served as they were stored.
         let young = stated(&engine, 0).await;
@@ -120,7 +93,7 @@ fn nothing_young_is_deleted_and_nothing_old_is_kept_because_a_header_lies() {
 #[test]
 fn lookup_by_time_finds_the_first_record_at_or_after_it() {
     inside(&runtime(), async {
-        let disk = unpack().await;
+        let disk = unpack("v3-lying").await;
         let engine = Engine::open(&disk, 1, &small()).await.expect("opens");
         let honest = stated(&engine, 2).await;
         let misled = (0..BATCHES as i64).filter(|n| honest[*n as usize] < TIME + n * 10).count();
@@ -142,7 +115,7 @@ fn lookup_by_time_finds_the_first_record_at_or_after_it() {
 #[test]
 fn the_check_derives_the_same_times() {
     inside(&runtime(), async {
-        let disk = unpack().await;
+        let disk = unpack("v3-lying").await;
         assert_eq!(faults(&disk).await, Vec::<String>::new());
         let engine = Engine::open(&disk, 1, &small()).await.expect("opens");
         let (shard, at) = engine.find(LogId(2)).expect("a log");

@@ -249,9 +249,8 @@ mod tests {
     use tokio::task::yield_now;
 
     use super::*;
-    use crate::aligned::AlignedBuf;
-    use crate::disk::uring::{UringDisk, UringFile};
-    use crate::disk::{Disk, DiskFile};
+    use crate::disk::uring::UringDisk;
+    use crate::hooked_disk::{Hooked, Hooks};
     use crate::ids::ShardId;
     use crate::record_batch::build;
     use crate::records::{BatchRules, check};
@@ -267,69 +266,12 @@ mod tests {
         Fail,
     }
 
-    /// The real disk (`T`: it, or one of its files) with flushes that wait or fail when told to.
-    #[derive(Clone)]
-    struct Faulty<T> {
-        below: T,
-        flushes: Rc<Cell<Flushes>>,
-    }
-
-    impl<T> Faulty<T> {
-        fn with<U>(&self, below: U) -> Faulty<U> {
-            Faulty { below, flushes: Rc::clone(&self.flushes) }
-        }
-    }
-
-    impl Disk for Faulty<UringDisk> {
-        type File = Faulty<UringFile>;
-
-        async fn open(&self, path: &str) -> io::Result<Self::File> {
-            Ok(self.with(self.below.open(path).await?))
-        }
-        async fn create(&self, path: &str, len: u64) -> io::Result<Self::File> {
-            Ok(self.with(self.below.create(path, len).await?))
-        }
-        async fn list(&self, dir: &str) -> io::Result<Vec<String>> {
-            self.below.list(dir).await
-        }
-        async fn create_dir(&self, dir: &str) -> io::Result<()> {
-            self.below.create_dir(dir).await
-        }
-        async fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-            self.below.rename(from, to).await
-        }
-        async fn remove(&self, path: &str) -> io::Result<()> {
-            self.below.remove(path).await
-        }
-        async fn sync_dir(&self, dir: &str) -> io::Result<()> {
-            self.below.sync_dir(dir).await
-        }
-    }
-
-    impl DiskFile for Faulty<UringFile> {
-        async fn size(&self) -> io::Result<u64> {
-            self.below.size().await
-        }
-        async fn read_at(&self, buf: AlignedBuf, pos: u64) -> (io::Result<usize>, AlignedBuf) {
-            self.below.read_at(buf, pos).await
-        }
-        async fn write_at(&self, bytes: Bytes, pos: u64) -> io::Result<usize> {
-            self.below.write_at(bytes, pos).await
-        }
-        async fn sync(&self) -> io::Result<()> {
-            while self.flushes.get() == Flushes::Wait {
+    impl Hooks for Cell<Flushes> {
+        async fn before_sync(&self) -> io::Result<()> {
+            while self.get() == Flushes::Wait {
                 yield_now().await;
             }
-            match self.flushes.get() {
-                Flushes::Fail => Err(io::Error::other("the flush failed")),
-                _ => self.below.sync().await,
-            }
-        }
-        async fn punch(&self, pos: u64, len: u64) -> io::Result<()> {
-            self.below.punch(pos, len).await
-        }
-        async fn set_len(&self, len: u64) -> io::Result<()> {
-            self.below.set_len(len).await
+            if self.get() == Flushes::Fail { Err(io::Error::other("the flush failed")) } else { Ok(()) }
         }
     }
 
@@ -338,8 +280,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         tokio_uring::start(async {
             let flushes = Rc::new(Cell::new(Flushes::Succeed));
-            let below = UringDisk::new(dir.path(), false);
-            let disk = Faulty { below, flushes: Rc::clone(&flushes) };
+            let disk = Hooked::new(UringDisk::new(dir.path(), false), &flushes);
             let options = ShardOptions {
                 segment_bytes: 64 << 10,
                 chunk_bytes: 8 << 10,

@@ -89,6 +89,13 @@ impl Default for SimOptions {
     }
 }
 
+impl SimOptions {
+    /// Every operation completes when it is first polled.
+    pub fn immediate() -> Self {
+        Self { latency_turns: (0, 0), ..Self::default() }
+    }
+}
+
 /// Whether a step begins or ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
