@@ -30,3 +30,39 @@ pub fn varint(bytes: &[u8]) -> Option<(i64, usize)> {
     }
     None
 }
+
+/// Appends a varint in the zigzag encoding of record fields.
+pub fn put_varint(out: &mut Vec<u8>, value: i64) {
+    let mut rest = zigzag(value);
+    while rest >= 0x80 {
+        out.push(rest as u8 | 0x80);
+        rest >>= 7;
+    }
+    out.push(rest as u8);
+}
+
+/// Bytes that [`put_varint`] appends: 1 to 10.
+pub fn varint_len(value: i64) -> usize {
+    let bits = u64::BITS - (zigzag(value) | 1).leading_zeros();
+    bits.div_ceil(7) as usize
+}
+
+fn zigzag(value: i64) -> u64 {
+    ((value << 1) ^ (value >> 63)) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn varints_are_read_back_and_are_as_long_as_foretold() {
+        let edges = (0..63).flat_map(|bit| [1i64 << bit, (1 << bit) - 1, -(1 << bit), i64::MIN >> bit]);
+        for value in edges {
+            let mut out = Vec::new();
+            put_varint(&mut out, value);
+            assert_eq!(varint(&out), Some((value, out.len())), "{value}");
+            assert_eq!(varint_len(value), out.len(), "{value}");
+        }
+    }
+}

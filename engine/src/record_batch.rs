@@ -25,10 +25,14 @@
 //! 61 records
 //! ```
 
+mod encode;
+
 use crate::bytes_at::{i16_be, i32_be, i64_be, u32_be};
 use crate::checksum;
 use crate::ids::Offset;
 use crate::records::{DecodeError, Reason, RecompressError, RecordsError, Refused};
+
+pub use encode::{BatchFields, HeaderFields, build, build_from, put_record, seal};
 
 /// Bytes before the first record.
 pub const HEADER_BYTES: usize = 61;
@@ -213,66 +217,9 @@ pub fn patch(header: &mut [u8], base_offset: Offset, leader_epoch: i32) {
     header[12..16].copy_from_slice(&leader_epoch.to_be_bytes());
 }
 
-/// Builds small batches for tests, examples and benchmarks; producers bring their own encoder.
-pub fn build(records: &[(&[u8], &[u8])], timestamp_ms: i64) -> Vec<u8> {
-    build_from(records, timestamp_ms, -1, -1, -1)
-}
-
-/// As [`build`], with the fields of an idempotent producer.
-pub fn build_from(
-    records: &[(&[u8], &[u8])],
-    timestamp_ms: i64,
-    producer_id: i64,
-    producer_epoch: i16,
-    base_sequence: i32,
-) -> Vec<u8> {
-    let count = i32::try_from(records.len()).expect("a batch holds fewer than 2^31 records");
-    let mut out = vec![0u8; HEADER_BYTES];
-    for (delta, (key, value)) in records.iter().enumerate() {
-        let mut body = vec![0u8, 0];
-        put_varint(&mut body, delta as i64);
-        for field in [key, value] {
-            put_varint(&mut body, field.len() as i64);
-            body.extend_from_slice(field);
-        }
-        put_varint(&mut body, 0);
-        put_varint(&mut out, body.len() as i64);
-        out.extend_from_slice(&body);
-    }
-    let len = (out.len() - LENGTH_END) as i32;
-    out[8..12].copy_from_slice(&len.to_be_bytes());
-    out[16] = 2;
-    out[23..27].copy_from_slice(&(count - 1).to_be_bytes());
-    out[27..35].copy_from_slice(&timestamp_ms.to_be_bytes());
-    out[35..43].copy_from_slice(&timestamp_ms.to_be_bytes());
-    out[43..51].copy_from_slice(&producer_id.to_be_bytes());
-    out[51..53].copy_from_slice(&producer_epoch.to_be_bytes());
-    out[53..57].copy_from_slice(&base_sequence.to_be_bytes());
-    out[57..61].copy_from_slice(&count.to_be_bytes());
-    let crc = checksum::crc32c(&out[CRC_START..]);
-    out[17..21].copy_from_slice(&crc.to_be_bytes());
-    out
-}
-
-/// Appends a varint in the zigzag encoding of record fields.
-pub(crate) fn put_varint(out: &mut Vec<u8>, value: i64) {
-    let mut rest = ((value << 1) ^ (value >> 63)) as u64;
-    while rest >= 0x80 {
-        out.push(rest as u8 | 0x80);
-        rest >>= 7;
-    }
-    out.push(rest as u8);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn resealed(mut bytes: Vec<u8>) -> Vec<u8> {
-        let crc = crc32c::crc32c(&bytes[CRC_START..]);
-        bytes[17..21].copy_from_slice(&crc.to_be_bytes());
-        bytes
-    }
 
     #[test]
     fn patching_keeps_the_checksum() {
@@ -298,13 +245,14 @@ mod tests {
     fn a_stored_batch_may_span_more_offsets_than_it_has_records_but_not_fewer() {
         let mut gaps = build(&[(b"a", b"1"), (b"b", b"2")], 1);
         gaps[23..27].copy_from_slice(&6i32.to_be_bytes());
-        let gaps = resealed(gaps);
+        seal(&mut gaps);
         let batch = RecordBatch::check_stored(&gaps).unwrap();
         assert_eq!((batch.count, batch.span), (2, 7));
         for last_delta in [0, -1, i32::MIN, i32::MAX] {
             let mut bad = gaps.clone();
             bad[23..27].copy_from_slice(&last_delta.to_be_bytes());
-            let error = RecordBatch::check_stored(&resealed(bad)).unwrap_err();
+            seal(&mut bad);
+            let error = RecordBatch::check_stored(&bad).unwrap_err();
             assert_eq!(error, BatchError::Count { count: 2, last_delta });
         }
     }

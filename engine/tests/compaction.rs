@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use keylane_engine::disk::Disk;
-use keylane_engine::record_batch::{self, RecordBatch, build_from};
+use keylane_engine::record_batch::{self, BatchFields, RecordBatch, put_record, seal};
 use keylane_engine::records::{Opened, compress};
 use keylane_engine::shard::{CommitState, PartitionRef, Shard, ShardOptions};
 use keylane_engine::{AppendError, LogConfig, LogId, ReadError, ShardId};
@@ -73,42 +73,26 @@ fn tombstone(key: impl ToString) -> Pair {
     (Some(key.to_string()), None)
 }
 
-fn put_varint(out: &mut Vec<u8>, value: i64) {
-    let mut rest = ((value << 1) ^ (value >> 63)) as u64;
-    while rest >= 0x80 {
-        out.push(rest as u8 | 0x80);
-        rest >>= 7;
-    }
-    out.push(rest as u8);
-}
-
-fn put_text(out: &mut Vec<u8>, text: Option<&String>) {
-    put_varint(out, text.map_or(-1, |t| t.len() as i64));
-    out.extend_from_slice(text.map_or("", |t| t).as_bytes());
-}
-
 /// A batch in a codec, of a producer (-1: none) with the sequence of its first record.
 fn batch(pairs: &[Pair], time: i64, codec: i16, producer: i64, sequence: i32) -> Vec<u8> {
+    fn text(text: &Option<String>) -> Option<&[u8]> {
+        text.as_ref().map(String::as_bytes)
+    }
     let mut plain = Vec::new();
-    for (delta, (key, value)) in (0i64..).zip(pairs) {
-        let mut body = vec![0, 0];
-        put_varint(&mut body, delta);
-        put_text(&mut body, key.as_ref());
-        put_text(&mut body, value.as_ref());
-        put_varint(&mut body, 0);
-        put_varint(&mut plain, body.len() as i64);
-        plain.extend(body);
+    for (delta, (key, value)) in (0i32..).zip(pairs) {
+        put_record(&mut plain, 0, delta, text(key), text(value), &[]);
     }
     let epoch = if producer < 0 { -1 } else { 0 };
-    let mut out = build_from(&[], time, producer, epoch, sequence);
+    let fields = BatchFields {
+        attributes: codec,
+        producer_id: producer,
+        producer_epoch: epoch,
+        base_sequence: sequence,
+        ..BatchFields::new(pairs.len() as i32, time)
+    };
+    let mut out = fields.header().to_vec();
     compress(codec, &plain, &mut out).unwrap();
-    let len = out.len() as i32 - 12;
-    out[8..12].copy_from_slice(&len.to_be_bytes());
-    out[21..23].copy_from_slice(&codec.to_be_bytes());
-    out[23..27].copy_from_slice(&(pairs.len() as i32 - 1).to_be_bytes());
-    out[57..61].copy_from_slice(&(pairs.len() as i32).to_be_bytes());
-    let crc = crc32c::crc32c(&out[21..]);
-    out[17..21].copy_from_slice(&crc.to_be_bytes());
+    seal(&mut out);
     RecordBatch::check_stored(&out).unwrap();
     out
 }
@@ -533,7 +517,7 @@ fn more_keys_than_there_is_memory_for_take_several_passes() {
 /// partitions in the same segments.
 #[test]
 fn fifty_keys_overwritten_a_million_times_take_little_room() {
-    let disk = SimDisk::new(1, SimOptions { latency_turns: (0, 0), ..SimOptions::default() });
+    let disk = SimDisk::new(1, SimOptions::immediate());
     inside(async {
         let large = ShardOptions { segment_bytes: 1 << 20, ..options() };
         let shard = open_with(&disk, &[1, 2], compacted(), large).await;

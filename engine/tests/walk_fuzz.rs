@@ -10,7 +10,8 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use keylane_engine::record_batch::{HEADER_BYTES, LENGTH_END, build};
+use keylane_engine::bytes_at::put_varint;
+use keylane_engine::record_batch::{HEADER_BYTES, LENGTH_END, build, seal};
 use keylane_engine::records::{
     BatchRules, DecodeError, MAX_UNCOMPRESSED, TimestampType, check, compress, decompress,
 };
@@ -46,15 +47,6 @@ impl Rng {
     fn fill(&mut self, out: &mut [u8]) {
         out.iter_mut().for_each(|byte| *byte = self.next_u64() as u8);
     }
-}
-
-fn put_varint(out: &mut Vec<u8>, value: i64) {
-    let mut rest = ((value << 1) ^ (value >> 63)) as u64;
-    while rest >= 0x80 {
-        out.push(rest as u8 | 0x80);
-        rest >>= 7;
-    }
-    out.push(rest as u8);
 }
 
 /// A number that is somewhere an edge.
@@ -142,13 +134,6 @@ fn spoil(bytes: &mut Vec<u8>, rng: &mut Rng) {
         }
         _ => bytes.push(rng.below(256) as u8),
     }
-}
-
-fn seal(batch: &mut [u8]) {
-    let len = (batch.len() - LENGTH_END) as i32;
-    batch[8..12].copy_from_slice(&len.to_be_bytes());
-    let crc = crc32c::crc32c(&batch[21..]);
-    batch[17..21].copy_from_slice(&crc.to_be_bytes());
 }
 
 fn spoiled_batch(rng: &mut Rng) -> Vec<u8> {

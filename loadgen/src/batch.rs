@@ -7,6 +7,8 @@
 //! is not read again. Promises of the reader: bounds-checked, no copies, and a batch that is cut off
 //! at the end of an answer is left out.
 
+use keylane_engine::bytes_at::varint_len;
+use keylane_engine::record_batch::{BatchFields, LENGTH_END, patch, put_record, seal};
 use keylane_engine::records;
 
 use crate::keys::KeyNames;
@@ -14,8 +16,8 @@ use crate::payload::{Filler, Payload};
 use crate::protocol;
 use crate::wire::{DecodeError, Decoded, Put, Reader};
 
-/// Bytes of a batch before its records.
-pub const HEADER_BYTES: usize = 61;
+pub use keylane_engine::record_batch::HEADER_BYTES;
+
 /// Bytes at the start of a value that tell which record it is.
 pub const STAMP_BYTES: usize = 40;
 pub const STAMP_MAGIC: [u8; 8] = *b"KEYLOAD1";
@@ -142,7 +144,7 @@ const BASE_TIMESTAMP_AT: usize = 27;
 /// Bytes of a batch of `records` records.
 pub fn batch_bytes(records: usize, key_bytes: usize, value_bytes: usize) -> usize {
     let body = |index: usize| record_body_bytes(index, key_bytes, value_bytes);
-    HEADER_BYTES + (0..records).map(|i| varint_bytes(body(i) as i64) + body(i)).sum::<usize>()
+    HEADER_BYTES + (0..records).map(|i| varint_len(body(i) as i64) + body(i)).sum::<usize>()
 }
 
 /// How many records fit into a batch of at most `limit` bytes; at least one.
@@ -155,16 +157,10 @@ pub fn records_within(limit: usize, key_bytes: usize, value_bytes: usize) -> usi
     records
 }
 
-fn varint_bytes(value: i64) -> usize {
-    let mut out = Vec::with_capacity(10);
-    out.varint(value);
-    out.len()
-}
-
 fn record_body_bytes(index: usize, key_bytes: usize, value_bytes: usize) -> usize {
-    let lengths = varint_bytes(key_bytes as i64) + varint_bytes(value_bytes as i64);
+    let lengths = varint_len(key_bytes as i64) + varint_len(value_bytes as i64);
     // Attributes, timestamp delta 0 and the number of headers are one byte each.
-    3 + varint_bytes(index as i64) + lengths + key_bytes + value_bytes
+    3 + varint_len(index as i64) + lengths + key_bytes + value_bytes
 }
 
 impl Template {
@@ -279,8 +275,7 @@ impl Template {
     pub fn claim(&self, frame: &mut [u8], max_timestamp: i64) {
         let batch = &mut frame[self.batch_at..][..self.batch_bytes];
         batch[BASE_TIMESTAMP_AT + 8..][..8].copy_from_slice(&max_timestamp.to_be_bytes());
-        let crc = crc32c::crc32c(&batch[ATTRIBUTES_AT..]);
-        batch[CRC_AT..ATTRIBUTES_AT].copy_from_slice(&crc.to_be_bytes());
+        seal(batch);
     }
 
     /// Makes `out` the same request with its records compressed; returns the bytes of the batch. `scratch` is
@@ -303,10 +298,8 @@ impl Template {
         let at = out.len();
         out.extend_from_slice(head);
         out.extend_from_slice(scratch);
-        out[at + 8..at + 12].copy_from_slice(&(batch_bytes as i32 - 12).to_be_bytes());
         out[at + ATTRIBUTES_AT..at + ATTRIBUTES_AT + 2].copy_from_slice(&codec.to_be_bytes());
-        let crc = crc32c::crc32c(&out[at + ATTRIBUTES_AT..]);
-        out[at + CRC_AT..at + ATTRIBUTES_AT].copy_from_slice(&crc.to_be_bytes());
+        seal(&mut out[at..]);
         out.extend_from_slice(&frame[self.batch_at + self.batch_bytes..]);
         protocol::end_frame(out, 0);
         batch_bytes
@@ -324,41 +317,26 @@ const RECORDS_BYTES_MAX: usize = 256 << 20;
 /// Appends the batch and says where its records are.
 fn encode_batch(frame: &mut Vec<u8>, spec: &TemplateSpec<'_>, batch_bytes: usize) -> Vec<RecordPlace> {
     let batch_at = frame.len();
-    let last = spec.records as i32 - 1;
-    frame.i64(0); // base offset
-    frame.i32(batch_bytes as i32 - 12);
-    frame.i32(-1); // leader epoch
-    frame.i8(2);
-    frame.i32(0); // CRC
-    frame.i16(0);
-    frame.i32(last);
-    frame.i64(0);
-    frame.i64(0);
-    frame.i64(-1); // producer id, epoch and sequence: not idempotent, nothing is ever sent twice
-    frame.i16(-1);
-    frame.i32(-1);
-    frame.i32(last + 1);
+    // Not idempotent: nothing is ever sent twice.
+    frame.extend_from_slice(&BatchFields::new(spec.records as i32, 0).header());
+    patch(&mut frame[batch_at..], 0, -1);
     let seed = spec.seed ^ u64::from(spec.connection) << 32;
     let mut filler = Filler::new(spec.payload, spec.compressibility, seed);
-    let mut value = vec![0; spec.value_bytes];
+    let (key, mut value) = (vec![b'-'; spec.key_bytes], vec![0; spec.value_bytes]);
     let stamp = Stamp { run: spec.run, key: 0, connection: spec.connection, seq: 0, time_ns: 0 };
     let mut places = Vec::with_capacity(spec.records);
     for index in 0..spec.records {
         filler.fill(&mut value);
         value[..STAMP_BYTES].copy_from_slice(&stamp.bytes());
-        frame.varint(record_body_bytes(index, spec.key_bytes, spec.value_bytes) as i64);
-        frame.i8(0);
-        frame.varint(0);
-        frame.varint(index as i64);
-        frame.varint(spec.key_bytes as i64);
-        let key = frame.len();
-        frame.resize(key + spec.key_bytes, b'-');
-        frame.varint(spec.value_bytes as i64);
-        let from = if index == 0 { batch_at + ATTRIBUTES_AT } else { key };
-        places.push(RecordPlace { from, key, value: frame.len(), constant_crc: 0, shift: 0 });
-        frame.extend_from_slice(&value);
-        frame.varint(0);
+        put_record(frame, 0, index as i32, Some(&key), Some(&value), &[]);
+        // Behind the value stands the number of headers, one byte.
+        let value_at = frame.len() - 1 - spec.value_bytes;
+        let key_at = value_at - varint_len(spec.value_bytes as i64) - spec.key_bytes;
+        let from = if index == 0 { batch_at + ATTRIBUTES_AT } else { key_at };
+        places.push(RecordPlace { from, key: key_at, value: value_at, constant_crc: 0, shift: 0 });
     }
+    let len = (batch_bytes - LENGTH_END) as i32;
+    frame[batch_at + 8..batch_at + LENGTH_END].copy_from_slice(&len.to_be_bytes());
     assert_eq!(frame.len() - batch_at, batch_bytes, "the length of a batch was computed wrongly");
     places
 }

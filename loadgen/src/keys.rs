@@ -7,6 +7,8 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
+use keylane_engine::embed::partition_for;
+
 /// SplitMix64: small, fast, good enough to draw keys and filler.
 #[derive(Debug, Clone)]
 pub struct Rng(u64);
@@ -33,30 +35,9 @@ impl Rng {
     }
 }
 
-/// Kafka's murmur2 of a key.
-pub fn murmur2(key: &[u8]) -> u32 {
-    const M: u32 = 0x5bd1_e995;
-    let mut h = 0x9747_b28c ^ key.len() as u32;
-    let mut words = key.chunks_exact(4);
-    for word in &mut words {
-        let mut k = word.iter().rev().fold(0u32, |k, byte| k << 8 | u32::from(*byte));
-        k = k.wrapping_mul(M);
-        k ^= k >> 24;
-        h = h.wrapping_mul(M) ^ k.wrapping_mul(M);
-    }
-    let tail = words.remainder();
-    if !tail.is_empty() {
-        h ^= tail.iter().rev().fold(0u32, |k, byte| k << 8 | u32::from(*byte));
-        h = h.wrapping_mul(M);
-    }
-    h ^= h >> 13;
-    h = h.wrapping_mul(M);
-    h ^ h >> 15
-}
-
 /// The partition of a key in a topic of `partitions`.
 pub fn partition_of(key: &[u8], partitions: i32) -> i32 {
-    (murmur2(key) & 0x7fff_ffff) as i32 % partitions
+    partition_for(key, partitions as u32) as i32
 }
 
 /// The names of all keys, of equal length.
@@ -224,22 +205,6 @@ impl KeyPicker {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// The values of Kafka's own unit test of murmur2.
-    #[test]
-    fn murmur2_is_kafkas() {
-        let cases: [(&str, i32); 6] = [
-            ("21", -973932308),
-            ("foobar", -790332482),
-            ("a-little-bit-long-string", -985981536),
-            ("a-little-bit-longer-string", -1486304829),
-            ("lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8", -58897971),
-            ("abc", 479470107),
-        ];
-        for (key, hash) in cases {
-            assert_eq!(murmur2(key.as_bytes()) as i32, hash, "{key}");
-        }
-    }
 
     #[test]
     fn each_key_has_one_owner_and_the_loads_are_even() {

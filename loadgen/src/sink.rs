@@ -11,12 +11,13 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use keylane_engine::record_batch::seal;
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::time::Timespec;
 
 use crate::args::parse_duration;
-use crate::batch::{ATTRIBUTES_AT, CRC_AT, STAMP_MAGIC, STAMP_SEQ_AT};
+use crate::batch::{STAMP_MAGIC, STAMP_SEQ_AT};
 use crate::client::{Flow, Inbox};
 use crate::protocol;
 use crate::wire::{DecodeError, Decoded, Put, Reader};
@@ -211,8 +212,7 @@ fn with_another_sequence(batch: &[u8], base: i64) -> Option<Vec<u8>> {
     let mut other = batch.to_vec();
     let seq = u64::from_le_bytes(*other.get(at..)?.first_chunk()?);
     other[at..at + 8].copy_from_slice(&(seq + 1_000).to_le_bytes());
-    let crc = crc32c::crc32c(&other[ATTRIBUTES_AT..]);
-    other[CRC_AT..ATTRIBUTES_AT].copy_from_slice(&crc.to_be_bytes());
+    seal(&mut other);
     other[..8].copy_from_slice(&base.to_be_bytes());
     Some(other)
 }

@@ -141,7 +141,6 @@ pub trait Put {
     fn i32(&mut self, value: i32);
     fn i64(&mut self, value: i64);
     fn uvarint(&mut self, value: u64);
-    fn varint(&mut self, value: i64);
     fn string(&mut self, text: &str, compact: bool);
     fn count(&mut self, count: usize, compact: bool);
 }
@@ -171,10 +170,6 @@ impl Put for Vec<u8> {
         self.push(value as u8);
     }
 
-    fn varint(&mut self, value: i64) {
-        self.uvarint(((value << 1) ^ (value >> 63)) as u64);
-    }
-
     fn string(&mut self, text: &str, compact: bool) {
         if compact {
             self.uvarint(text.len() as u64 + 1);
@@ -195,13 +190,15 @@ impl Put for Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use keylane_engine::bytes_at::put_varint;
+
     use super::*;
 
     #[test]
     fn varints_round_trip() {
         for value in [0i64, 1, -1, 63, 64, -64, -65, 8191, 8192, i64::MAX, i64::MIN] {
             let mut out = Vec::new();
-            out.varint(value);
+            put_varint(&mut out, value);
             assert_eq!(Reader::new(&out).varint(), Ok(value));
         }
     }

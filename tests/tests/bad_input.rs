@@ -20,6 +20,7 @@ use kafka_protocol::messages::{
 use kafka_protocol::protocol::{Request, StrBytes};
 use keylane::kafka::{ApiKey, SERVED};
 use keylane::{ServerConfig, ServerHandle};
+use keylane_engine::record_batch::seal;
 use keylane_tests::e2e::batch::{NOBODY, batch, numbered, single};
 use keylane_tests::e2e::client::{
     Client, FETCH, PRODUCE, decode, fetch_request, fetched, frame, framed, name, produce_request, produced,
@@ -390,8 +391,7 @@ fn absurd_lengths_at_every_position_of_every_api() {
 }
 
 fn resealed(mut batch: Vec<u8>) -> Bytes {
-    let crc = crc32c::crc32c(&batch[21..]);
-    batch[17..21].copy_from_slice(&crc.to_be_bytes());
+    seal(&mut batch);
     batch.into()
 }
 

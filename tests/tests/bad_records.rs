@@ -12,7 +12,8 @@ use kafka_protocol::messages::produce_response::PartitionProduceResponse;
 use kafka_protocol::messages::{CreateTopicsRequest, ProduceRequest};
 use kafka_protocol::protocol::StrBytes;
 use keylane::{ServerConfig, ServerHandle};
-use keylane_engine::record_batch::{LENGTH_END, build};
+use keylane_engine::bytes_at::put_varint;
+use keylane_engine::record_batch::{BatchFields, seal};
 use keylane_engine::records::compress;
 use keylane_tests::e2e::client::{Client, PRODUCE, name};
 use keylane_tests::e2e::server::{config, scratch, two_cores};
@@ -43,15 +44,6 @@ fn now_ms() -> i64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis() as i64
 }
 
-fn put_varint(out: &mut Vec<u8>, value: i64) {
-    let mut rest = ((value << 1) ^ (value >> 63)) as u64;
-    while rest >= 0x80 {
-        out.push(rest as u8 | 0x80);
-        rest >>= 7;
-    }
-    out.push(rest as u8);
-}
-
 /// One encoded record: its fields behind the attributes, then more bytes.
 fn record(fields: &[i64], bytes: &[u8]) -> Vec<u8> {
     let mut body = vec![0];
@@ -68,22 +60,14 @@ fn small(timestamp_delta: i64, offset_delta: i64) -> Vec<u8> {
 }
 
 fn sealed(mut batch: Vec<u8>) -> Bytes {
-    let len = (batch.len() - LENGTH_END) as i32;
-    batch[8..12].copy_from_slice(&len.to_be_bytes());
-    let crc = crc32c::crc32c(&batch[21..]);
-    batch[17..21].copy_from_slice(&crc.to_be_bytes());
+    seal(&mut batch);
     batch.into()
 }
 
 /// A batch around records that are compressed already.
 fn around(codec: i16, records: &[u8], count: i32, base_timestamp: i64, max_timestamp: i64) -> Vec<u8> {
-    let mut batch = build(&[], base_timestamp);
-    batch[21..23].copy_from_slice(&codec.to_be_bytes());
-    batch[23..27].copy_from_slice(&(count - 1).to_be_bytes());
-    batch[35..43].copy_from_slice(&max_timestamp.to_be_bytes());
-    batch[57..61].copy_from_slice(&count.to_be_bytes());
-    batch.extend_from_slice(records);
-    batch
+    BatchFields { attributes: codec, max_timestamp, ..BatchFields::new(count, base_timestamp) }
+        .around(records)
 }
 
 fn batch(codec: i16, records: &[u8], count: i32, base_timestamp: i64, max_timestamp: i64) -> Vec<u8> {

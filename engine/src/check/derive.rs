@@ -161,7 +161,7 @@ fn raise(logs: &mut BTreeMap<LogId, (Offset, Offset)>, ranges: &Ranges) {
 fn ranges_of(scan: &Scan) -> Ranges {
     let ends = scan.logs.iter().filter_map(|(log, entries)| {
         let (first, last) = (entries.first()?, entries.last()?);
-        Some((*log, (first.base_offset, last.base_offset + u64::from(last.span))))
+        Some((*log, (first.base_offset, last.end())))
     });
     ends.collect()
 }

@@ -25,7 +25,7 @@ pub(super) fn check_runs(
         let own = entries.get(run.first_entry as usize..).unwrap_or_default();
         let own = own.get(..run.entries as usize).unwrap_or_default();
         for pair in own.windows(2) {
-            let end = pair[0].base_offset + u64::from(pair[0].span);
+            let end = pair[0].end();
             let at = u64::from(pair[1].position);
             if pair[1].base_offset < end {
                 twice(c, *log, path, at, pair[1].base_offset);

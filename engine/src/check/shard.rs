@@ -300,7 +300,7 @@ async fn lost_by(
         let own = entries.get(run.first_entry as usize..).unwrap_or_default();
         for e in own.iter().take(run.entries as usize) {
             let (from, end) = (u64::from(e.position), u64::from(e.position) + u64::from(e.len));
-            let next = e.base_offset + u64::from(e.span);
+            let next = e.end();
             if !(flaw.from..flaw.to).contains(&from) || !view.is_needed(generation, *log, next) {
                 continue;
             }

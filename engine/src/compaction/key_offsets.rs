@@ -56,7 +56,7 @@ impl KeyOffsets {
             }
             self.end = record.offset + 1;
         }
-        self.end = self.end.max(opened.base_offset() + u64::from(opened.batch.span));
+        self.end = self.end.max(opened.end_offset());
         Ok(true)
     }
 

@@ -34,7 +34,7 @@ impl Pass<'_> {
             return Ok(Rewritten::Unchanged);
         }
         let opened = Opened::of(batch, self.limit)?;
-        let covered = opened.base_offset() + u64::from(opened.batch.span) <= end;
+        let covered = opened.end_offset() <= end;
         let horizon = covered.then(|| self.now_ms.saturating_add_unsigned(self.delete_retention_ms));
         let expired = opened.delete_horizon().is_some_and(|horizon| self.now_ms >= horizon)
             || planted::is(Bug::TombstonesDropped);

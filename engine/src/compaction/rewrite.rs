@@ -12,7 +12,8 @@
 
 use std::borrow::Cow;
 
-use crate::record_batch::{CRC_START, HEADER_BYTES, LENGTH_END, put_varint};
+use crate::bytes_at::put_varint;
+use crate::record_batch::{HEADER_BYTES, seal};
 use crate::records::{
     APPEND_TIME, CODEC_BITS, DELETE_HORIZON, Opened, RecordView, RecordsError, compress, decompresses_to,
     with_largest_timestamp,
@@ -106,12 +107,11 @@ fn assemble(
     if attributes & APPEND_TIME == 0 {
         out[35..43].copy_from_slice(&newest.to_be_bytes());
     }
-    let len = i32::try_from(out.len() - LENGTH_END)
-        .map_err(|_| RecordsError::Header("its length field cannot hold its new length"))?;
-    out[8..12].copy_from_slice(&len.to_be_bytes());
+    if i32::try_from(out.len()).is_err() {
+        return Err(RecordsError::Header("its length field cannot hold its new length"));
+    }
     out[21..23].copy_from_slice(&attributes.to_be_bytes());
     out[57..61].copy_from_slice(&count.to_be_bytes());
-    let crc = crc32c::crc32c(&out[CRC_START..]);
-    out[17..21].copy_from_slice(&crc.to_be_bytes());
+    seal(&mut out);
     Ok(out)
 }

@@ -7,7 +7,7 @@ use kafka_protocol::records::{Compression, RecordBatchDecoder};
 use proptest::prelude::*;
 
 use super::*;
-use crate::record_batch::{CRC_START, HEADER_BYTES, RecordBatch, build_from, patch, put_varint};
+use crate::record_batch::{BatchFields, HEADER_BYTES, RecordBatch, patch, put_record, seal};
 use crate::records::{APPEND_TIME, Opened, compress, decompress};
 
 const TIME: i64 = 1_700_000_000_000;
@@ -23,40 +23,27 @@ struct Seen {
     headers: Vec<(String, Option<Vec<u8>>)>,
 }
 
-fn put_bytes(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
-    put_varint(out, bytes.map_or(-1, |b| b.len() as i64));
-    out.extend_from_slice(bytes.unwrap_or_default());
-}
-
 /// A batch of a producer; offsets rise by one.
 fn batch(records: &[Seen], attributes: i16) -> Vec<u8> {
     let base = records[0].offset;
     let mut plain = Vec::new();
     for record in records {
-        let mut body = vec![0];
-        put_varint(&mut body, record.timestamp - TIME);
-        put_varint(&mut body, (record.offset - base) as i64);
-        put_bytes(&mut body, record.key.as_deref());
-        put_bytes(&mut body, record.value.as_deref());
-        put_varint(&mut body, record.headers.len() as i64);
-        for (name, value) in &record.headers {
-            put_bytes(&mut body, Some(name.as_bytes()));
-            put_bytes(&mut body, value.as_deref());
-        }
-        put_varint(&mut plain, body.len() as i64);
-        plain.extend(body);
+        let headers: Vec<_> =
+            record.headers.iter().map(|(name, value)| (name.as_bytes(), value.as_deref())).collect();
+        let (time, delta) = (record.timestamp - TIME, (record.offset - base) as i32);
+        put_record(&mut plain, time, delta, record.key.as_deref(), record.value.as_deref(), &headers);
     }
-    let mut out = build_from(&[], TIME, 77, 3, 1234);
+    let fields = BatchFields {
+        attributes,
+        max_timestamp: records.iter().map(|r| r.timestamp).max().unwrap(),
+        producer_id: 77,
+        producer_epoch: 3,
+        base_sequence: 1234,
+        ..BatchFields::new(records.len() as i32, TIME)
+    };
+    let mut out = fields.header().to_vec();
     compress(attributes & 7, &plain, &mut out).unwrap();
-    let newest = records.iter().map(|r| r.timestamp).max().unwrap();
-    let len = (out.len() - 12) as i32;
-    out[8..12].copy_from_slice(&len.to_be_bytes());
-    out[21..23].copy_from_slice(&attributes.to_be_bytes());
-    out[23..27].copy_from_slice(&(records.len() as i32 - 1).to_be_bytes());
-    out[35..43].copy_from_slice(&newest.to_be_bytes());
-    out[57..61].copy_from_slice(&(records.len() as i32).to_be_bytes());
-    let crc = crc32c::crc32c(&out[CRC_START..]);
-    out[17..21].copy_from_slice(&crc.to_be_bytes());
+    seal(&mut out);
     patch(&mut out, base, 0);
     RecordBatch::check_stored(&out).unwrap();
     out
@@ -165,8 +152,7 @@ fn a_header_that_lies_about_time_is_made_true_although_all_records_stay() {
         for stated in [-1, 0, i64::MAX] {
             let mut lying = honest.clone();
             lying[35..43].copy_from_slice(&stated.to_be_bytes());
-            let crc = crc32c::crc32c(&lying[CRC_START..]);
-            lying[17..21].copy_from_slice(&crc.to_be_bytes());
+            seal(&mut lying);
             assert_eq!(replaced(pass(&keys, TIME).clean(&lying).unwrap()), honest);
         }
     }

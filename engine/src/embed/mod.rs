@@ -37,6 +37,7 @@ use crate::shard::{Batches, Offsets};
 pub use error::EmbedError;
 pub use lane::PendingAppend;
 pub use options::Options;
+pub use partitioner::partition_for;
 pub use record::{Header, Record, StoredRecord, decode as decode_batches, encode as encode_batch};
 pub use tail::Tail;
 
@@ -169,7 +170,7 @@ impl Keylane {
     /// The partition that a key belongs to: the same that Kafka's clients choose by default.
     pub fn partition_for_key(&self, topic: &str, key: &[u8]) -> Result<u32, EmbedError> {
         let partitions = self.shared.topic(topic)?.partitions.len() as u32;
-        Ok(partitioner::partition_for(key, partitions))
+        Ok(partition_for(key, partitions))
     }
 
     /// Appends records as one batch, all or none, and returns the offset of the first when they are durable.

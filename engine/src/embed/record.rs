@@ -10,17 +10,16 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 
-use crate::bytes_at::{i64_be, varint};
 use crate::ids::Offset;
-use crate::record_batch::{HEADER_BYTES, LENGTH_END, RecordBatch, base_offset, total_len};
+use crate::record_batch::{
+    BatchFields, HEADER_BYTES, HeaderFields, RecordBatch, base_offset, put_record, seal, total_len,
+};
+use crate::records::{CODEC_BITS, Opened, RecordView};
 
 use super::EmbedError;
 
-const CRC_START: usize = 21;
-/// Attribute bit: the batch has one timestamp, that of its append.
-const APPEND_TIME: i16 = 0x08;
 /// Attribute bit: the batch is a message of the log to its readers, and holds no records.
 const CONTROL: i16 = 0x20;
 
@@ -95,57 +94,21 @@ pub fn encode(records: &[Record]) -> Result<Bytes, EmbedError> {
     let payload = |r: &Record| r.key.as_ref().map_or(0, Bytes::len) + r.value.as_ref().map_or(0, Bytes::len);
     let mut out = Vec::with_capacity(HEADER_BYTES + records.iter().map(|r| payload(r) + 24).sum::<usize>());
     out.resize(HEADER_BYTES, 0);
-    let (mut before, mut after) = (Vec::new(), Vec::new());
-    for (delta, record) in records.iter().enumerate() {
-        // The value is the bulk: it is copied once, between what lies before and after it.
-        let value = record.value.as_deref();
-        before.clear();
-        before.push(0);
-        put_varint(&mut before, record.timestamp_ms.wrapping_sub(base_timestamp));
-        put_varint(&mut before, delta as i64);
-        put_field(&mut before, record.key.as_deref());
-        put_varint(&mut before, value.map_or(-1, |v| v.len() as i64));
-        after.clear();
-        put_varint(&mut after, record.headers.len() as i64);
-        for header in &record.headers {
-            put_field(&mut after, Some(header.name.as_bytes()));
-            put_field(&mut after, header.value.as_deref());
-        }
-        let value = value.unwrap_or_default();
-        put_varint(&mut out, (before.len() + value.len() + after.len()) as i64);
-        out.extend_from_slice(&before);
-        out.extend_from_slice(value);
-        out.extend_from_slice(&after);
+    for (offset_delta, record) in (0i32..).zip(records) {
+        let headers: Vec<_> =
+            record.headers.iter().map(|h| (h.name.as_bytes(), h.value.as_deref())).collect();
+        let timestamp_delta = record.timestamp_ms.wrapping_sub(base_timestamp);
+        let (key, value) = (record.key.as_deref(), record.value.as_deref());
+        put_record(&mut out, timestamp_delta, offset_delta, key, value, &headers);
     }
-    let too_large = EmbedError::TooLarge { bytes: out.len(), max: i32::MAX as usize };
-    let Ok(len) = i32::try_from(out.len()) else { return Err(too_large) };
+    if i32::try_from(out.len()).is_err() {
+        return Err(EmbedError::TooLarge { bytes: out.len(), max: i32::MAX as usize });
+    }
     // A record takes more than a byte, so their number fits when their bytes do.
-    let count = records.len() as i32;
-    out[8..12].copy_from_slice(&(len - LENGTH_END as i32).to_be_bytes());
-    out[16] = 2;
-    out[23..27].copy_from_slice(&(count - 1).to_be_bytes());
-    out[27..35].copy_from_slice(&base_timestamp.to_be_bytes());
-    out[35..43].copy_from_slice(&max_timestamp.to_be_bytes());
-    // No producer: id, epoch and sequence are -1.
-    out[43..57].fill(0xff);
-    out[57..61].copy_from_slice(&count.to_be_bytes());
-    let crc = crc32c::crc32c(&out[CRC_START..]);
-    out[17..21].copy_from_slice(&crc.to_be_bytes());
+    let fields = BatchFields { max_timestamp, ..BatchFields::new(records.len() as i32, base_timestamp) };
+    out[..HEADER_BYTES].copy_from_slice(&fields.header());
+    seal(&mut out);
     Ok(out.into())
-}
-
-fn put_field(out: &mut Vec<u8>, field: Option<&[u8]>) {
-    put_varint(out, field.map_or(-1, |f| f.len() as i64));
-    out.extend_from_slice(field.unwrap_or_default());
-}
-
-fn put_varint(out: &mut Vec<u8>, value: i64) {
-    let mut rest = ((value << 1) ^ (value >> 63)) as u64;
-    while rest >= 0x80 {
-        out.push(rest as u8 | 0x80);
-        rest >>= 7;
-    }
-    out.push(rest as u8);
 }
 
 /// Takes the records of stored batches that lie back to back in `slices`, from offset `from` on.
@@ -166,14 +129,13 @@ pub fn decode(slices: &[Bytes], from: Offset) -> Result<Vec<StoredRecord>, Embed
 
 /// Adds the records of one batch whose offset is at least `from`.
 fn decode_batch(bytes: &Bytes, from: Offset, out: &mut Vec<StoredRecord>) -> Result<(), EmbedError> {
-    let header = base_offset(bytes).zip(RecordBatch::peek(bytes)).zip(i64_be(bytes, 27));
-    let Some(((offset, batch), base_timestamp)) = header else {
-        return Err(EmbedError::Malformed { offset: from, index: 0 });
-    };
+    let malformed = |offset, index| EmbedError::Malformed { offset, index };
+    let header = base_offset(bytes).zip(RecordBatch::peek(bytes));
+    let (offset, batch) = header.ok_or(malformed(from, 0))?;
     if batch.attributes & CONTROL != 0 {
         return Ok(());
     }
-    let codec = match batch.attributes & 7 {
+    let codec = match batch.attributes & CODEC_BITS {
         0 => None,
         1 => Some("gzip"),
         2 => Some("snappy"),
@@ -184,57 +146,30 @@ fn decode_batch(bytes: &Bytes, from: Offset, out: &mut Vec<StoredRecord>) -> Res
     if let Some(codec) = codec {
         return Err(EmbedError::Compressed { offset, codec });
     }
-    let append_time = (batch.attributes & APPEND_TIME != 0).then_some(batch.max_timestamp);
-    let mut rest = bytes.slice(HEADER_BYTES..);
-    for index in 0..batch.count {
-        let malformed = EmbedError::Malformed { offset, index };
-        let (delta, offset_delta, mut record) = decode_record(&mut rest).ok_or(malformed)?;
-        record.timestamp_ms = append_time.unwrap_or(base_timestamp.wrapping_add(delta));
-        let offset = offset.saturating_add_signed(offset_delta);
-        if offset >= from {
-            out.push(StoredRecord { offset, record });
+    let opened = Opened::of(bytes, bytes.len()).map_err(|_| malformed(offset, 0))?;
+    for (index, view) in (0u32..).zip(opened.records()) {
+        let view = view.map_err(|_| malformed(offset, index))?;
+        if view.offset >= from {
+            let record = record_of(bytes, &view).ok_or(malformed(offset, index))?;
+            out.push(StoredRecord { offset: view.offset, record });
         }
     }
     Ok(())
 }
 
-/// Takes one record: its timestamp delta, its offset delta, and the record itself.
-fn decode_record(rest: &mut Bytes) -> Option<(i64, i64, Record)> {
-    let len = usize::try_from(take_varint(rest)?).ok()?;
-    if len == 0 || len > rest.len() {
-        return None;
-    }
-    let mut body = rest.split_to(len);
-    body.advance(1);
-    let timestamp_delta = take_varint(&mut body)?;
-    let offset_delta = take_varint(&mut body)?;
-    let key = take_field(&mut body)?;
-    let value = take_field(&mut body)?;
-    let count = take_varint(&mut body)?;
-    let mut headers = Vec::new();
-    for _ in 0..count {
-        let name = take_field(&mut body)??;
-        let name = String::from_utf8_lossy(&name).into_owned();
-        headers.push(Header { name, value: take_field(&mut body)? });
-    }
-    let record = Record { key, value, headers, timestamp_ms: 0 };
-    body.is_empty().then_some((timestamp_delta, offset_delta, record))
-}
-
-fn take_varint(bytes: &mut Bytes) -> Option<i64> {
-    let (value, took) = varint(bytes)?;
-    bytes.advance(took);
-    Some(value)
-}
-
-/// A field with its length before it; the inner `None` is a null.
-fn take_field(bytes: &mut Bytes) -> Option<Option<Bytes>> {
-    let len = take_varint(bytes)?;
-    if len == -1 {
-        return Some(None);
-    }
-    let len = usize::try_from(len).ok().filter(|len| *len <= bytes.len())?;
-    Some(Some(bytes.split_to(len)))
+/// A record that shares the memory of its batch; `None` if its headers are malformed.
+fn record_of(batch: &Bytes, view: &RecordView<'_>) -> Option<Record> {
+    let shared = |part: &[u8]| batch.slice_ref(part);
+    let header = |(name, value): HeaderFields<'_>| Header {
+        name: String::from_utf8_lossy(name).into_owned(),
+        value: value.map(shared),
+    };
+    Some(Record {
+        key: view.key.map(shared),
+        value: view.value.map(shared),
+        headers: view.header_fields()?.into_iter().map(header).collect(),
+        timestamp_ms: view.timestamp,
+    })
 }
 
 #[cfg(test)]
@@ -245,6 +180,7 @@ mod tests {
 
     use super::*;
     use crate::record_batch::{build, patch};
+    use crate::records::APPEND_TIME;
 
     fn field() -> impl Strategy<Value = Option<Bytes>> {
         option::of(vec(any::<u8>(), 0..200).prop_map(Bytes::from))

@@ -6,7 +6,8 @@ use twox_hash::XxHash32;
 
 use super::decode::MAX_HELD;
 use super::*;
-use crate::record_batch::{CRC_START, build, put_varint};
+use crate::bytes_at::put_varint;
+use crate::record_batch::{build, seal};
 
 const COMPRESSED: [i16; 4] = [1, 2, 3, 4];
 
@@ -244,10 +245,7 @@ fn batch(codec: i16) -> Vec<u8> {
     out[51..57].copy_from_slice(&[0, 3, 0, 0, 0, 5]);
     out[21..23].copy_from_slice(&(codec | APPEND_TIME).to_be_bytes());
     compress(codec, &records, &mut out).unwrap();
-    let len = (out.len() - 12) as i32;
-    out[8..12].copy_from_slice(&len.to_be_bytes());
-    let crc = crc32c::crc32c(&out[CRC_START..]);
-    out[17..21].copy_from_slice(&crc.to_be_bytes());
+    seal(&mut out);
     out
 }
 

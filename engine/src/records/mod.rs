@@ -34,7 +34,7 @@ use std::borrow::Cow;
 
 use crate::bytes_at::{i32_be, i64_be, varint};
 use crate::ids::Offset;
-use crate::record_batch::{self, HEADER_BYTES, RecordBatch};
+use crate::record_batch::{self, HEADER_BYTES, HeaderFields, RecordBatch};
 
 pub use check::{CheckedBatch, Held, REFUSED_MAX, Reason, Refused, RefusedRecord, Restated, check};
 pub use decode::{
@@ -96,6 +96,21 @@ pub struct RecordView<'a> {
     pub(crate) after_timestamp: &'a [u8],
 }
 
+impl<'a> RecordView<'a> {
+    /// Name and value of each of its headers; `None` if they are malformed.
+    pub fn header_fields(&self) -> Option<Vec<HeaderFields<'a>>> {
+        let (count, mut rest) = number(self.headers, "").ok()?;
+        let mut out = Vec::new();
+        for _ in 0..u64::try_from(count).ok()? {
+            let (name, after) = bytes(rest, "").ok()?;
+            let (value, after) = bytes(after, "").ok()?;
+            out.push((name?, value));
+            rest = after;
+        }
+        rest.is_empty().then_some(out)
+    }
+}
+
 /// A batch whose records have been uncompressed.
 #[derive(Debug)]
 pub struct Opened<'a> {
@@ -147,6 +162,11 @@ impl<'a> Opened<'a> {
     /// Offset of the batch.
     pub fn base_offset(&self) -> Offset {
         self.base_offset
+    }
+
+    /// Offset after the last one that the batch spans.
+    pub fn end_offset(&self) -> Offset {
+        self.base_offset + u64::from(self.batch.span)
     }
 
     /// Bytes of the records, uncompressed.
@@ -234,7 +254,8 @@ fn number<'a>(from: &'a [u8], malformed: &'static str) -> Result<(i64, &'a [u8])
     Ok((value, &from[took..]))
 }
 
-/// Bytes behind their length. Any negative length stands for none, as in the Java clients.
+/// Bytes behind their length. Any negative length stands for null: batches that were stored before such lengths were
+/// refused may have them.
 fn bytes<'a>(from: &'a [u8], malformed: &'static str) -> Result<(Option<&'a [u8]>, &'a [u8]), &'static str> {
     let (len, rest) = number(from, malformed)?;
     if len < 0 {

@@ -5,8 +5,7 @@
 
 use std::borrow::Cow;
 
-use crate::checksum;
-use crate::record_batch::{CRC_START, HEADER_BYTES, RecordBatch};
+use crate::record_batch::{HEADER_BYTES, RecordBatch, seal};
 
 use super::{APPEND_TIME, CODEC_BITS, Decoder, MAX_UNCOMPRESSED, Walk};
 
@@ -43,8 +42,7 @@ pub(crate) fn with_largest_timestamp(batch: &[u8], largest: i64) -> Cow<'_, [u8]
     let mut out = batch.to_vec();
     out[21..23].copy_from_slice(&(view.attributes & !APPEND_TIME).to_be_bytes());
     out[35..43].copy_from_slice(&largest.to_be_bytes());
-    let crc = checksum::crc32c(&out[CRC_START..]);
-    out[17..21].copy_from_slice(&crc.to_be_bytes());
+    seal(&mut out);
     Cow::Owned(out)
 }
 
@@ -58,12 +56,9 @@ mod tests {
         let good = build(&[(b"k", b"v"), (b"k", b"w")], 5_000);
         let mut out = good[..HEADER_BYTES].to_vec();
         super::super::compress(codec, &good[HEADER_BYTES..], &mut out).unwrap();
-        let len = (out.len() - 12) as i32;
-        out[8..12].copy_from_slice(&len.to_be_bytes());
         out[21..23].copy_from_slice(&(codec | attributes).to_be_bytes());
         out[35..43].copy_from_slice(&largest.to_be_bytes());
-        let crc = crc32c::crc32c(&out[CRC_START..]);
-        out[17..21].copy_from_slice(&crc.to_be_bytes());
+        seal(&mut out);
         out
     }
 

@@ -3,8 +3,7 @@
 //! The records stay byte for byte what they were, and so do all fields of the header but length, codec and CRC. A
 //! batch that has the codec already stays as it is, whatever its level was, as in Kafka.
 
-use crate::checksum;
-use crate::record_batch::{CRC_START, HEADER_BYTES, LENGTH_END};
+use crate::record_batch::{HEADER_BYTES, seal};
 
 use super::{CODEC_BITS, Compression, DecodeError, EncodeError, compress_with, decompress};
 
@@ -40,10 +39,8 @@ pub fn recompress(batch: &[u8], how: Compression) -> Result<Option<Vec<u8>>, Rec
     let mut out = Vec::with_capacity(HEADER_BYTES + plain.len());
     out.extend_from_slice(header);
     compress_with(how, &plain, &mut out)?;
-    let len = i32::try_from(out.len() - LENGTH_END).map_err(|_| RecompressError::Length(out.len()))?;
-    out[8..12].copy_from_slice(&len.to_be_bytes());
+    i32::try_from(out.len()).map_err(|_| RecompressError::Length(out.len()))?;
     out[21..23].copy_from_slice(&(attributes & !CODEC_BITS | codec).to_be_bytes());
-    let crc = checksum::crc32c(&out[CRC_START..]);
-    out[17..21].copy_from_slice(&crc.to_be_bytes());
+    seal(&mut out);
     Ok(Some(out))
 }

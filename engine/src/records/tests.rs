@@ -3,7 +3,8 @@ use std::io::Write;
 use proptest::prelude::*;
 
 use super::*;
-use crate::record_batch::{LENGTH_END, build, put_varint};
+use crate::bytes_at::put_varint;
+use crate::record_batch::{BatchFields, build};
 
 const CODECS: [i16; 5] = [0, 1, 2, 3, 4];
 
@@ -15,16 +16,13 @@ fn compressed(codec: i16, plain: &[u8]) -> Vec<u8> {
 
 /// A batch around encoded records.
 fn around(records: &[u8], codec: i16, count: i32, last_delta: i32) -> Vec<u8> {
-    let mut out = build(&[], 1000);
-    out[8..12].copy_from_slice(&((HEADER_BYTES - LENGTH_END + records.len()) as i32).to_be_bytes());
-    out[21..23].copy_from_slice(&codec.to_be_bytes());
+    let mut out = BatchFields { attributes: codec, ..BatchFields::new(count, 1000) }.around(records);
     out[23..27].copy_from_slice(&last_delta.to_be_bytes());
-    out[57..61].copy_from_slice(&count.to_be_bytes());
-    out.extend_from_slice(records);
     out
 }
 
-fn record(fields: &[i64], bytes: &[u8]) -> Vec<u8> {
+/// One encoded record: its fields behind the attributes, then more bytes.
+pub(super) fn record(fields: &[i64], bytes: &[u8]) -> Vec<u8> {
     let mut body = vec![0];
     fields.iter().for_each(|&field| put_varint(&mut body, field));
     body.extend_from_slice(bytes);

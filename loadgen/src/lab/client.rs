@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
 
-use crate::batch::{BatchView, HEADER_BYTES};
+use keylane_engine::record_batch::{BatchFields, patch, put_record, seal};
+
+use crate::batch::BatchView;
 use crate::client::{FRAME_BYTES_MAX, connect, resolve};
 use crate::fetch_shape::FetchPlan;
 use crate::protocol::{self, CREATE_TOPICS, FETCH, LIST_OFFSETS, PRODUCE};
@@ -301,32 +303,14 @@ impl Client {
 fn encode_batch(records: &[Record]) -> Vec<u8> {
     let first = records.first().map_or(0, |record| record.time_ms);
     let latest = records.iter().map(|record| record.time_ms).max().unwrap_or(first);
-    let mut out = vec![0; HEADER_BYTES];
-    for (index, record) in records.iter().enumerate() {
-        let mut body = Vec::with_capacity(record.key.len() + record.value.len() + 16);
-        body.i8(0);
-        body.varint(record.time_ms - first);
-        body.varint(index as i64);
-        body.varint(record.key.len() as i64);
-        body.extend_from_slice(record.key.as_bytes());
-        body.varint(record.value.len() as i64);
-        body.extend_from_slice(&record.value);
-        body.varint(0);
-        out.varint(body.len() as i64);
-        out.extend_from_slice(&body);
+    let fields = BatchFields { max_timestamp: latest, ..BatchFields::new(records.len() as i32, first) };
+    let mut out = fields.header().to_vec();
+    for (offset_delta, record) in (0i32..).zip(records) {
+        let (key, value) = (record.key.as_bytes(), &record.value[..]);
+        put_record(&mut out, record.time_ms - first, offset_delta, Some(key), Some(value), &[]);
     }
-    let count = records.len() as i32;
-    let length = out.len() as i32 - 12;
-    out[8..12].copy_from_slice(&length.to_be_bytes());
-    out[12..16].fill(0xff); // leader epoch
-    out[16] = 2;
-    out[23..27].copy_from_slice(&(count - 1).to_be_bytes());
-    out[27..35].copy_from_slice(&first.to_be_bytes());
-    out[35..43].copy_from_slice(&latest.to_be_bytes());
-    out[43..57].fill(0xff); // producer id, epoch, sequence
-    out[57..61].copy_from_slice(&count.to_be_bytes());
-    let crc = crc32c::crc32c(&out[21..]);
-    out[17..21].copy_from_slice(&crc.to_be_bytes());
+    patch(&mut out, 0, -1);
+    seal(&mut out);
     out
 }
 

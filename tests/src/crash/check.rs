@@ -352,7 +352,7 @@ impl Checker<'_> {
             if expected.base_offset != end {
                 return Err(lost(format!("a gap in the offsets before {}", expected.base_offset)));
             }
-            end = expected.base_offset + u64::from(expected.count);
+            end = expected.end();
         }
         let have = from + stored.len();
         if have < acked {

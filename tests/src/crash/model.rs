@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use keylane_engine::record_batch::{self, HEADER_BYTES, LENGTH_END, RecordBatch};
+use keylane_engine::record_batch::{self, HEADER_BYTES, RecordBatch, put_record, seal};
 use keylane_engine::records::{APPEND_TIME, Opened};
 use keylane_engine::{LogId, Offset};
 use keylane_sim_disk::Rng;
@@ -67,10 +67,7 @@ impl Log {
 
     /// Offset after the first `batches` batches.
     pub fn end_of(&self, batches: usize) -> Offset {
-        batches.checked_sub(1).map_or(0, |last| {
-            let last = &self.sent[last];
-            last.base_offset + u64::from(last.count)
-        })
+        batches.checked_sub(1).map_or(0, |last| self.sent[last].end())
     }
 
     /// Number of the batch that holds an offset.
@@ -139,8 +136,7 @@ pub fn lying(batch: &[u8]) -> Vec<u8> {
         }
         _ => return sent,
     }
-    let crc = crc32c::crc32c(&sent[21..]);
-    sent[17..21].copy_from_slice(&crc.to_be_bytes());
+    seal(&mut sent);
     sent
 }
 
@@ -150,32 +146,12 @@ pub fn with_tombstones(mut batch: Vec<u8>) -> Vec<u8> {
     let Ok(opened) = Opened::of(&batch, batch.len()) else { return batch };
     for record in opened.records().flatten() {
         let value = record.value.filter(|v| !v.ends_with(b" ") && v.last().is_some_and(|b| b % 8 != 0));
-        let mut body = vec![0, 0];
-        put_varint(&mut body, i64::from(record.offset_delta));
-        for field in [record.key, value] {
-            put_varint(&mut body, field.map_or(-1, |f| f.len() as i64));
-            body.extend_from_slice(field.unwrap_or_default());
-        }
-        put_varint(&mut body, 0);
-        put_varint(&mut plain, body.len() as i64);
-        plain.extend(body);
+        put_record(&mut plain, 0, record.offset_delta, record.key, value, &[]);
     }
     batch.truncate(HEADER_BYTES);
     batch.extend(plain);
-    let len = (batch.len() - LENGTH_END) as i32;
-    batch[8..12].copy_from_slice(&len.to_be_bytes());
-    let crc = crc32c::crc32c(&batch[21..]);
-    batch[17..21].copy_from_slice(&crc.to_be_bytes());
+    seal(&mut batch);
     batch
-}
-
-fn put_varint(out: &mut Vec<u8>, value: i64) {
-    let mut rest = ((value << 1) ^ (value >> 63)) as u64;
-    while rest >= 0x80 {
-        out.push(rest as u8 | 0x80);
-        rest >>= 7;
-    }
-    out.push(rest as u8);
 }
 
 /// How far a topic has come.

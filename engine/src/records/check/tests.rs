@@ -7,22 +7,13 @@ use kafka_protocol::records::{
 use proptest::prelude::*;
 
 use super::*;
-use crate::record_batch::{LENGTH_END, build, build_from, patch, put_varint};
+use crate::bytes_at::put_varint;
+use crate::record_batch::{BatchFields, build, build_from, patch, seal};
 use crate::records::compress;
+use crate::records::tests::record;
 
 const CODECS: [i16; 5] = [0, 1, 2, 3, 4];
 const NOW: i64 = 1_700_000_000_000;
-
-/// One encoded record: its fields behind the attributes, then more bytes.
-fn record(fields: &[i64], bytes: &[u8]) -> Vec<u8> {
-    let mut body = vec![0];
-    fields.iter().for_each(|&field| put_varint(&mut body, field));
-    body.extend_from_slice(bytes);
-    let mut out = Vec::new();
-    put_varint(&mut out, body.len() as i64);
-    out.extend(body);
-    out
-}
 
 /// The smallest record at its place: with an empty key, or without one.
 fn small(timestamp_delta: i64, offset_delta: i64, has_key: bool) -> Vec<u8> {
@@ -30,22 +21,14 @@ fn small(timestamp_delta: i64, offset_delta: i64, has_key: bool) -> Vec<u8> {
 }
 
 fn sealed(mut batch: Vec<u8>) -> Vec<u8> {
-    let len = (batch.len() - LENGTH_END) as i32;
-    batch[8..12].copy_from_slice(&len.to_be_bytes());
-    let crc = crc32c::crc32c(&batch[CRC_START..]);
-    batch[17..21].copy_from_slice(&crc.to_be_bytes());
+    seal(&mut batch);
     batch
 }
 
 /// A batch around records that are compressed already.
 fn around(codec: i16, records: &[u8], count: i32, base_timestamp: i64, max_timestamp: i64) -> Vec<u8> {
-    let mut batch = build(&[], base_timestamp);
-    batch[21..23].copy_from_slice(&codec.to_be_bytes());
-    batch[23..27].copy_from_slice(&(count - 1).to_be_bytes());
-    batch[35..43].copy_from_slice(&max_timestamp.to_be_bytes());
-    batch[57..61].copy_from_slice(&count.to_be_bytes());
-    batch.extend_from_slice(records);
-    sealed(batch)
+    BatchFields { attributes: codec, max_timestamp, ..BatchFields::new(count, base_timestamp) }
+        .around(records)
 }
 
 /// A batch of these records, compressed here.

@@ -1,5 +1,7 @@
 use std::io::Write;
 
+use keylane_engine::bytes_at::put_varint;
+use keylane_engine::record_batch::{BatchFields, put_record};
 use lz4_flex::frame::{BlockMode, BlockSize, FrameEncoder, FrameInfo};
 use proptest::prelude::*;
 
@@ -10,15 +12,10 @@ const BASE: i64 = 1_700_000_000_000;
 
 /// A batch around encoded records.
 fn batch(records: &[u8], codec: i16, count: i32, base_offset: i64) -> Vec<u8> {
-    let mut out = vec![0; HEADER_BYTES];
+    let fields = BatchFields { attributes: codec, max_timestamp: 0, ..BatchFields::new(count, BASE) };
+    let mut out = fields.around(records);
     out[0..8].copy_from_slice(&base_offset.to_be_bytes());
-    out[16] = 2;
-    out[21..23].copy_from_slice(&codec.to_be_bytes());
-    out[23..27].copy_from_slice(&(count - 1).to_be_bytes());
-    out[27..35].copy_from_slice(&BASE.to_be_bytes());
-    out[57..61].copy_from_slice(&count.to_be_bytes());
-    out.extend_from_slice(records);
-    resized(out)
+    out
 }
 
 /// The batch with the length field that its bytes ask for.
@@ -26,15 +23,6 @@ fn resized(mut batch: Vec<u8>) -> Vec<u8> {
     let len = (batch.len() - record_batch::LENGTH_END) as i32;
     batch[8..12].copy_from_slice(&len.to_be_bytes());
     batch
-}
-
-fn put_varint(out: &mut Vec<u8>, value: i64) {
-    let mut rest = ((value << 1) ^ (value >> 63)) as u64;
-    while rest >= 0x80 {
-        out.push(rest as u8 | 0x80);
-        rest >>= 7;
-    }
-    out.push(rest as u8);
 }
 
 /// Records with these timestamp deltas, offset deltas 0, 1, 2, ..., and values of `size` bytes.
@@ -47,16 +35,9 @@ fn records(deltas: &[i64], size: usize) -> Vec<u8> {
 }
 
 fn record(time_delta: i64, offset_delta: i64, value: &[u8]) -> Vec<u8> {
-    let mut body = vec![0];
-    put_varint(&mut body, time_delta);
-    put_varint(&mut body, offset_delta);
-    put_varint(&mut body, -1);
-    put_varint(&mut body, value.len() as i64);
-    body.extend_from_slice(value);
-    put_varint(&mut body, 0);
     let mut out = Vec::new();
-    put_varint(&mut out, body.len() as i64);
-    out.extend(body);
+    let delta = i32::try_from(offset_delta).unwrap();
+    put_record(&mut out, time_delta, delta, None, Some(value), &[]);
     out
 }
 
