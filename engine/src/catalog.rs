@@ -14,6 +14,7 @@ use crate::aligned::round_up;
 use crate::bytes_at::u32_le;
 use crate::disk::{Disk, DiskFile, DynDisk, read_exact_at};
 use crate::error::OpenError;
+use crate::error::is_full;
 use crate::ids::{LogId, ShardId};
 use crate::log::files;
 
@@ -258,7 +259,7 @@ impl Catalog {
                 Ok(())
             }
             Err(cause) => {
-                let full = matches!(cause.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+                let full = is_full(&cause);
                 let cause = Arc::new(cause);
                 if !full {
                     // What the disk holds is uncertain now: a restart finds out.

@@ -8,6 +8,11 @@ use crate::ids::{Generation, LogId, ShardId};
 use crate::producer_state::SequenceError;
 use crate::record_batch::BatchError;
 
+/// Whether an error says that the disk, or a quota, is full. That can pass.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
 /// The disk failed a shard. It stays failed until the directory is opened anew: a flush that reports
 /// an error once may succeed when repeated although the data is gone.
 #[derive(Debug, thiserror::Error)]

@@ -12,6 +12,15 @@ pub type CommitSeq = u64;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct ShardId(pub u16);
 
+/// A shard of one data directory: what each of its files states, so that no file is taken for that of another.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// The data directory's id.
+    pub directory: [u8; 16],
+    /// The shard.
+    pub shard: ShardId,
+}
+
 /// A partition's log for the whole life of a data directory. Never reused, so that records of a deleted
 /// topic can never be taken for those of a new one.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, serde::Serialize, serde::Deserialize)]

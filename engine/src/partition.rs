@@ -1,8 +1,8 @@
-//! One partition as its shard knows it: offsets, where its batches are, its producers, who waits.
+//! One partition as its shard knows it: its offsets, where its batches are, its producers, and who waits for it.
 //!
-//! Invariants: `start <= high_watermark <= next`; offsets are dense, but for records that compaction took
-//! away; `runs` and `tail` together name each batch from `start` to `next` at least once, in order;
-//! everything below `high_watermark` is durable and nothing above it is shown to a reader.
+//! Invariants: `start <= high_watermark <= next`. Offsets are dense, but for records that compaction took away. `runs`
+//! and `recent` together name each batch from `start` to `next` at least once, in order. Everything below
+//! `high_watermark` is durable, and nothing above it is shown to a reader.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -13,6 +13,8 @@ use std::task::{Poll, Waker};
 
 use crate::ids::{CommitSeq, Generation, LogId, Offset};
 use crate::log::checkpoint::Compacted;
+use crate::log::index::IndexEntry;
+use crate::log::sealed::Run;
 use crate::log_config::LogConfig;
 use crate::producer_state::ProducerTable;
 
@@ -33,26 +35,25 @@ pub struct BatchRef {
     pub span: u32,
 }
 
-/// The part of a sealed segment that belongs to one partition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Run {
-    /// The segment.
-    pub generation: Generation,
-    /// Offset of its first record.
-    pub base_offset: Offset,
-    /// Offset after its last record.
-    pub next_offset: Offset,
-    /// Largest timestamp in it, in milliseconds.
-    pub max_timestamp: i64,
-    /// Bytes of its batches.
-    pub bytes: u32,
-    /// Number of its first entry in the segment's index.
-    pub first_entry: u32,
-    /// Its entries in the segment's index.
-    pub entries: u32,
+impl BatchRef {
+    /// Offset after the last one it spans.
+    pub fn end(&self) -> Offset {
+        self.base_offset + u64::from(self.span)
+    }
+
+    /// As an index entry, when its commit begins at `position` of a segment.
+    pub fn index_entry(&self, position: u64) -> IndexEntry {
+        IndexEntry {
+            base_offset: self.base_offset,
+            position: (position + u64::from(self.at)) as u32,
+            len: self.len,
+            span: self.span,
+            max_timestamp: self.max_timestamp,
+        }
+    }
 }
 
-/// The settings of partitions to which nothing was said, shared by all of them.
+/// The settings of partitions that nobody has configured. All of them share it.
 fn keep_all() -> Arc<LogConfig> {
     static KEEP_ALL: LazyLock<Arc<LogConfig>> = LazyLock::new(|| Arc::new(LogConfig::keep_all()));
     Arc::clone(&KEEP_ALL)
@@ -72,48 +73,48 @@ pub struct Partition {
     /// The commit that holds the last appended record; 0: none in memory.
     pub last_seq: CommitSeq,
     /// Batches in unsealed segments, and in sealed ones while cached; by offset.
-    pub tail: VecDeque<BatchRef>,
+    pub recent: VecDeque<BatchRef>,
     /// Parts in sealed segments; by offset.
     pub runs: Vec<Run>,
     /// Idempotent producers.
     pub producers: ProducerTable,
-    /// Told when the high watermark rises, and when the partition goes away.
+    /// Who is told when the high watermark rises, and when the partition goes away.
     watchers: Vec<Weak<Watcher>>,
-    /// The last segment it wrote into: kept in the list of what that segment holds.
+    /// The last segment with durable batches of it. That segment has it in its list of partitions.
     pub touched: Generation,
     /// The last segment at the end of which it was noted for a checkpoint.
     pub noted: Generation,
-    /// Bytes of its durable batches in that segment.
+    /// Bytes of its durable batches in the segment `touched`.
     pub touched_bytes: u64,
-    /// Bytes of its batches, and those of sealed segments that were deleted in part or are not freed yet.
+    /// Bytes of its batches. Batches before the log start offset count as long as their run in a sealed segment does.
     pub bytes: u64,
     /// The highest log start offset that was asked for, and the commit that states it.
     pub trim: (Offset, CommitSeq),
-    /// What is kept of it.
+    /// Its settings: what is kept of it.
     pub config: Arc<LogConfig>,
     /// What compaction has made of it.
     pub compacted: Option<Compacted>,
-    /// What the cleaner knows of it.
-    pub cleaning: Cleaning,
+    /// What the compaction task remembers of it.
+    pub compaction: CompactionNotes,
 }
 
-/// What the cleaner remembers of a partition, in memory only: without it, it looks again.
+/// What the compaction task remembers of a partition. It is in memory only: after a start the task looks again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Cleaning {
-    /// Up to where the last pass saw it, and whether something followed: as long as that is so, there is
-    /// nothing more to do.
+pub struct CompactionNotes {
+    /// The offset at which the last pass ended, and whether batches followed it. As long as both are the same, there is
+    /// nothing to do.
     pub settled: Option<(Offset, bool)>,
     /// The largest timestamp of the first dirty batch, and the offset where the dirty part began.
     pub oldest: Option<(Offset, i64)>,
-    /// Not before this time, in milliseconds since 1970: the last try failed.
+    /// Compaction is not tried before this time, in milliseconds since 1970, because the last try failed.
     pub not_before_ms: i64,
 }
 
 /// Where to look for an offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Whereabouts {
-    /// In `tail`, at this index.
-    Tail(usize),
+    /// In `recent`, at this index.
+    Recent(usize),
     /// In `runs`, at this index.
     Run(usize),
 }
@@ -127,7 +128,7 @@ impl Partition {
             next: 0,
             high_watermark: 0,
             last_seq: 0,
-            tail: VecDeque::new(),
+            recent: VecDeque::new(),
             runs: Vec::new(),
             producers: ProducerTable::default(),
             watchers: Vec::new(),
@@ -138,7 +139,7 @@ impl Partition {
             trim: (0, 0),
             config: keep_all(),
             compacted: None,
-            cleaning: Cleaning::default(),
+            compaction: CompactionNotes::default(),
         }
     }
 
@@ -147,43 +148,59 @@ impl Partition {
         self.compacted.as_ref().is_some_and(|c| c.replaces(generation, end))
     }
 
-    /// Position in the tail of the batch that holds `offset`, or of the first one behind it.
-    pub fn tail_position(&self, offset: Offset) -> usize {
-        self.tail.partition_point(|b| b.base_offset + u64::from(b.span) <= offset)
+    /// Position in `recent` of the batch that holds `offset`, or of the first one behind it.
+    pub fn recent_position(&self, offset: Offset) -> usize {
+        self.recent.partition_point(|b| b.end() <= offset)
     }
 
-    /// Where the batch is that holds `offset`, or the first one behind it: compaction leaves gaps. What
-    /// `tail` names is preferred if its commit is at or after `tail_from`.
-    pub fn find(&self, offset: Offset, tail_from: CommitSeq) -> Option<Whereabouts> {
-        let from = self.tail.partition_point(|b| b.seq < tail_from);
-        let in_tail = |at: usize| (at < self.tail.len()).then_some(Whereabouts::Tail(at));
-        if self.tail.get(from).is_some_and(|b| b.base_offset <= offset) {
-            return in_tail(self.tail_position(offset));
+    /// Where the batch is that holds `offset`, or the first one behind it: compaction leaves gaps. A batch that `recent`
+    /// names is preferred if its commit is at or after `recent_from`.
+    pub fn find(&self, offset: Offset, recent_from: CommitSeq) -> Option<Whereabouts> {
+        let from = self.recent.partition_point(|b| b.seq < recent_from);
+        let in_recent = |at: usize| (at < self.recent.len()).then_some(Whereabouts::Recent(at));
+        if self.recent.get(from).is_some_and(|b| b.base_offset <= offset) {
+            return in_recent(self.recent_position(offset));
         }
         let run = self.runs.partition_point(|r| r.next_offset <= offset);
         if run < self.runs.len() {
             return Some(Whereabouts::Run(run));
         }
-        // What `tail` names before `from` and no run covers is neither here nor there.
-        let passed = from.checked_sub(1).and_then(|before| self.tail.get(before));
-        passed.is_none_or(|b| b.base_offset + u64::from(b.span) <= offset).then(|| in_tail(from))?
+        // A batch that `recent` names before `from` has to be in a run. If it is in none, it is nowhere.
+        let passed = from.checked_sub(1).and_then(|before| self.recent.get(before));
+        passed.is_none_or(|b| b.end() <= offset).then(|| in_recent(from))?
+    }
+
+    /// Appends a batch: its offsets follow those of the last one.
+    pub fn push(&mut self, batch: BatchRef) {
+        self.recent.push_back(batch);
+        self.next += u64::from(batch.span);
+        self.bytes += u64::from(batch.len);
+        self.last_seq = batch.seq;
+        self.check();
+    }
+
+    /// Checks the invariants that can be checked at once, in debug builds.
+    pub fn check(&self) {
+        debug_assert!(self.start <= self.high_watermark && self.high_watermark <= self.next, "{self:?}");
+        debug_assert!(self.recent.back().is_none_or(|b| b.end() == self.next), "offsets are dense: {self:?}");
     }
 
     /// Raises the high watermark and wakes those who wait for it.
     pub fn advance(&mut self, to: Offset) {
         assert!(to >= self.high_watermark && to <= self.next, "high watermark out of range");
         self.high_watermark = to;
+        self.check();
         self.wake_watchers();
     }
 
-    /// Raises the log start offset. Batches before it in segments that are not sealed (from commit
-    /// `sealed_below` on) count no more; runs are dropped by the segment.
+    /// Raises the log start offset. The bytes of batches before it in segments that are not sealed (from commit
+    /// `sealed_below` on) count no more. Those of a run count until the whole run is deleted.
     pub fn raise_start(&mut self, to: Offset, sealed_below: CommitSeq) {
-        let end = |b: &BatchRef| b.base_offset + u64::from(b.span);
-        let old = self.tail.partition_point(|b| b.seq < sealed_below || end(b) <= self.start);
-        let gone = self.tail.range(old..).take_while(|b| end(b) <= to).map(|b| u64::from(b.len));
+        let old = self.recent.partition_point(|b| b.seq < sealed_below || b.end() <= self.start);
+        let gone = self.recent.range(old..).take_while(|b| b.end() <= to).map(|b| u64::from(b.len));
         self.bytes = self.bytes.saturating_sub(gone.sum());
         self.start = self.start.max(to);
+        self.check();
     }
 
     /// Has a watcher told of the next change. Watchers that are gone are forgotten here.
@@ -227,5 +244,40 @@ impl Watcher {
             Poll::Pending
         })
         .await;
+    }
+}
+
+#[cfg(all(test, debug_assertions))]
+mod tests {
+    use super::*;
+
+    fn batch(base_offset: Offset) -> BatchRef {
+        BatchRef { base_offset, seq: 1, max_timestamp: 0, at: 0, len: 100, span: 2 }
+    }
+
+    #[test]
+    fn offsets_stay_in_order() {
+        let mut partition = Partition::new(LogId(1));
+        partition.push(batch(0));
+        partition.push(batch(2));
+        partition.advance(4);
+        partition.raise_start(2, 1);
+        assert_eq!((partition.start, partition.next, partition.bytes), (2, 4, 100));
+    }
+
+    #[test]
+    #[should_panic(expected = "offsets are dense")]
+    fn a_gap_between_batches_is_found() {
+        let mut partition = Partition::new(LogId(1));
+        partition.push(batch(0));
+        partition.push(batch(3));
+    }
+
+    #[test]
+    #[should_panic(expected = "high_watermark: 0")]
+    fn a_log_that_starts_above_its_high_watermark_is_found() {
+        let mut partition = Partition::new(LogId(1));
+        partition.push(batch(0));
+        partition.raise_start(2, 1);
     }
 }

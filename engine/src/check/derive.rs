@@ -13,14 +13,15 @@ use std::sync::Arc;
 use crate::aligned::BLOCK;
 use crate::disk::{Disk, DynDisk};
 use crate::error::OpenError;
+use crate::ids::Identity;
 use crate::ids::{CommitSeq, Generation, LogId, Offset};
 use crate::log::checkpoint::{Checkpoint, Compacted, LogState, LogStates};
 use crate::log::files;
 use crate::log::format::{COMPACTED, Entry};
-use crate::log::index::{self as log_index, Sealed};
-use crate::log::recovery::Identity;
+use crate::log::index::{self as log_index};
 use crate::log::scan::Scan;
-use crate::partition::Run;
+use crate::log::sealed::Run;
+use crate::log::sealed::Sealed;
 
 use super::segment::{read_commit, read_sealed, scanner};
 

@@ -8,8 +8,9 @@ use crate::bytes_at::{u32_le, u64_le};
 use crate::disk::{Disk, DiskFile, DynDisk, read_exact_at};
 use crate::error::OpenError;
 use crate::ids::{LogId, ShardId};
-use crate::log::index::{self, ENTRIES_PER_BLOCK, Index, IndexEntry, Sealed};
+use crate::log::index::{self, ENTRIES_PER_BLOCK, Index, IndexEntry};
 use crate::log::scan::Scan;
+use crate::log::sealed::Sealed;
 
 const READ_BYTES: u64 = 1 << 20;
 

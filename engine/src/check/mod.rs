@@ -20,8 +20,8 @@ use crate::catalog::Catalog;
 use crate::data_dir::DataDir;
 use crate::disk::{Disk, DynDisk};
 use crate::error::OpenError;
+use crate::ids::Identity;
 use crate::ids::{Generation, LogId, Offset, ShardId};
-use crate::log::recovery::Identity;
 
 pub use repair::{Repaired, repair};
 

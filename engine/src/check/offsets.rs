@@ -7,8 +7,9 @@
 
 use crate::ids::{CommitSeq, LogId, Offset};
 use crate::log::files;
-use crate::log::index::{Index, IndexEntry, Sealed};
-use crate::partition::Run;
+use crate::log::index::{Index, IndexEntry};
+use crate::log::sealed::Run;
+use crate::log::sealed::Sealed;
 
 use super::Checker;
 use super::shard::{View, next_seq};

@@ -10,9 +10,9 @@ use crate::catalog::Catalog;
 use crate::data_dir::DataDir;
 use crate::disk::{Disk, DynDisk};
 use crate::error::OpenError;
+use crate::ids::Identity;
 use crate::ids::{Generation, ShardId};
 use crate::log::checkpoint::Checkpoint;
-use crate::log::recovery::Identity;
 use crate::log::{files, index};
 
 use super::shard::View;

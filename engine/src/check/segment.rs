@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use crate::aligned::BLOCK;
 use crate::disk::{Disk, DynDisk};
 use crate::error::OpenError;
+use crate::ids::Identity;
 use crate::ids::{Generation, LogId, Offset};
 use crate::log::files;
 use crate::log::format::{CommitError, CommitHeader, ENTRY_BYTES, Entry, check_commit_but, directory_start};
-use crate::log::index::Sealed;
-use crate::log::recovery::Identity;
 use crate::log::scan::{Scan, Scanner};
+use crate::log::sealed::Sealed;
 
 /// Damaged batches of one commit that are told apart.
 const LISTED_MAX: usize = 64;

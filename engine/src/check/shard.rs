@@ -6,13 +6,14 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use crate::aligned::{round_down, round_up};
 use crate::disk::{Disk, read_exact_at};
 use crate::error::OpenError;
+use crate::ids::Identity;
 use crate::ids::{CommitSeq, Generation, LogId, Offset};
 use crate::log::checkpoint::{Checkpoint, Compacted};
 use crate::log::files;
 use crate::log::format::{Entry, check_entry};
-use crate::log::index::{self as log_index, Index, IndexEntry, Sealed};
-use crate::log::recovery::Identity;
-use crate::partition::Run;
+use crate::log::index::{self as log_index, Index, IndexEntry};
+use crate::log::sealed::Run;
+use crate::log::sealed::Sealed;
 
 use super::index::{self, Found};
 use super::segment::{self, Flaw, Seen};

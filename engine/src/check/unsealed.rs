@@ -8,8 +8,8 @@ use crate::error::OpenError;
 use crate::ids::Generation;
 use crate::log::files;
 use crate::log::format::Entry;
-use crate::log::index::Sealed;
 use crate::log::scan::Scan;
+use crate::log::sealed::Sealed;
 
 use super::shard::{View, next_seq};
 use super::{Checker, Severity, segment};

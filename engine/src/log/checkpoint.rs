@@ -19,7 +19,7 @@ use crate::producer_state::{Accepted, Producer};
 
 use super::files;
 use super::format::FORMAT_VERSION;
-use super::index::Sealed;
+use super::sealed::Sealed;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"KLcheckp");
 const HEADER_BYTES: usize = 64;

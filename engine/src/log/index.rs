@@ -15,9 +15,11 @@ use bytes::Bytes;
 use crate::aligned::{AlignedBuf, BLOCK};
 use crate::bytes_at::{i64_le, u32_le, u64_le};
 use crate::disk::{DiskFile, DynFile, read_exact_at};
-use crate::ids::{CommitSeq, Generation, LogId, Offset, ShardId};
-use crate::partition::Run;
+use crate::ids::{Generation, LogId, Offset, ShardId};
 use crate::planted::{self, Bug};
+
+use super::format::Entry;
+use super::sealed::{Run, Sealed, SealedSegment};
 
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"KLindex1");
 /// The version of the format in which indexes changed last.
@@ -53,19 +55,18 @@ impl IndexEntry {
     pub fn end(&self) -> Offset {
         self.base_offset + u64::from(self.span)
     }
-}
 
-/// What a segment is, as its index and the checkpoint state it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Sealed {
-    /// Its generation.
-    pub generation: Generation,
-    /// Sequence of its first commit.
-    pub first_seq: CommitSeq,
-    /// Sequence after its last commit.
-    pub next_seq: CommitSeq,
-    /// Bytes up to the end of its last commit.
-    pub data_end: u64,
+    /// As the directory of a commit states the batch of this log, but for its position there.
+    pub fn in_directory(&self, log: LogId) -> Entry {
+        Entry {
+            log,
+            len: self.len,
+            at: 0,
+            span: self.span,
+            base_offset: self.base_offset,
+            max_timestamp: self.max_timestamp,
+        }
+    }
 }
 
 /// An index as read: the runs by partition, and where its entries begin.
@@ -86,6 +87,12 @@ impl Index {
     pub fn bytes(&self) -> u64 {
         let entries: u64 = self.runs.iter().map(|(_, run)| u64::from(run.entries)).sum();
         bytes_of(self.runs.len() as u64, entries)
+    }
+
+    /// The segment in memory. None of its runs counts yet.
+    pub fn segment(&self) -> SealedSegment {
+        let (sealed, entries_block, extents) = (self.sealed, self.entries_block, self.extents);
+        SealedSegment { sealed, entries_block, extents, live_runs: 0, live_bytes: 0 }
     }
 }
 
@@ -212,7 +219,7 @@ pub(crate) fn run_of(generation: Generation, first_entry: u32, batches: &[IndexE
     Run {
         generation,
         base_offset: first.base_offset,
-        next_offset: last.base_offset + u64::from(last.span),
+        next_offset: last.end(),
         max_timestamp: batches.iter().map(|b| b.max_timestamp).max().unwrap_or(-1),
         bytes: batches.iter().map(|b| b.len).sum(),
         first_entry,

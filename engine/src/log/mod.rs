@@ -1,10 +1,10 @@
-//! The commit log of a shard: its bytes, its memory, its segments, its index, its recovery.
+//! The commit log of a shard: its bytes, its memory, its segments, their indexes, its checkpoint.
 
 pub mod checkpoint;
 pub mod chunk;
 pub mod files;
 pub mod format;
 pub mod index;
-pub mod recovery;
 pub(crate) mod scan;
-pub mod tail;
+pub mod sealed;
+pub mod tail_cache;

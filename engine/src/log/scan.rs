@@ -15,8 +15,9 @@ use crate::planted::{self, Bug};
 use crate::records::largest_timestamp;
 
 use super::format::{COMMIT_HEADER_BYTES, CommitHeader, Entry, Place, SegmentHeader, check_commit_but};
-use super::index::{IndexEntry, Sealed};
-use super::recovery::Identity;
+use super::index::IndexEntry;
+use super::sealed::Sealed;
+use crate::ids::Identity;
 
 const WINDOW_BYTES: usize = 2 << 20;
 

@@ -1,20 +1,24 @@
-//! What a reader will want next is read into the page cache before it asks.
+//! Read-ahead: what a reader will want next is read into the page cache before it asks.
 //!
-//! Nothing is kept here but how far each partition was read ahead; the bytes are the system's to keep or to drop. Of
-//! all partitions that one reader will want, neighbours on the disk are read in one go.
+//! Only how far each partition was read ahead is remembered (`ahead_offsets`). The bytes are the system's to keep or to
+//! drop. Neighbours on the disk are read in one go, whatever partition they belong to.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::ops::Range;
 
 use crate::aligned::{BLOCK, round_down, round_up};
 use crate::disk::DiskFile;
 use crate::error::ReadError;
-use crate::ids::{Generation, LogId, Offset};
+use crate::ids::{Generation, Offset};
 
-use super::locate::{Located, bytes_of};
+use crate::shard::counters::Counters;
+use crate::shard::handle::Shard;
+use crate::shard::inner::Inner;
+use crate::shard::partitions::PartitionRef;
+
+use super::batches::Cached;
+use super::located::{Located, bytes_of};
 use super::opened::Kind;
-use super::reader::Cached;
-use crate::shard::{Counters, Inner, PartitionRef, Shard};
 
 /// Tasks that read ahead at once.
 const TASKS_MAX: usize = 8;
@@ -26,33 +30,9 @@ const ADVICE_BYTES: u64 = 1 << 20;
 const PACED_BYTES: u64 = 128 << 10;
 /// Pieces of advice in one call.
 const RANGES_AT_ONCE: usize = 32;
-/// Partitions of which it is known how far they were read ahead.
-const KNOWN_MAX: usize = 16 << 10;
 
 /// Where a reader will go on: a partition, and an offset.
 pub type Want = (PartitionRef, Offset);
-
-/// See the module's header.
-#[derive(Default)]
-pub(crate) struct Ahead {
-    /// The offsets of a partition that were read ahead last.
-    known: HashMap<LogId, Range<Offset>>,
-    tasks: usize,
-}
-
-impl Ahead {
-    /// Where the part begins that was not read ahead yet, for a reader who goes on at `from`.
-    fn begin(&self, log: LogId, from: Offset) -> Offset {
-        self.known.get(&log).filter(|r| r.contains(&from)).map_or(from, |r| r.end)
-    }
-
-    fn note(&mut self, log: LogId, from: Offset, end: Offset) {
-        if self.known.len() >= KNOWN_MAX && !self.known.contains_key(&log) {
-            self.known.clear();
-        }
-        self.known.insert(log, from..end);
-    }
-}
 
 /// Ranges of files to read, in order: near ones as one.
 fn merged(mut batches: Vec<Located>) -> Vec<(Generation, Range<u64>)> {
@@ -83,10 +63,10 @@ impl Shard {
     /// What was read ahead before is not read again.
     pub fn read_ahead(&self, wants: Vec<Want>) {
         let bytes = self.inner.options.read_ahead_bytes / wants.len().max(1);
-        if wants.is_empty() || bytes == 0 || self.inner.ahead.borrow().tasks >= TASKS_MAX {
+        if wants.is_empty() || bytes == 0 || self.inner.reads.ahead.borrow().tasks >= TASKS_MAX {
             return;
         }
-        self.inner.ahead.borrow_mut().tasks += 1;
+        self.inner.reads.ahead.borrow_mut().tasks += 1;
         let shard = self.clone();
         tokio::task::spawn_local(async move {
             let mut batches = Vec::new();
@@ -98,7 +78,7 @@ impl Shard {
                 // Nobody needs it: an error is met again by the reader itself.
                 let _vain = shard.inner.fill_cache(group[0].0, ranges).await;
             }
-            shard.inner.ahead.borrow_mut().tasks -= 1;
+            shard.inner.reads.ahead.borrow_mut().tasks -= 1;
         });
     }
 
@@ -109,15 +89,15 @@ impl Shard {
             return;
         }
         let Ok(mut batches) = self.locate(at, from, bytes).await else { return };
-        let begin = self.inner.ahead.borrow().begin(at.log(), from);
+        let begin = self.inner.reads.ahead.borrow().begin(at.log(), from);
         batches.retain(|b| b.entry.base_offset >= begin);
         let Some(end) = batches.last().map(|b| b.entry.end()) else { return };
         if begin > from && bytes_of(&batches) < bytes / 4 {
             return;
         }
-        self.inner.ahead.borrow_mut().note(at.log(), from, end);
+        self.inner.reads.ahead.borrow_mut().note(at.log(), from, end);
         let state = self.inner.state.borrow();
-        out.extend(batches.into_iter().filter(|b| state.segments.contains_key(&b.generation)));
+        out.extend(batches.into_iter().filter(|b| state.segments.sealed.contains_key(&b.generation)));
     }
 }
 
@@ -137,11 +117,11 @@ impl Inner {
             Counters::add(&self.counters.disk_read_bytes, now.iter().map(|r| r.end - r.start).sum());
             if paced {
                 let last = now[0].end - BLOCK as u64;
-                let _turn = self.paced_reads.acquire().await;
+                let _turn = self.reads.paced_permits.acquire().await;
                 self.let_commits_land().await;
                 file.will_need(now).await;
                 // The turn ends when the device is done.
-                let _here = file.read_at(self.read_buffer(BLOCK), last).await;
+                let _here = file.read_at(self.reads.memory.take(BLOCK), last).await;
             } else {
                 file.will_need(now).await;
             }
@@ -191,15 +171,5 @@ mod tests {
         assert_eq!(take(&mut ranges, 4, 2), [0..4, 4..8]);
         assert_eq!(take(&mut ranges, 4, 9), [8..10, 20..21, 30..33]);
         assert!(take(&mut ranges, 4, 9).is_empty());
-    }
-
-    #[test]
-    fn what_was_read_ahead_is_not_read_again_unless_the_reader_is_elsewhere() {
-        let mut ahead = Ahead::default();
-        assert_eq!(ahead.begin(LogId(1), 10), 10);
-        ahead.note(LogId(1), 10, 50);
-        assert_eq!(ahead.begin(LogId(1), 20), 50);
-        assert_eq!((ahead.begin(LogId(1), 50), ahead.begin(LogId(1), 5)), (50, 5));
-        assert_eq!(ahead.begin(LogId(2), 20), 20);
     }
 }

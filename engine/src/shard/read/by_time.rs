@@ -6,10 +6,14 @@
 use crate::error::ReadError;
 use crate::ids::Offset;
 use crate::log::index::IndexEntry;
-use crate::partition::{BatchRef, Partition, Run};
+use crate::log::sealed::Run;
+use crate::partition::{BatchRef, Partition};
 
-use super::reader::{Batches, LOOKUPS_MAX};
-use crate::shard::{PartitionRef, Shard};
+use crate::shard::handle::Shard;
+use crate::shard::partitions::PartitionRef;
+
+use super::batches::Batches;
+use super::located::LOOKUPS_MAX;
 
 impl Shard {
     /// The first batch with a record at or after `from` whose largest timestamp is at least `timestamp_ms`, and
@@ -53,7 +57,7 @@ impl Shard {
     async fn latest_time(&self, at: PartitionRef, from: Offset) -> Result<Option<i64>, ReadError> {
         let (whole, cut, start) = {
             let state = self.inner.state.borrow();
-            let partition = state.get(at).ok_or(ReadError::UnknownPartition)?;
+            let partition = state.partitions.get(at).ok_or(ReadError::UnknownPartition)?;
             let start = partition.start.max(from);
             let (whole, cut): (Vec<Run>, Vec<Run>) = partition
                 .runs
@@ -70,7 +74,7 @@ impl Shard {
             let mut number = 0;
             while number < run.entries {
                 let block = self.inner.entries_from(run, number).await?;
-                let kept = block.iter().filter(|e| e.base_offset + u64::from(e.span) > start);
+                let kept = block.iter().filter(|e| e.end() > start);
                 latest = latest.max(kept.map(|e| e.max_timestamp).max());
                 number += block.len() as u32;
             }
@@ -101,7 +105,7 @@ impl Shard {
 
     fn runs_of(&self, at: PartitionRef) -> Result<Vec<Run>, ReadError> {
         let state = self.inner.state.borrow();
-        Ok(state.get(at).ok_or(ReadError::UnknownPartition)?.runs.clone())
+        Ok(state.partitions.get(at).ok_or(ReadError::UnknownPartition)?.runs.clone())
     }
 
     async fn find_batch_now(
@@ -112,7 +116,7 @@ impl Shard {
     ) -> Result<Option<(Offset, Batches)>, ReadError> {
         let (runs, in_tail, start) = {
             let state = self.inner.state.borrow();
-            let partition = state.get(at).ok_or(ReadError::UnknownPartition)?;
+            let partition = state.partitions.get(at).ok_or(ReadError::UnknownPartition)?;
             let start = partition.start.max(from);
             let found = partition.durable_tail(start).find(|b| wanted(b.max_timestamp));
             let in_tail = found.map(|b| b.base_offset.max(start));
@@ -124,7 +128,7 @@ impl Shard {
             let mut number = 0;
             while number < run.entries {
                 let block = self.inner.entries_from(run, number).await?;
-                let kept = |e: &&IndexEntry| e.base_offset + u64::from(e.span) > start;
+                let kept = |e: &&IndexEntry| e.end() > start;
                 if let Some(entry) = block.iter().find(|e| kept(e) && wanted(e.max_timestamp)) {
                     found = Some(entry.base_offset.max(start));
                     break 'runs;
@@ -147,7 +151,7 @@ impl Partition {
     /// The batches named in `tail` that readers may see, from an offset on.
     fn durable_tail(&self, start: Offset) -> impl Iterator<Item = &BatchRef> {
         let end = self.high_watermark;
-        let below = move |b: &&BatchRef| b.base_offset + u64::from(b.span) <= start;
-        self.tail.iter().skip_while(below).take_while(move |b| b.base_offset < end)
+        let below = move |b: &&BatchRef| b.end() <= start;
+        self.recent.iter().skip_while(below).take_while(move |b| b.base_offset < end)
     }
 }

@@ -1,25 +1,22 @@
-//! What readers have open: files of segments, and blocks of their indexes that were decoded last.
+//! What readers have open: the files of segments, and the blocks of indexes that were decoded last.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use crate::disk::{Disk, DynFile};
-use crate::error::ReadError;
+use crate::disk::DynFile;
 use crate::ids::Generation;
-use crate::log::files;
 use crate::log::index::IndexEntry;
 
-use crate::shard::Inner;
-
+/// Most open files.
 const FILES_MAX: usize = 128;
-/// Of about 5 KiB each.
+/// Most decoded blocks, of about 5 KiB each.
 const BLOCKS_MAX: usize = 256;
 
-/// What a file is, which says how it is read.
+/// What a file is. That decides how it is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// A segment that commits may still be written to: never through the page cache, which would have to be kept
-    /// in step with every write.
+pub enum Kind {
+    /// A segment that commits may still be written to. It is read past the page cache, which would have to be kept in
+    /// step with every write.
     Unsealed,
     /// A segment that is not written to any more.
     Sealed,
@@ -29,7 +26,7 @@ pub(crate) enum Kind {
 
 /// See the module's header. The newest are at the back.
 #[derive(Default)]
-pub(crate) struct Opened {
+pub struct Opened {
     files: VecDeque<(Generation, Kind, DynFile)>,
     blocks: VecDeque<(Generation, u32, Rc<[IndexEntry]>)>,
 }
@@ -41,6 +38,7 @@ impl Opened {
         found.map(|(_, _, block)| Rc::clone(block))
     }
 
+    /// Keeps a decoded block of an index.
     pub fn keep_block(&mut self, generation: Generation, number: u32, block: &Rc<[IndexEntry]>) {
         if self.blocks.len() >= BLOCKS_MAX {
             self.blocks.pop_front();
@@ -48,47 +46,24 @@ impl Opened {
         self.blocks.push_back((generation, number, Rc::clone(block)));
     }
 
-    fn file(&self, generation: Generation, kind: Kind) -> Option<DynFile> {
+    /// An open file.
+    pub fn file(&self, generation: Generation, kind: Kind) -> Option<DynFile> {
         let found = self.files.iter().rev().find(|(g, k, _)| *g == generation && *k == kind);
         found.map(|(_, _, file)| file.clone())
     }
 
-    fn keep_file(&mut self, generation: Generation, kind: Kind, file: &DynFile) {
+    /// Keeps an open file.
+    pub fn keep_file(&mut self, generation: Generation, kind: Kind, file: &DynFile) {
         if self.files.len() >= FILES_MAX {
             self.files.pop_front();
         }
         self.files.push_back((generation, kind, file.clone()));
     }
 
-    /// Drops what belongs to a segment that is gone.
+    /// Forgets a segment that is gone.
     pub fn forget(&mut self, generation: Generation) {
         self.files.retain(|(g, ..)| *g != generation);
         self.blocks.retain(|(g, ..)| *g != generation);
-    }
-}
-
-impl Inner {
-    pub(crate) async fn open_file(
-        &self,
-        generation: Generation,
-        kind: Kind,
-        at: u64,
-    ) -> Result<DynFile, ReadError> {
-        let known = self.opened.borrow().file(generation, kind);
-        if let Some(file) = known {
-            return Ok(file);
-        }
-        let io = |cause| ReadError::Io { shard: self.identity.shard, generation, position: at, cause };
-        let file = match kind {
-            Kind::Unsealed => self.disk.open(&files::segment(&self.dir, generation)).await,
-            Kind::Sealed => self.disk.open_cached(&files::segment(&self.dir, generation)).await,
-            Kind::Index => self.disk.open_cached(&files::index(&self.dir, generation)).await,
-        };
-        let file = file.map_err(io)?;
-        if self.state.borrow().exists(generation) {
-            self.opened.borrow_mut().keep_file(generation, kind, &file);
-        }
-        Ok(file)
     }
 }
 

@@ -1,65 +1,58 @@
-//! Deleting: what lies before the log start offset, by size, by age, or because somebody said so.
+//! Deleting: what lies before the log start offset, by size, by age, or because somebody asked for it.
 //!
-//! A log start offset is raised by an entry in the commit log, so that it is never seen to go back. Then
-//! whole runs before it are forgotten; a segment without runs is freed, and in one that stays the space
-//! of what was deleted is given back to the file system (`punch`).
-//! Retention deletes whole runs (the part of a sealed segment that belongs to the partition), and of the
-//! unsealed part whole batches.
+//! An entry in the commit log raises the log start offset, so that the offset is never seen to go back. Then whole runs
+//! before it are forgotten. A segment without runs is freed; in one that stays, the space of deleted runs is given back
+//! to the file system (`punch`). Retention deletes whole runs (the part of a sealed segment that belongs to the
+//! partition), and of segments that are not sealed whole batches.
 
 use std::rc::Rc;
 use std::sync::Arc;
 
-use tokio::time::Instant;
-
 use crate::ids::{LogId, Offset};
 use crate::log::index;
+use crate::log::sealed::Run;
 use crate::log_config::LogConfig;
-use crate::partition::{Partition, Run};
-
-use crate::shard::{Inner, PartitionRef, Shard, State};
+use crate::partition::Partition;
+use crate::shard::handle::Shard;
+use crate::shard::inner::Inner;
+use crate::shard::partitions::PartitionRef;
+use crate::shard::state::State;
+use crate::shard::tasks::Task;
 
 impl Shard {
-    /// Sets what is kept of a partition; in force from the next [`Shard::tend`] or sealing on.
+    /// Sets what is kept of a partition. In force from the next [`Shard::tend`], or sealing of a segment, on.
     pub fn configure(&self, at: PartitionRef, config: Arc<LogConfig>) {
-        if let Some(partition) = self.inner.state.borrow_mut().get_mut(at) {
+        if let Some(partition) = self.inner.state.borrow_mut().partitions.get_mut(at) {
             partition.config = config;
         }
     }
 
     /// What is kept of a partition.
     pub fn config(&self, at: PartitionRef) -> Option<Arc<LogConfig>> {
-        self.inner.state.borrow().get(at).map(|p| Arc::clone(&p.config))
+        self.inner.state.borrow().partitions.get(at).map(|p| Arc::clone(&p.config))
     }
 
-    /// Does what is due at this time (milliseconds since 1970): deletes what is too old or too much,
-    /// closes the active segment where records in it are older than `segment.ms`, has compacted what is
-    /// due for it; in between, the last is looked at when a segment is sealed. To be called every few
-    /// seconds; the engine has no clock of its own.
+    /// Does what is due at this time (milliseconds since 1970): deletes what is too old or too much, leaves the active
+    /// segment if records in it are older than `segment.ms`, and wakes compaction, which otherwise looks when a segment
+    /// is sealed. To be called every few seconds: the engine has no clock of its own.
     pub fn tend(&self, now_ms: i64) {
         if self.inner.ends() {
             return;
         }
         let due = {
             let mut state = self.inner.state.borrow_mut();
-            state.now = Some((now_ms, Instant::now()));
-            let due: Vec<_> = state
-                .partitions
-                .iter()
-                .enumerate()
-                .filter_map(|(slot, p)| {
-                    let p = p.as_ref()?;
-                    let at = PartitionRef { slot: slot as u32, log: p.log };
-                    Some((at, p.expired(now_ms).max(p.surplus(0))?))
-                })
-                .collect();
+            state.clock.tell(now_ms);
+            let too_much = |p: &Partition| p.expired(now_ms).max(p.surplus(0));
+            let due = state.partitions.iter().filter_map(|(at, p)| Some((at, too_much(p)?)));
+            let due: Vec<_> = due.collect();
             state.roll_if_old(now_ms);
             due
         };
         self.inner.delete(&due);
-        self.inner.work.notify_one();
-        self.inner.keeping.notify_one();
-        self.inner.cleaning.notify_one();
-        self.inner.look_for_room(&mut self.inner.state.borrow_mut());
+        self.inner.tasks.wake(Task::Commit);
+        self.inner.tasks.wake(Task::Regroup);
+        self.inner.tasks.wake(Task::Compact);
+        self.inner.look_for_space(&mut self.inner.state.borrow_mut());
     }
 }
 
@@ -82,8 +75,8 @@ impl Partition {
             }
             start = start.max(run.next_offset);
         }
-        for batch in self.tail.iter().skip(self.tail_position(start)) {
-            let end = batch.base_offset + u64::from(batch.span);
+        for batch in self.recent.iter().skip(self.recent_position(start)) {
+            let end = batch.end();
             if end > self.high_watermark || !old(batch.max_timestamp) {
                 break;
             }
@@ -92,8 +85,8 @@ impl Partition {
         (start > self.start).then_some(start)
     }
 
-    /// The log start offset by size, if it has to be raised, with `headroom` bytes to spare. For these, nothing goes
-    /// that would leave less than half of the bound.
+    /// The log start offset by size, if it has to be raised so that `headroom` bytes are free below the bound. For the
+    /// headroom, no run is deleted that would leave less than half of the bound.
     fn surplus(&self, headroom: u64) -> Option<Offset> {
         let bound = self.bound()?;
         let max = bound - headroom.min(bound / 2);
@@ -106,8 +99,8 @@ impl Partition {
             bytes = left;
             start = start.max(run.next_offset);
         }
-        for batch in self.tail.iter().skip(self.tail_position(start)) {
-            let end = batch.base_offset + u64::from(batch.span);
+        for batch in self.recent.iter().skip(self.recent_position(start)) {
+            let end = batch.end();
             let left = bytes.saturating_sub(u64::from(batch.len));
             if bytes <= max || (bytes <= bound && left < bound / 2) || end > self.high_watermark {
                 break;
@@ -120,21 +113,21 @@ impl Partition {
 }
 
 impl Inner {
-    /// Deletes what is too much in the partitions that wrote into a segment that was sealed. Room is made
-    /// for as much again, so that they keep to their size while the next segment fills up.
+    /// Deletes what is too much in the partitions that have a run in a segment that was just sealed. As much again is
+    /// kept free below their bounds, so that they stay within them while the next segment fills up.
     pub(crate) fn keep_to_size(self: &Rc<Self>, sealed: &index::Index) {
         let due: Vec<_> = {
             let state = self.state.borrow();
             let over = |(log, run): &(LogId, Run)| {
-                let at = PartitionRef { slot: *state.by_log.get(log)?, log: *log };
-                Some((at, state.get(at)?.surplus(u64::from(run.bytes))?))
+                let at = state.partitions.find(*log)?;
+                Some((at, state.partitions.get(at)?.surplus(u64::from(run.bytes))?))
             };
             sealed.runs.iter().filter_map(over).collect()
         };
         self.delete(&due);
     }
 
-    /// Raises log start offsets as far as the log takes it; the rest is left to the next time.
+    /// Raises log start offsets. If the log is too busy to take one, the rest is left to the next time.
     fn delete(self: &Rc<Self>, due: &[(PartitionRef, Offset)]) {
         let shard = Shard { inner: Rc::clone(self) };
         for &(at, offset) in due {
@@ -147,27 +140,27 @@ impl Inner {
 }
 
 impl State {
-    /// Closes the active segment if a partition's records in it are older than it allows.
+    /// Has the active segment left if it holds records that are older than their partition allows.
     fn roll_if_old(&mut self, now_ms: i64) {
-        let too_old = |&(slot, log): &(u32, LogId)| {
-            let partition = self.get(PartitionRef { slot, log })?;
-            let from = partition.tail.partition_point(|b| b.seq < self.active.first_seq);
-            let first = partition.tail.get(from)?;
+        let too_old = |&at: &PartitionRef| {
+            let partition = self.partitions.get(at)?;
+            let from = partition.recent.partition_point(|b| b.seq < self.front.active.first_seq);
+            let first = partition.recent.get(from)?;
             let age = u64::try_from(now_ms.saturating_sub(first.max_timestamp)).unwrap_or(0);
             let config = &partition.config;
-            // What is not sealed cannot be compacted.
+            // Only sealed records can be compacted.
             let lag = if config.compact { config.max_compaction_lag_ms } else { u64::MAX };
             Some(first.max_timestamp >= 0 && age > config.segment_ms.min(lag))
         };
-        if self.active.touched.iter().any(|t| too_old(t) == Some(true)) {
-            self.roll_wanted = true;
+        if self.front.active.touched.iter().any(|t| too_old(t) == Some(true)) {
+            self.front.roll_wanted = true;
         }
     }
 
     /// Forgets the runs that lie before the log start offsets that were raised.
-    pub(crate) fn drop_trimmed_runs(&mut self) {
-        for (slot, log) in std::mem::take(&mut self.trimmed) {
-            let Some(partition) = self.get_mut(PartitionRef { slot, log }) else { continue };
+    pub(crate) fn drop_deleted_runs(&mut self) {
+        for at in self.deleted.take_raised() {
+            let Some(partition) = self.partitions.get_mut(at) else { continue };
             let gone = partition.runs.partition_point(|r| r.next_offset <= partition.start);
             if gone == 0 {
                 continue;
@@ -180,20 +173,5 @@ impl State {
                 self.release(run, bounded);
             }
         }
-    }
-
-    /// A run of a partition with or without a bound is no longer needed: its space can be given back, and its segment freed if that was the last one.
-    /// That it was deleted is durable. `true`: its segment is no longer needed.
-    pub(crate) fn release(&mut self, run: Run, bounded: bool) -> bool {
-        let Some(segment) = self.segments.get_mut(&run.generation) else { return true };
-        segment.remove(&run);
-        if segment.live_runs > 0 {
-            self.holes.entry(run.generation).or_default().add(run, bounded);
-            return false;
-        }
-        self.segments.remove(&run.generation);
-        self.holes.remove(&run.generation);
-        self.dead.push(run.generation);
-        true
     }
 }

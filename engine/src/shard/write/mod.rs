@@ -4,6 +4,11 @@
 //! Promises: a commit counts only after its flush; commits become visible in sequence; appending waits for nothing.
 
 pub(crate) mod append;
+pub(crate) mod busy;
 pub(crate) mod commit;
+pub(crate) mod commits;
 pub(crate) mod mark;
+pub(crate) mod prepare;
+pub(crate) mod recent;
 pub(crate) mod roll;
+pub(crate) mod wait;

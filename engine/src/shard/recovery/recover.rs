@@ -8,88 +8,28 @@
 //! that what is left of a torn tail can never be taken for something newer. A second recovery finds only
 //! sealed segments and changes nothing.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashSet};
 
 use futures_util::stream::{self, StreamExt};
 
 use crate::aligned::BLOCK;
 use crate::disk::{Disk, DiskFile, DynDisk};
 use crate::error::OpenError;
-use crate::ids::{CommitSeq, Generation, LogId, Offset, ShardId};
-use crate::partition::{Partition, Run};
+use crate::ids::{Generation, Identity, LogId, Offset, ShardId};
+use crate::log::checkpoint::Checkpoint;
+use crate::log::files;
+use crate::log::format::Entry;
+use crate::log::index;
+use crate::log::scan::{Scan, Scanner};
+use crate::log::sealed::Sealed;
+use crate::partition::Partition;
 use crate::planted::{self, Bug};
 use crate::record_batch::RecordBatch;
 
-use super::checkpoint::{Checkpoint, LogState, LogStates};
-use super::files;
-use super::format::Entry;
-use super::index::{self, Sealed};
-use super::scan::{Scan, Scanner};
+use super::recovered::Recovered;
 
 /// Indexes that are read at the same time: a start is not to wait for one after the other.
 const INDEXES_AT_ONCE: usize = 32;
-
-/// Which shard is opened.
-#[derive(Debug, Clone)]
-pub struct Identity {
-    /// The data directory's id.
-    pub directory: [u8; 16],
-    /// The shard.
-    pub shard: ShardId,
-}
-
-/// A sealed segment in memory.
-#[derive(Debug, Clone)]
-pub struct SealedSegment {
-    /// Sequences and end.
-    pub sealed: Sealed,
-    /// First block of the entries in its index.
-    pub entries_block: u32,
-    /// Stretches that a reader of one partition after the other reads in one go.
-    pub extents: u32,
-    /// Partitions that have a run in it.
-    pub live_runs: u32,
-    /// Bytes of these runs.
-    pub live_bytes: u64,
-}
-
-impl SealedSegment {
-    /// A segment as its index states it; of its runs none counts yet.
-    pub fn new(index: &index::Index) -> Self {
-        let (sealed, entries_block, extents) = (index.sealed, index.entries_block, index.extents);
-        Self { sealed, entries_block, extents, live_runs: 0, live_bytes: 0 }
-    }
-
-    /// A run counts.
-    pub fn add(&mut self, run: &Run) {
-        self.live_runs += 1;
-        self.live_bytes += u64::from(run.bytes);
-    }
-
-    /// A run counts no more.
-    pub fn remove(&mut self, run: &Run) {
-        self.live_runs -= 1;
-        self.live_bytes = self.live_bytes.saturating_sub(u64::from(run.bytes));
-    }
-}
-
-/// A shard as recovered: everything sealed, nothing open.
-#[derive(Debug)]
-pub struct Recovered {
-    /// The partitions that the catalog names.
-    pub partitions: HashMap<LogId, Partition>,
-    /// The sealed segments.
-    pub segments: BTreeMap<Generation, SealedSegment>,
-    /// Sequence of the next commit.
-    pub next_seq: CommitSeq,
-    /// Generation of the next segment.
-    pub next_generation: Generation,
-    /// Number of the next sorted segment.
-    pub next_sorted: u32,
-    /// Bytes of log that had to be scanned.
-    pub scanned_bytes: u64,
-}
 
 /// Opens a shard's directory, creating it if there is none.
 pub async fn recover(
@@ -150,42 +90,6 @@ pub async fn recover(
         recovery.remove(generation).await?;
     }
     Ok(recovery.out)
-}
-
-impl Recovered {
-    fn empty() -> Self {
-        Self {
-            partitions: HashMap::new(),
-            segments: BTreeMap::new(),
-            next_seq: 1,
-            next_generation: Generation(1),
-            next_sorted: 1,
-            scanned_bytes: 0,
-        }
-    }
-
-    fn checkpoint(&self, through: u64) -> Checkpoint {
-        let mut partitions: Vec<_> = self.partitions.values().collect();
-        partitions.sort_by_key(|p| p.log);
-        let mut logs = LogStates::default();
-        for p in partitions {
-            let producers = p.producers.snapshot(p.next);
-            logs.push(&LogState { log: p.log, start: p.start, next: p.next, producers });
-        }
-        let segments = self.segments.values().map(|s| s.sealed).collect();
-        let mut compacted: Vec<_> = self.partitions.values().filter_map(|p| p.compacted.clone()).collect();
-        compacted.sort_by_key(|c| c.log);
-        let (next_seq, next_sorted) = (self.next_seq, self.next_sorted);
-        Checkpoint {
-            through,
-            next_seq,
-            next_sorted,
-            segments,
-            trims: Vec::new(),
-            compacted,
-            logs: Arc::new(logs),
-        }
-    }
 }
 
 struct Recovery<'a> {
@@ -273,7 +177,7 @@ impl Recovery<'_> {
 
     /// Adds the runs of a segment. Those of segments named by the checkpoint are put in order afterwards.
     fn add_segment(&mut self, index: index::Index) {
-        let mut segment = SealedSegment::new(&index);
+        let mut segment = index.segment();
         for (log, run) in &index.runs {
             let partition = self.out.partitions.get_mut(log);
             if let Some(p) = partition.filter(|p| !p.is_replaced(run.generation, run.next_offset)) {

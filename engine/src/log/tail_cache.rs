@@ -23,7 +23,7 @@ const UNREAD_BYTES: u64 = 32 << 20;
 
 /// Recent commits by sequence.
 #[derive(Debug)]
-pub struct Tail {
+pub struct TailCache {
     first: CommitSeq,
     /// Each with the number of bytes that were pushed before it.
     commits: VecDeque<(u64, Bytes)>,
@@ -36,7 +36,7 @@ pub struct Tail {
     decay_at: u64,
 }
 
-impl Tail {
+impl TailCache {
     /// An empty cache of at most `bytes_max` bytes, whose first commit will be `first`.
     pub fn new(first: CommitSeq, bytes_max: usize) -> Self {
         // Who comes first finds what was written before.
@@ -113,13 +113,13 @@ mod tests {
 
     const MIB: usize = 1 << 20;
 
-    fn push(tail: &mut Tail, seqs: std::ops::RangeInclusive<u64>) {
+    fn push(tail: &mut TailCache, seqs: std::ops::RangeInclusive<u64>) {
         seqs.for_each(|seq| tail.push(seq, Bytes::from(vec![seq as u8; MIB])));
     }
 
     #[test]
     fn the_oldest_goes_first_and_the_limit_holds() {
-        let mut tail = Tail::new(1, 3 * MIB);
+        let mut tail = TailCache::new(1, 3 * MIB);
         tail.missed();
         push(&mut tail, 1..=4);
         assert_eq!((tail.first(), tail.bytes()), (2, 3 * MIB));
@@ -129,7 +129,7 @@ mod tests {
 
     #[test]
     fn it_grows_with_what_readers_want_and_shrinks_when_nobody_asks() {
-        let mut tail = Tail::new(1, 64 * MIB);
+        let mut tail = TailCache::new(1, 64 * MIB);
         push(&mut tail, 1..=100);
         assert_eq!(tail.bytes(), 64 * MIB);
         push(&mut tail, 101..=2_000);
@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn it_is_read_while_somebody_asks_now_and_then() {
-        let mut tail = Tail::new(1, 64 * MIB);
+        let mut tail = TailCache::new(1, 64 * MIB);
         push(&mut tail, 1..=31);
         assert!(tail.is_read());
         push(&mut tail, 32..=32);

@@ -1,0 +1,101 @@
+//! Batches as readers get them.
+
+use bytes::Bytes;
+
+use crate::ids::Offset;
+use crate::record_batch;
+
+/// Batches as stored, in offset order; neighbours in memory are joined into one slice.
+#[derive(Debug, Clone, Default)]
+pub struct Batches {
+    /// The bytes.
+    pub slices: Vec<Bytes>,
+    /// Their sum.
+    pub bytes: usize,
+    /// Offset after the last record; equals what was asked for when there is nothing.
+    pub next_offset: Offset,
+}
+
+/// What memory alone can answer.
+#[derive(Debug)]
+pub enum Cached {
+    /// All of it: possibly nothing, at the high watermark.
+    Here(Batches),
+    /// The disk is needed: use [`Shard::read`].
+    OnDisk,
+}
+
+/// What a partition has for a reader, before anything is read from the disk.
+#[derive(Debug)]
+pub enum Offer {
+    /// In memory, all of it: possibly nothing, at the high watermark.
+    Here(Batches),
+    /// On the disk.
+    OnDisk {
+        /// Bytes of whole batches that can be read.
+        bytes: usize,
+        /// Bytes of the first of them.
+        first: usize,
+    },
+}
+
+impl Batches {
+    pub fn push(&mut self, slice: Bytes, next_offset: Offset) {
+        self.bytes += slice.len();
+        self.next_offset = next_offset;
+        self.slices.push(slice);
+    }
+
+    /// Whether the first batch holds this offset.
+    pub fn begin_by(&self, offset: Offset) -> bool {
+        let first = self.slices.first().and_then(|s| record_batch::base_offset(s));
+        first.is_some_and(|base| base <= offset)
+    }
+
+    /// Each batch.
+    pub fn each(&self) -> impl Iterator<Item = &[u8]> {
+        self.slices.iter().flat_map(|slice| {
+            let mut rest = &slice[..];
+            std::iter::from_fn(move || {
+                let (batch, after) = rest.split_at_checked(record_batch::total_len(rest)?)?;
+                rest = after;
+                Some(batch)
+            })
+        })
+    }
+
+    /// Bytes of the first batch; 0 if there is none.
+    pub fn first_len(&self) -> usize {
+        self.slices.first().and_then(|s| record_batch::total_len(s)).unwrap_or(0)
+    }
+
+    /// Takes whole batches from the front, at least one, and at most `bytes_max` bytes of them.
+    pub fn split_front(&mut self, bytes_max: usize) -> Self {
+        if self.bytes <= bytes_max {
+            return std::mem::take(self);
+        }
+        let mut front = Self { next_offset: self.next_offset, ..Self::default() };
+        while let Some(first) = self.slices.first_mut() {
+            let mut end = 0;
+            while let Some(len) = first.get(end..).and_then(record_batch::total_len) {
+                if front.bytes + end > 0 && front.bytes + end + len > bytes_max {
+                    break;
+                }
+                front.next_offset = record_batch::end_offset(&first[end..]).unwrap_or(front.next_offset);
+                end += len;
+            }
+            let whole = end >= first.len();
+            if end > 0 {
+                let slice = first.split_to(end);
+                self.bytes -= end;
+                front.bytes += end;
+                front.slices.push(slice);
+            }
+            if !whole {
+                break;
+            }
+            self.slices.remove(0);
+        }
+        front
+    }
+}
