@@ -22,9 +22,9 @@ pub const BLOCK: usize = 4096;
 
 /// Size of a huge page on the machines that have them; allocations of a multiple are aligned to it.
 const HUGE_PAGE: usize = 2 << 20;
-/// What a processor's caches hold in one piece.
+/// Bytes of a line of the processor's caches.
 const CACHE_LINE: usize = 64;
-/// Less than this is always written by way of the caches.
+/// Shorter copies always go through the processor's caches.
 const PAST_CACHE_BYTES_MIN: usize = 2 << 10;
 
 /// Rounds `n` up to a whole number of blocks.
@@ -37,12 +37,12 @@ pub const fn round_down(n: u64) -> u64 {
     n - n % BLOCK as u64
 }
 
-/// What an allocation is made of.
+/// The kind of pages that an allocation is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Pages {
-    /// Huge pages, if its size allows: the least work in the long run, but the first touch of each is long.
+    /// Huge pages, if the size allows: the least work in the long run, but the first access to each takes long.
     Huge,
-    /// Pages that are touched one by one.
+    /// Small pages, each of which is made ready at its first access.
     Small,
 }
 
@@ -101,7 +101,7 @@ impl Drop for Region {
         if let (Some(home), Some(memory)) = (&self.home, self.memory.take()) {
             home.alive.fetch_sub(1, Ordering::AcqRel);
             let mut free = home.free();
-            // A full free list drops the memory instead: that is what bounds the pool.
+            // When the free list is full, the memory is dropped: that bounds the pool.
             if free.len() < home.keep {
                 free.push(memory);
             }
@@ -135,12 +135,12 @@ impl AlignedBuf {
         Self { region: Arc::new(Region { memory: Some(memory), home: None }), start: 0, end, init: 0 }
     }
 
-    /// Holds the memory alive, whatever becomes of the buffer.
+    /// A handle that keeps the memory alive when the buffer is dropped.
     pub(crate) fn memory(&self) -> impl Sized + use<> {
         Arc::clone(&self.region)
     }
 
-    /// Bytes that can be held.
+    /// Bytes that the buffer can hold.
     pub fn capacity(&self) -> usize {
         self.end - self.start
     }
@@ -182,11 +182,11 @@ impl AlignedBuf {
         self.init = self.init.max(end);
     }
 
-    /// As [`AlignedBuf::put`], for what only the disk will read: past the processor's caches, where it can.
-    /// That spares fetching the old content of the memory, and leaves the caches to others.
+    /// As [`AlignedBuf::put`], but past the processor's caches where possible: for bytes that only the disk will read. The
+    /// old content of the memory is not fetched, and the caches keep what they hold.
     pub fn put_past_cache(&mut self, at: usize, src: &[u8]) {
         let whole = if src.len() < PAST_CACHE_BYTES_MIN { 0 } else { src.len() / CACHE_LINE * CACHE_LINE };
-        // To where a cache line begins.
+        // Bytes up to the beginning of a cache line.
         let head = (at.next_multiple_of(CACHE_LINE) - at).min(whole);
         let lines = (whole - head) / CACHE_LINE * CACHE_LINE;
         let (first, rest) = src.split_at(head);
@@ -216,8 +216,8 @@ impl AlignedBuf {
                 _mm_stream_si128(to.add(n * size_of::<__m128i>()).cast(), bytes);
             }
         }
-        // SAFETY: has no operands. Such stores may be seen late by others, who learn of these bytes by later
-        // ordinary stores: the fence puts these first.
+        // SAFETY: the instruction has no operands. Other threads may see these stores later than ordinary ones; the fence
+        // orders them before the ordinary store by which other threads learn of the bytes.
         unsafe { _mm_sfence() };
         self.init = self.init.max(end);
     }
@@ -273,7 +273,7 @@ impl AlignedBuf {
         front
     }
 
-    /// Puts together again what [`AlignedBuf::split_front`] cut: `next` follows this part, which is written whole.
+    /// Joins two parts that [`AlignedBuf::split_front`] cut: `next` follows this part, all of which is written.
     pub fn unsplit(&mut self, next: Self) {
         assert!(Arc::ptr_eq(&self.region, &next.region) && self.end == next.start, "parts of other buffers");
         assert!(self.init == self.capacity(), "a gap would leave unwritten memory readable");
@@ -335,13 +335,13 @@ impl Pool {
         Self { shared: Arc::new(shared), bytes: round_up(bytes), pages: Pages::Huge }
     }
 
-    /// The same pool, whose buffers cost nothing at once when they are new: no huge page is made ready (which
-    /// can take milliseconds on a virtual machine, whichever thread does it) while the core has other things to do.
+    /// The same pool with buffers of small pages. Making a huge page ready can take milliseconds on a virtual machine,
+    /// whichever thread does it; small pages spread that work over the first accesses.
     pub fn touched_bit_by_bit(self) -> Self {
         Self { pages: Pages::Small, ..self }
     }
 
-    /// A buffer: the free one that was given back last, which may be in a processor's cache still, or else a new one. Its
+    /// The free buffer that was given back last, because the processor's caches may still hold it, or else a new one. The
     /// content counts as not yet written.
     pub fn take(&self) -> AlignedBuf {
         let free = self.shared.free().pop();
@@ -354,7 +354,7 @@ impl Pool {
         AlignedBuf { region: Arc::new(region), start: 0, end: self.bytes, init: 0 }
     }
 
-    /// Buffers handed out and not yet given back, whether written or only held by readers.
+    /// Buffers that were handed out and not given back yet; readers that hold a slice of a buffer keep it out.
     pub fn alive(&self) -> usize {
         self.shared.alive.load(Ordering::Acquire)
     }

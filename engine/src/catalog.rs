@@ -2,7 +2,7 @@
 //! producer ids were given out.
 //!
 //! Promises: a change is durable before it is answered; log ids are never reused; a failed change
-//! leaves the catalog as it was. It is one small file that is replaced as a whole.
+//! leaves the catalog as it was. The catalog is one small file that is replaced as a whole.
 
 use std::collections::{BTreeMap, HashSet};
 use std::io;
@@ -22,17 +22,17 @@ const FILE: &str = "catalog";
 const MAGIC: &[u8; 8] = b"KLcatalg";
 const HEADER_BYTES: usize = 20;
 const VERSION: u32 = 1;
-/// Producer ids are reserved in blocks, so that giving one out seldom writes.
+/// Producer ids are reserved in blocks, so that only one request in many writes the catalog.
 const PRODUCER_ID_BLOCK: i64 = 1000;
 
 /// A topic.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Topic {
-    /// Its name.
+    /// Name of the topic.
     pub name: String,
-    /// Its id, for as long as it exists.
+    /// Id of the topic, for as long as the topic exists.
     pub id: uuid::Uuid,
-    /// Its partitions, by number.
+    /// The partitions, by number.
     pub partitions: Vec<Placement>,
     /// Settings that differ from the defaults.
     #[serde(default)]
@@ -42,14 +42,14 @@ pub struct Topic {
 /// Where a partition lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Placement {
-    /// Its log.
+    /// Log of the partition.
     pub log: LogId,
-    /// Number of its shard.
+    /// Number of the shard that holds the partition.
     pub shard: u16,
 }
 
 impl Placement {
-    /// Its shard.
+    /// The shard that holds the partition.
     pub fn shard_id(self) -> ShardId {
         ShardId(self.shard)
     }
@@ -73,13 +73,13 @@ pub enum CatalogError {
     /// The name is taken.
     #[error("topic {0} exists already")]
     Exists(String),
-    /// There is none.
+    /// There is no topic of this name.
     #[error("there is no topic {0}")]
     Unknown(String),
-    /// No more log ids.
-    #[error("all 4,294,967,295 partition logs of this directory have been used")]
+    /// All log ids are used up.
+    #[error("all 4,294,967,295 log numbers of this directory have been used: use another directory")]
     Exhausted,
-    /// The disk refused.
+    /// Writing the catalog failed.
     #[error("writing the catalog: {0}")]
     Io(#[source] Arc<io::Error>),
 }
@@ -107,7 +107,7 @@ pub struct Catalog {
 }
 
 impl Catalog {
-    /// Loads the catalog; an empty one if there is none yet.
+    /// Loads the catalog; writes an empty one if the directory has no catalog yet.
     pub async fn open(disk: impl Disk, shards: u16) -> Result<Self, OpenError> {
         Self::open_on(disk.erased(), shards).await
     }
@@ -123,7 +123,7 @@ impl Catalog {
                 decode(&read_exact_at(&file, 0, size).await.map_err(io())?)?
             }
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                // Written before the first shard is: without it every partition would pass for deleted.
+                // The catalog is written before the first shard is: without a catalog every partition would count as deleted.
                 for shard in (0..shards).map(ShardId) {
                     let path = files::checkpoint(&files::shard_dir(shard));
                     if disk.open(&path).await.is_ok() {
@@ -167,7 +167,7 @@ impl Catalog {
         all.filter(|p| p.shard_id() == shard).map(|p| p.log).collect()
     }
 
-    /// Creates topics, durably; all or none. Partitions go to the shards that have fewest.
+    /// Creates all of these topics, durably, or nothing. Each partition goes to the shard that has the fewest.
     pub async fn create(&mut self, new: Vec<NewTopic>) -> Result<Vec<Arc<Topic>>, CatalogError> {
         let mut content = self.content.clone();
         let mut loads = self.loads.clone();
@@ -191,7 +191,7 @@ impl Catalog {
         Ok(made)
     }
 
-    /// Adds partitions to a topic until it has `partitions`, durably. Those it has stay as they are.
+    /// Adds partitions to a topic until it has `partitions`, durably. Existing partitions stay as they are.
     pub async fn grow(&mut self, name: &str, partitions: usize) -> Result<Arc<Topic>, CatalogError> {
         let mut content = self.content.clone();
         let mut loads = self.loads.clone();
@@ -262,7 +262,7 @@ impl Catalog {
                 let full = is_full(&cause);
                 let cause = Arc::new(cause);
                 if !full {
-                    // What the disk holds is uncertain now: a restart finds out.
+                    // Whether the disk holds the old or the new catalog is uncertain now; a restart finds out.
                     self.failed = Some(Arc::clone(&cause));
                 }
                 Err(CatalogError::Io(cause))
@@ -271,7 +271,7 @@ impl Catalog {
     }
 }
 
-/// A new log, in the shard that has fewest.
+/// A new log, in the shard that has the fewest.
 fn place(content: &mut Content, loads: &mut [usize]) -> Result<Placement, CatalogError> {
     let log = LogId(content.next_log);
     content.next_log = content.next_log.checked_add(1).ok_or(CatalogError::Exhausted)?;

@@ -1,26 +1,26 @@
 //! CRC-32C (Castagnoli), as Kafka's record batches and Keylane's own files carry it.
 //!
-//! Two crates that compute the same: `crc32c` costs less for little, `crc-fast` for much, where it multiplies
-//! without carry beside the processor's CRC instruction (64 KiB: 7.5 instead of 5.3 GB/s on a first-generation EPYC).
-//! Checksums of batches are most of the processor time of a read from the disk.
+//! Two crates compute the same checksum. `crc32c` is faster for short inputs. `crc-fast` is faster for long ones, because it
+//! multiplies without carry beside the processor's CRC instruction (64 KiB: 7.5 instead of 5.3 GB/s on a first-generation
+//! EPYC). Checksums of batches are most of the processor time of a read from the disk.
 
-/// From here on the second one is faster (from 2 to 4 KiB, depending on the processor).
-const MUCH: usize = 4 << 10;
+/// Length from which on `crc-fast` is faster: between 2 and 4 KiB, depending on the processor.
+const LONG: usize = 4 << 10;
 
 /// The checksum of `bytes`.
 #[must_use]
 pub fn crc32c(bytes: &[u8]) -> u32 {
-    if bytes.len() < MUCH {
+    if bytes.len() < LONG {
         return crc32c::crc32c(bytes);
     }
-    // 32 bits of the 64 that hold any kind of CRC.
+    // The crate returns every kind of CRC in 64 bits; CRC-32C has 32.
     crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32Iscsi, bytes) as u32
 }
 
 /// The checksum of `first` and `second`, one behind the other.
 #[must_use]
 pub fn crc32c_of_two(first: &[u8], second: &[u8]) -> u32 {
-    if second.len() < MUCH {
+    if second.len() < LONG {
         return crc32c::crc32c_append(crc32c::crc32c(first), second);
     }
     let mut digest = crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc32Iscsi);
@@ -43,7 +43,7 @@ mod tests {
     #[test]
     fn both_agree_at_every_length_and_place() {
         let bytes: Vec<u8> = (0..200_000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
-        let lengths = (MUCH - 70..MUCH + 70).chain([65_535, 65_536, 65_597, 199_900]);
+        let lengths = (LONG - 70..LONG + 70).chain([65_535, 65_536, 65_597, 199_900]);
         for (at, len) in lengths.enumerate().map(|(n, len)| (n % 67, len)) {
             let part = &bytes[at..at + len];
             assert_eq!(crc32c(part), crc32c::crc32c(part), "{len} bytes from {at}");
@@ -54,7 +54,7 @@ mod tests {
 
     #[test]
     fn a_flipped_bit_of_much_is_found() {
-        let mut bytes = vec![7; MUCH + 100];
+        let mut bytes = vec![7; LONG + 100];
         let before = crc32c(&bytes);
         for bit in (0..bytes.len() * 8).step_by(97) {
             bytes[bit / 8] ^= 1 << (bit % 8);

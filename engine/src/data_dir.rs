@@ -1,4 +1,4 @@
-//! A data directory: its identity, its number of shards, and that only one process has it.
+//! A data directory: its identity, its number of shards, and the lock that keeps other processes out.
 //!
 //! The number of shards is fixed when the directory is formatted; how many cores serve them is decided
 //! at each start.
@@ -22,7 +22,7 @@ const LOCK_FILE: &str = "keylane.lock";
 /// What was decided when the directory was formatted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DataDir {
-    /// Random identity: files of another directory are told from its own.
+    /// Random identity, which tells the files of this directory from those of another one.
     pub id: [u8; 16],
     /// Number of shards.
     pub shards: u16,
@@ -62,7 +62,7 @@ impl DataDir {
         Ok(dir)
     }
 
-    /// What is written in the directory's `keylane.format`, and its version. Changes nothing.
+    /// The content of the directory's `keylane.format`, and the version of that file. Changes nothing.
     pub async fn read(disk: &impl Disk) -> Result<(Self, u32), OpenError> {
         let file = disk.open(FORMAT_FILE).await.map_err(OpenError::io(format!("opening {FORMAT_FILE}")))?;
         let size = file.size().await.map_err(OpenError::io(format!("reading {FORMAT_FILE}")))?;

@@ -1,7 +1,7 @@
 //! What the system must offer, checked before anything starts.
 //!
-//! Promise: what is missing is told as a typed error with its cause and with what to do about it, instead of a
-//! failure somewhere in the middle. The checks leave nothing behind.
+//! Promise: whatever the system lacks becomes a typed error at the start, with its cause and what to do about it. The checks
+//! leave no files behind.
 
 use std::fs::File;
 use std::io;
@@ -12,48 +12,48 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Oldest kernel whose io_uring has all that is used.
+/// Oldest kernel whose io_uring has all operations that the engine uses.
 const KERNEL_MIN: (u32, u32) = (5, 11);
 const PAGE_BYTES: usize = 4096;
 
-/// Something that the system does not offer.
+/// A requirement that the system does not meet.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EnvironmentError {
-    /// No io_uring in this kernel, or not all of it.
+    /// The kernel has no io_uring, or lacks operations of it.
     #[error("io_uring is not available: Linux {release} is too old")]
     KernelTooOld {
         /// The kernel's version.
         release: String,
-        /// What the system said.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// Switched off for the whole system.
+    /// io_uring is switched off for the whole system.
     #[error("io_uring is switched off (/proc/sys/kernel/io_uring_disabled is {setting})")]
     UringDisabled {
         /// 1: for processes without privileges, 2: for all.
         setting: u8,
-        /// What the system said.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// Blocked, although the kernel has it.
+    /// io_uring is blocked for this process (seccomp, for example), although the kernel has it.
     #[error("io_uring is blocked for this process, although Linux {release} has it")]
     UringBlocked {
         /// The kernel's version.
         release: String,
-        /// What the system said.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// Not enough locked memory for a ring.
-    #[error("no memory may be locked for an io_uring ring")]
+    /// The limit of locked memory is too low for a ring.
+    #[error("the limit of locked memory is too low for an io_uring ring")]
     LockedMemory {
-        /// What the system said.
+        /// The error of the operating system.
         source: io::Error,
     },
     /// Any other failure of io_uring.
     #[error("io_uring cannot be set up")]
     Uring {
-        /// What the system said.
+        /// The error of the operating system.
         source: io::Error,
     },
     /// The data directory cannot be written.
@@ -61,29 +61,29 @@ pub enum EnvironmentError {
     DataDirectory {
         /// Where the probe was written.
         directory: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// The path of the data directory is something else.
+    /// The path of the data directory names something that is not a directory.
     #[error("{path} is not a directory", path = path.display())]
     NotADirectory {
         /// The path.
         path: PathBuf,
     },
-    /// O_DIRECT does not work there.
+    /// The file system of the data directory does not support O_DIRECT.
     #[error("the file system of {directory} ({file_system}) does not support O_DIRECT", directory = directory.display())]
     NoDirectIo {
-        /// Where it was tried.
+        /// The directory in which O_DIRECT was tried.
         directory: PathBuf,
-        /// Its file system.
+        /// The file system of that directory.
         file_system: &'static str,
-        /// What the system said.
+        /// The error of the operating system.
         source: io::Error,
     },
 }
 
 impl EnvironmentError {
-    /// What to do about it.
+    /// What a person can do about the missing requirement.
     pub fn advice(&self) -> &'static str {
         match self {
             Self::KernelTooOld { .. } => "run Linux 5.11 or newer; 6.1 or newer is recommended",
@@ -112,7 +112,7 @@ impl EnvironmentError {
     }
 }
 
-/// Checks that io_uring works and has the operations that are used.
+/// Checks that io_uring works and has all operations that the engine uses.
 pub fn check_uring() -> Result<(), EnvironmentError> {
     use io_uring::{IoUring, Probe, opcode};
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
@@ -163,9 +163,10 @@ fn kernel_version(release: &str) -> Option<(u32, u32)> {
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }
 
-/// Checks that files can be written where the data directory is or will be made, in the way they will be.
+/// Checks that files can be written in the data directory, or in its nearest existing parent, with O_DIRECT if
+/// `direct_io` is set.
 ///
-/// A directory that does not exist yet is not made: what makes it also makes its entry durable.
+/// A missing directory is not created here: the code that creates it also makes its entry durable.
 pub fn check_data_directory(data: &Path, direct_io: bool) -> Result<(), EnvironmentError> {
     let directory = nearest_existing(data);
     if !directory.is_dir() {
@@ -177,7 +178,7 @@ pub fn check_data_directory(data: &Path, direct_io: bool) -> Result<(), Environm
         true => probe(&path, flags | OFlags::DIRECT).map_err(ProbeError::direct),
         false => Ok(()),
     });
-    // A probe that could not be made is not there to be removed.
+    // If the probe file could not be created, there is nothing to remove.
     let removed = std::fs::remove_file(&path);
     let directory = directory.to_owned();
     match (result, removed) {
@@ -193,7 +194,7 @@ pub fn check_data_directory(data: &Path, direct_io: bool) -> Result<(), Environm
 
 struct ProbeError {
     source: io::Error,
-    /// The same write went well without O_DIRECT.
+    /// Whether the same write succeeded without O_DIRECT.
     direct: bool,
 }
 
@@ -236,7 +237,7 @@ fn file_system(path: &Path) -> &'static str {
     }
 }
 
-/// Raises the limit of open files as far as the process may; returns the limit, `None` for none.
+/// Raises the limit of open files as far as the process may; returns the limit, `None` if there is no limit.
 pub fn raise_open_files() -> io::Result<Option<u64>> {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current != maximum {
@@ -290,7 +291,7 @@ mod tests {
 
     #[test]
     fn a_file_system_without_direct_io_is_told_apart() {
-        // No files can be made here at all: that is not the lack of O_DIRECT.
+        // No file at all can be created here, so O_DIRECT is not to blame.
         let error = check_data_directory(Path::new("/proc/self"), true).unwrap_err();
         assert!(matches!(error, EnvironmentError::DataDirectory { .. }), "{error:?}");
     }

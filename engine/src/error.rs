@@ -1,4 +1,4 @@
-//! What can go wrong, with its cause and what a person can do.
+//! The errors of shards and data directories, with their cause and what a person can do.
 
 use std::io;
 use std::rc::Rc;
@@ -13,16 +13,16 @@ pub(crate) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
-/// The disk failed a shard. It stays failed until the directory is opened anew: a flush that reports
-/// an error once may succeed when repeated although the data is gone.
+/// A write or flush of a shard failed. The shard stays failed until the directory is opened again: a flush that reports
+/// an error once may succeed when it is repeated, although the data is gone.
 #[derive(Debug, thiserror::Error)]
 #[error("shard {shard} stopped: {during} failed: {cause}; restart to recover what the disk really holds")]
 pub struct Failure {
     /// The shard.
     pub shard: ShardId,
-    /// What it was doing.
+    /// What the shard was doing.
     pub during: String,
-    /// What the system said.
+    /// The error of the operating system.
     #[source]
     pub cause: io::Error,
 }
@@ -31,16 +31,16 @@ pub struct Failure {
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum AppendError {
-    /// The batch itself is bad.
+    /// The batch itself is malformed, or its topic does not take it.
     #[error(transparent)]
     Batch(#[from] BatchError),
-    /// The batch is out of turn for its producer.
+    /// The batch does not continue the sequence of its producer.
     #[error(transparent)]
     Sequence(#[from] SequenceError),
-    /// Larger than a commit may be.
-    #[error("batch of {bytes} bytes; at most {max} fit a commit of this directory")]
+    /// The batch is larger than a commit may be.
+    #[error("a batch of {bytes} bytes is too large: a commit of this directory takes at most {max} bytes")]
     TooLarge {
-        /// Its size.
+        /// Size of the batch.
         bytes: usize,
         /// The limit.
         max: usize,
@@ -64,17 +64,17 @@ pub enum AppendError {
 #[non_exhaustive]
 pub enum TrimError {
     /// Records that are not durable yet, or do not exist, cannot be deleted.
-    #[error("offset {offset} is above the high watermark {high_watermark}")]
+    #[error("records up to offset {offset} cannot be deleted: the high watermark is {high_watermark}")]
     OutOfRange {
-        /// Asked for.
+        /// The offset that was asked for.
         offset: u64,
-        /// First offset there is not yet.
+        /// The high watermark: the first offset that cannot be read or deleted yet.
         high_watermark: u64,
     },
     /// Too much waits for the disk already: wait with [`Shard::space`](crate::shard::Shard::space).
     #[error("too many bytes wait to be committed")]
     Busy,
-    /// Not even the space that is set aside for this is left.
+    /// No space is left, not even the space that is reserved for deleting records.
     #[error("no space left for another segment: free disk space; writing resumes by itself")]
     DiskFull,
     /// The shard has failed.
@@ -103,11 +103,11 @@ pub enum ReadError {
     /// The offset is not in the log.
     #[error("offset {offset} is not between the log start {start} and the high watermark {high_watermark}")]
     OutOfRange {
-        /// Asked for.
+        /// The offset that was asked for.
         offset: u64,
-        /// First offset there is.
+        /// Log start offset.
         start: u64,
-        /// First offset there is not yet.
+        /// The high watermark: the first offset that cannot be read yet.
         high_watermark: u64,
     },
     /// The partition was deleted.
@@ -120,9 +120,9 @@ pub enum ReadError {
         shard: ShardId,
         /// The segment.
         generation: Generation,
-        /// Byte position in it.
+        /// Byte position in the segment.
         position: u64,
-        /// What the system said.
+        /// The error of the operating system.
         #[source]
         cause: io::Error,
     },
@@ -133,9 +133,9 @@ pub enum ReadError {
         shard: ShardId,
         /// The segment.
         generation: Generation,
-        /// Byte position in it.
+        /// Byte position in the segment.
         position: u64,
-        /// In what way.
+        /// What is wrong.
         what: String,
     },
 }
@@ -144,23 +144,23 @@ pub enum ReadError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// The system refused.
+    /// An operation of the operating system failed.
     #[error("{what}: {cause}")]
     Io {
-        /// Doing what.
+        /// What was being done.
         what: String,
-        /// What the system said.
+        /// The error of the operating system.
         #[source]
         cause: io::Error,
     },
-    /// Written by a newer version.
+    /// The file was written by a newer version.
     #[error(
         "{file} has format version {found}; this program knows versions up to {known}: use a newer keylane"
     )]
     Newer {
         /// Which file.
         file: String,
-        /// Its version.
+        /// The version of the file.
         found: u32,
         /// The newest known version.
         known: u32,
@@ -172,19 +172,21 @@ pub enum OpenError {
     Damaged {
         /// Which file.
         file: String,
-        /// Where in it.
+        /// Byte position in the file.
         position: u64,
-        /// In what way.
+        /// What is wrong.
         what: String,
     },
-    /// Another process has it.
+    /// Another process has the directory open.
     #[error("{0} is in use by another process: stop that one first, or choose another directory")]
     InUse(String),
-    /// Not a data directory, and not empty either.
+    /// The directory is not a data directory, and not empty.
     #[error("{0} holds files but no keylane.format: not a data directory; choose an empty or new one")]
     NotOurs(String),
     /// The catalog and a shard contradict each other.
-    #[error("shard {shard} holds no log {log}, which the catalog names")]
+    #[error(
+        "the catalog names log {log} in shard {shard}, which does not hold it: run `keylane check` on the directory"
+    )]
     Catalog {
         /// The shard.
         shard: ShardId,

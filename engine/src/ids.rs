@@ -1,4 +1,4 @@
-//! Names for numbers, so that one cannot be passed for another.
+//! Types for the numbers of shards, logs and segments, so that one cannot be passed for another.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ pub type CommitSeq = u64;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct ShardId(pub u16);
 
-/// A shard of one data directory: what each of its files states, so that no file is taken for that of another.
+/// A shard of one data directory. Each file states it, so that no file is taken for one of another shard or directory.
 #[derive(Clone, Debug)]
 pub struct Identity {
     /// The data directory's id.
@@ -21,8 +21,8 @@ pub struct Identity {
     pub shard: ShardId,
 }
 
-/// A partition's log for the whole life of a data directory. Never reused, so that records of a deleted
-/// topic can never be taken for those of a new one.
+/// The number of a partition's log, for the whole life of a data directory. A number is never used again, so that records of a
+/// deleted topic are never taken for those of a new one.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, serde::Serialize, serde::Deserialize)]
 pub struct LogId(pub u32);
 
@@ -39,17 +39,17 @@ impl Generation {
         Self(number | Self::SORTED)
     }
 
-    /// Whether it is a sorted segment: written in the background, by partition.
+    /// Whether this is a sorted segment, which was written in the background, by partition.
     pub fn is_sorted(self) -> bool {
         self.0 & Self::SORTED != 0
     }
 
-    /// Its number among those of its kind.
+    /// The number of the segment among those of its kind.
     pub fn number(self) -> u64 {
         self.0 & !Self::SORTED
     }
 
-    /// The one after.
+    /// The generation of the next segment of the same kind.
     pub fn next(self) -> Self {
         Self(self.0 + 1)
     }

@@ -13,7 +13,7 @@
 //! // Returns when the record is on the disk, flushed.
 //! let (partition, offset) = log.append_keyed("payments", Record::new("alice", "10 EUR"))?;
 //!
-//! // Many on their way together share writes and flushes.
+//! // Appends that wait at the same time share writes and flushes.
 //! let pending: Vec<_> = (0..1000)
 //!     .map(|n| log.submit_keyed("payments", Record::new("bob", format!("{n} EUR"))))
 //!     .collect::<Result<_, _>>()?;
@@ -35,11 +35,10 @@
 //! # }
 //! ```
 //!
-//! `engine/examples/embed.rs` is a longer example; [`embed`] says what is promised. Whoever wants to run shards
-//! inside a runtime of their own, as the server does, starts at
-//! [`shard`]: append, group commit, read. Below it lie [`log`] (the bytes on disk) and
-//! [`disk`] (the seam through which every byte passes). [`data_dir`] opens a directory, [`catalog`]
-//! keeps its topics.
+//! `engine/examples/embed.rs` is a longer example; [`embed`] states the promises. A program that runs shards inside its own
+//! runtime, as the server does, starts at [`shard`]: append, group commit, read. Below [`shard`] lie [`log`] (the bytes on
+//! disk) and [`disk`] (the seam through which every byte passes). [`data_dir`] opens a directory, [`catalog`] keeps its
+//! topics. `docs/architecture.md` has the map and a glossary.
 
 // A helper of the integration tests that unit tests use, too; it calls the crate by its name.
 #[cfg(test)]

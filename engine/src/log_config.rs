@@ -1,9 +1,9 @@
-//! Settings of a log that decide what is kept of it.
+//! Settings of a log that decide which of its records are kept.
 //!
 //! Names, units and defaults are those of Kafka's topic settings
 //! (<https://kafka.apache.org/documentation/#topicconfigs>). The partitions of a topic share one value.
 
-/// What is kept of a log, and when its part of the active segment is closed.
+/// Retention and compaction of a log, and when the active segment is closed for its sake.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LogConfig {
     /// Parts whose newest record is older than this many milliseconds are deleted (`retention.ms`).
@@ -14,7 +14,7 @@ pub struct LogConfig {
     /// The active segment is closed when it holds records of the log that are this old, in milliseconds
     /// (`segment.ms`).
     pub segment_ms: u64,
-    /// The active segment is closed when it holds so many bytes of the log (`segment.bytes`).
+    /// The active segment is closed when it holds this many bytes of the log (`segment.bytes`).
     pub segment_bytes: u64,
     /// `cleanup.policy` includes `delete`: both retentions are in force.
     pub delete: bool,
@@ -33,7 +33,7 @@ pub struct LogConfig {
 }
 
 impl LogConfig {
-    /// Everything is kept for ever: what an embedder gets who sets nothing.
+    /// Everything is kept for ever: the default of embedded engines.
     pub fn keep_all() -> Self {
         Self { retention_ms: None, ..Self::default() }
     }

@@ -10,51 +10,51 @@ use std::io;
 /// What can be planted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bug {
-    /// A flush that failed is tried again, and its second answer believed.
+    /// A flush that failed is repeated, and the second answer counts.
     FlushRetried,
     /// The error of a write is ignored when the flush after it succeeds.
     WriteErrorIgnored,
     /// A commit counts as durable before it is flushed.
     AckBeforeFlush,
-    /// A batch is served without a look at its checksum.
+    /// A batch is served although its checksum was not verified.
     ChecksumSkipped,
-    /// A damaged commit is always taken for the end of the log.
+    /// A damaged commit always counts as the end of the log.
     DamageTakenForEnd,
     /// The directory entry of a new segment is not flushed.
     NameNotFlushed,
-    /// A commit that completes makes those before it visible as well.
+    /// A commit that completes makes earlier commits visible that are not complete.
     CompletionOrder,
     /// A start refuses a commit that was being written when power failed.
     TornTailRefused,
-    /// A start goes on in the segment that was written last.
+    /// A start appends to the segment that was written last.
     OldSegmentUsedAgain,
-    /// Zeros pass for a batch.
+    /// Zeros are accepted as a batch.
     ZerosBelieved,
-    /// The blocks of an index are believed without a look at their checksum.
+    /// The blocks of an index are used although their checksums were not verified.
     IndexUnchecked,
-    /// A short write passes for a whole one.
+    /// A short write counts as a whole one.
     ShortWriteTaken,
-    /// A commit is believed wherever it lies.
+    /// A commit is accepted although its header names another position.
     PlaceUnchecked,
     /// A segment that could not be sealed for want of space counts as sealed.
     FullTakenForSealed,
-    /// A write that takes long is an error.
+    /// A write that takes long counts as failed.
     SlowDiskFails,
-    /// What compaction wrote takes the place of the old before it is flushed.
+    /// Segments that compaction wrote replace the old ones before they are flushed.
     CompactedNotFlushed,
-    /// Compaction takes tombstones before `delete.retention.ms` has passed.
+    /// Compaction removes tombstones before `delete.retention.ms` has passed.
     TombstonesDropped,
-    /// A checkpoint in the making states a partition as it is when its turn comes, not as it was.
+    /// A checkpoint states a partition as it is when it is noted, and not as it was at the end of the segment.
     NotedTooLate,
     /// A log start offset counts before the entry that raises it is durable.
     TrimBeforeFlush,
     /// The maximum timestamp that a producer wrote into a batch's header is stored as it is.
     TimestampBelieved,
-    /// A read is served from a segment that was freed, and perhaps used again, meanwhile.
+    /// A read is served from a segment that was freed, and perhaps used again, during the read.
     FreedServed,
 }
 
-/// Polls after which a planted [`Bug::SlowDiskFails`] loses patience.
+/// Polls after which an operation counts as slow for [`Bug::SlowDiskFails`].
 #[cfg(keylane_planted)]
 const PATIENCE: u32 = 500;
 
@@ -82,7 +82,7 @@ pub(crate) const fn is(_: Bug) -> bool {
     false
 }
 
-/// The future, which fails when it takes long and [`Bug::SlowDiskFails`] is planted.
+/// The same future; with [`Bug::SlowDiskFails`] planted it fails when it takes long.
 #[cfg(keylane_planted)]
 pub(crate) async fn impatient<T>(future: impl Future<Output = io::Result<T>>) -> io::Result<T> {
     let mut future = std::pin::pin!(future);

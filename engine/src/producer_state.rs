@@ -2,7 +2,7 @@
 //!
 //! Promises: a batch that was accepted before, and is among the last five of its producer, is recognised
 //! and answered with its first offset; a batch that leaves a gap is refused; an older epoch is fenced.
-//! The state survives a restart: it is part of the checkpoint, and what was committed since is replayed.
+//! The state survives a restart: it is part of the checkpoint, and later commits are replayed.
 //! At most [`PRODUCERS_MAX`] producers are remembered per partition; then the one whose last batch is
 //! oldest is forgotten.
 
@@ -36,16 +36,16 @@ pub struct Producer {
     pub recent: VecDeque<Accepted>,
 }
 
-/// Why a batch is out of turn.
+/// Why a batch does not continue the sequence of its producer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SequenceError {
-    /// A gap, or a repetition of something older than what is remembered.
-    #[error("sequence {got} of producer {producer_id} where {expected} is next")]
+    /// The batch leaves a gap, or repeats a batch that is older than those that are remembered.
+    #[error("producer {producer_id} sent sequence {got} where {expected} is next")]
     OutOfOrder {
         /// The producer.
         producer_id: i64,
-        /// The sequence the batch begins with.
+        /// The sequence that the batch begins with.
         got: i32,
         /// The sequence that is due.
         expected: i32,
@@ -57,7 +57,7 @@ pub enum SequenceError {
         producer_id: i64,
         /// The epoch of the batch.
         got: i16,
-        /// The epoch that counts.
+        /// The epoch in force.
         current: i16,
     },
 }
@@ -75,8 +75,8 @@ pub fn sequence_after(from: i32, by: u32) -> i32 {
 }
 
 impl ProducerTable {
-    /// Says whether the batch is in turn. `Ok(Some(offset))`: it is a duplicate, accepted before at that
-    /// offset. `Ok(None)`: it may be appended.
+    /// Whether the batch continues its producer's sequence. `Ok(Some(offset))`: the batch is a duplicate and was accepted
+    /// before at that offset. `Ok(None)`: the batch may be appended.
     pub fn check(&self, batch: &RecordBatch<'_>) -> Result<Option<Offset>, SequenceError> {
         let Some(known) = self.get(batch.producer_id) else { return Ok(None) };
         let out_of_order = |expected| SequenceError::OutOfOrder {
@@ -132,7 +132,7 @@ impl ProducerTable {
         if producer_id < 0 { None } else { self.producers.get(&producer_id) }
     }
 
-    /// The part that concerns offsets below `below`, for a checkpoint: at most five batches each.
+    /// What is known of batches below offset `below`, for a checkpoint: at most five batches of each producer.
     pub fn snapshot(&self, below: Offset) -> Vec<(i64, Producer)> {
         let mut out = Vec::with_capacity(self.producers.len());
         for (&id, producer) in &self.producers {

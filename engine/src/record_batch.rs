@@ -1,10 +1,9 @@
 //! A view of one Kafka record batch, version 2 (magic 2): the unit that is appended, stored, and served
 //! byte for byte.
 //!
-//! [`RecordBatch::check_stored`] promises of a batch that passes that its length field matches its bytes, its CRC-32C is
-//! right, and its record count and the offsets it spans can be true; compaction may have taken records, whose offsets it
-//! still spans. Whether a batch may be stored in the first place is for [`crate::records::check`] to say, which goes through its
-//! records as well.
+//! [`RecordBatch::check_stored`] checks a batch that was read back: the length field matches the bytes, the CRC-32C is right,
+//! and record count and offsets do not contradict each other. A batch that was compacted spans the offsets of its removed records,
+//! too. [`crate::records::check`] decides whether a batch may be stored in the first place, and goes through its records.
 //!
 //! Layout (big endian; source: <https://kafka.apache.org/documentation/#recordbatch>):
 //!
@@ -45,19 +44,19 @@ pub(crate) const CRC_START: usize = 21;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BatchError {
-    /// Fewer bytes than a header, or than the length field says, or more.
-    #[error("record batch of {have} bytes where its length field asks for {want}")]
+    /// The number of bytes is not what the length field says, or less than a header.
+    #[error("the record batch has {have} bytes, but its length field says {want}")]
     Length {
-        /// Bytes there are.
+        /// Bytes of the batch.
         have: usize,
-        /// Bytes there should be.
+        /// Bytes that the length field asks for.
         want: usize,
     },
     /// An old message format.
     #[error("record batch has magic {0}; only version 2 is stored (clients since Kafka 0.11 send it)")]
     Magic(i8),
     /// The checksum does not match the bytes.
-    #[error("record batch CRC-32C is {found:#010x}, its header says {stated:#010x}")]
+    #[error("the record batch has the CRC-32C {found:#010x}, but its header says {stated:#010x}")]
     Crc {
         /// Computed from the bytes.
         found: u32,
@@ -72,30 +71,32 @@ pub enum BatchError {
         /// The last offset delta field.
         last_delta: i32,
     },
-    /// A base offset, which the log gives.
+    /// A base offset other than 0: offsets are given by the log.
     #[error("record batch with base offset {0}; a producer sends 0")]
     BaseOffset(i64),
     /// The records cannot be uncompressed, or one of them is malformed.
     #[error(transparent)]
     Records(#[from] RecordsError),
-    /// The records are well-formed, but the topic does not take some of them.
+    /// The records are well-formed, but the topic refuses some of them.
     #[error("the topic does not take {} of the batch's records, the first of them because {}", .0.total,
         .0.records.first().map(|r| r.reason.to_string()).unwrap_or_default())]
     Refused(Box<Refused>),
-    /// The topic does not take the timestamps that the header of a batch claims, whose records were not looked at.
+    /// The topic refuses the timestamps that the header claims; the records were not looked at.
     #[error("the maximum timestamp in the batch's header is refused: {0}")]
     Claim(Reason),
     /// The records could not be compressed again as the topic asks.
     #[error("compressing the batch again failed: {0}")]
     Recompress(String),
-    /// There are no transactions.
+    /// The batch belongs to a transaction, and transactions are not supported.
     #[error("record batch of a transaction; transactions are not supported, send it without one")]
     Transactional,
     /// Control batches are written by the log itself only.
     #[error("a producer may not write control batches")]
     Control,
-    /// A producer id without a sequence, or a negative one.
-    #[error("producer id {producer_id} with epoch {epoch} and base sequence {base_sequence}")]
+    /// A producer id without epoch or sequence.
+    #[error(
+        "producer id {producer_id} needs an epoch and a base sequence of 0 or more, not {epoch} and {base_sequence}"
+    )]
     Producer {
         /// The producer id field.
         producer_id: i64,
@@ -127,7 +128,7 @@ pub struct RecordBatch<'a> {
     pub(crate) bytes: &'a [u8],
     /// Records in the batch; at least 1.
     pub count: u32,
-    /// Offsets that it spans: last offset delta + 1. Equals `count` unless it was compacted.
+    /// Offsets that the batch spans: last offset delta + 1. Equals `count` unless the batch was compacted.
     pub span: u32,
     /// Attribute bits.
     pub attributes: i16,
@@ -142,8 +143,8 @@ pub struct RecordBatch<'a> {
 }
 
 impl<'a> RecordBatch<'a> {
-    /// Checks a batch that was read back from the log: everything but the records themselves, which the
-    /// CRC covers.
+    /// Checks a batch that was read back from the log: header and checksum. The records are not walked through, because the
+    /// CRC covers them.
     pub fn check_stored(bytes: &'a [u8]) -> Result<Self, BatchError> {
         let have = bytes.len();
         let short = || BatchError::Length { have, want: HEADER_BYTES };

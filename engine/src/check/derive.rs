@@ -1,11 +1,14 @@
 //! Derives the checkpoint of a shard from its segments, when both copies of it are damaged or it is missing.
 //!
-//! Takes every whole segment. Where a sorted segment holds what a commit segment holds, it is the one that
-//! counts: it was made from the other. What compaction wrote takes the place of all that lies before its end;
-//! where its dirty part begins is stated nowhere else, so the next pass takes all of it for dirty. What the
-//! segments do not state is lost: idempotent producers, log
-//! start offsets that were raised in segments that are gone, the end of logs of which all records were
-//! deleted. Wherever that could cost records, nothing is derived.
+//! The derived checkpoint names every whole segment, with these rules:
+//!
+//! * A sorted segment replaces a commit segment with the same content, from which it was made.
+//! * Segments that compaction wrote replace everything before their end. No segment states where the dirty part of a log
+//!   begins, so the next pass of compaction counts all of the log as dirty.
+//! * What no segment states is lost: idempotent producers, log start offsets that were raised in segments that are gone, and
+//!   the end of logs without records.
+//!
+//! Where records could be lost, no checkpoint is derived.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
@@ -25,7 +28,7 @@ use crate::log::sealed::Sealed;
 
 use super::segment::{read_commit, read_sealed, scanner};
 
-/// First and last offset of the logs in a segment.
+/// First offset, and offset after the last, of each log in a segment.
 type Ranges = BTreeMap<LogId, (Offset, Offset)>;
 
 struct Whole {
@@ -40,7 +43,7 @@ impl Whole {
     }
 }
 
-/// The checkpoint that the segments amount to. `Err(Ok(_))`: why there is none.
+/// The checkpoint that follows from the segments. `Err(Ok(_))`: why no checkpoint can be derived.
 pub(super) async fn derive(
     disk: &DynDisk,
     identity: &Identity,
@@ -52,7 +55,7 @@ pub(super) async fn derive(
     generations.sort();
     let (mut sorted, mut commits): (Vec<Whole>, Vec<Whole>) = (Vec::new(), Vec::new());
     let (mut through, mut next_sorted) = (0, 1);
-    // First what compaction wrote: of what it replaced, the space may have been given back.
+    // Segments of compaction come first: the space of the batches that they replace may have been given back.
     for &generation in generations.iter().filter(|g| g.is_sorted()) {
         next_sorted = next_sorted.max(generation.number() as u32 + 1);
         if by_compaction(disk, identity, generation).await.map_err(Err)? {
@@ -112,7 +115,7 @@ pub(super) async fn derive(
     for log in live.iter().copied().collect::<BTreeSet<_>>() {
         let (start, next) = logs.get(&log).copied().unwrap_or_default();
         let held = commits.iter().chain(&sorted).filter_map(|w| w.ranges.get(&log)).map(|r| r.0);
-        // Compaction takes records from the front without raising the start.
+        // Compaction removes records at the front without raising the log start offset.
         let first = held.min().filter(|_| compacted.iter().all(|c| c.log != log));
         let start = start.max(first.unwrap_or(start));
         states.push(&LogState { log, start, next, producers: Vec::new() });
@@ -128,7 +131,7 @@ pub(super) async fn derive(
     })
 }
 
-/// What compaction has made of the logs, as far as its segments tell.
+/// How far the logs were compacted, as far as the segments of compaction tell.
 fn compacted_logs(sorted: &[Whole], live: &HashSet<LogId>) -> Vec<Compacted> {
     let mut out: BTreeMap<LogId, Compacted> = BTreeMap::new();
     for whole in sorted {
@@ -142,7 +145,7 @@ fn compacted_logs(sorted: &[Whole], live: &HashSet<LogId>) -> Vec<Compacted> {
     out.into_values().collect()
 }
 
-/// Whether compaction wrote a sorted segment.
+/// Whether a sorted segment was written by compaction.
 async fn by_compaction(
     disk: &DynDisk,
     identity: &Identity,
@@ -167,7 +170,8 @@ fn ranges_of(scan: &Scan) -> Ranges {
     ends.collect()
 }
 
-/// A sorted segment. Its index is written last: without one, it was being written and never counted.
+/// A sorted segment. Its index is written last: a segment without an index was still being written and never belonged to the
+/// shard.
 async fn sorted_segment(
     disk: &DynDisk,
     identity: &Identity,
@@ -196,7 +200,7 @@ async fn sorted_segment(
     Ok(Ok(Some(Whole { sealed: index.sealed, ranges, trims: BTreeMap::new() })))
 }
 
-/// A commit segment up to its last whole commit. `Err`: acknowledged records are damaged in it.
+/// A commit segment up to its last whole commit. `Err`: acknowledged records in the segment are damaged.
 async fn commit_segment(
     disk: &DynDisk,
     identity: &Identity,
@@ -242,7 +246,7 @@ async fn commit_segment(
     Ok(Ok(Some(Whole { sealed: scan.sealed, ranges: ranges_of(&scan), trims })))
 }
 
-/// No two sorted segments may hold the same.
+/// Checks that no two sorted segments hold the same offsets of a log.
 fn check_sorted(sorted: &[Whole]) -> Result<(), String> {
     let mut all: Vec<_> = sorted
         .iter()
@@ -257,7 +261,7 @@ fn check_sorted(sorted: &[Whole]) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether sorted segments hold what a commit segment does. `Err`: only a part of it.
+/// Whether sorted segments hold everything that a commit segment holds. `Err`: they hold only a part.
 fn is_replaced(
     commit: &Whole,
     sorted: &[Whole],

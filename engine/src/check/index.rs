@@ -1,4 +1,4 @@
-//! Checks the index of a sealed segment: every block, and what it says against the segment.
+//! Checks the index of a sealed segment: the checksum of every block, and the entries against the batches of the segment.
 
 use std::collections::HashMap;
 use std::io;
@@ -14,19 +14,19 @@ use crate::log::sealed::Sealed;
 
 const READ_BYTES: u64 = 1 << 20;
 
-/// An index as found.
+/// The state of an index.
 pub(super) enum Found {
-    /// There is none.
+    /// The file does not exist.
     Missing,
-    /// Of an older version of the format: the next start derives it anew.
+    /// The index has an older version: the next start derives it from the segment.
     Older,
-    /// Where it is damaged, and how.
+    /// The index is damaged: byte position, and what is wrong.
     Damaged(u64, String),
-    /// Good, with its entries by run.
+    /// The index is good; the entries are in the order of the runs.
     Good(Index, Vec<IndexEntry>),
 }
 
-/// Reads an index and all of its blocks.
+/// Reads an index with all of its blocks.
 pub(super) async fn read(
     disk: &DynDisk,
     path: &str,
@@ -79,8 +79,8 @@ pub(super) async fn read(
     })
 }
 
-/// Compares an index with the batches in its segment. `needed` tells the batches that must be in it; `damaged`
-/// the positions in the segment about which nothing is known. `Some`: where it is wrong, and how.
+/// Compares an index with the batches of its segment. `needed` names the batches that must be in the index; `damaged` names
+/// positions in the segment that could not be read. `Some`: position and description of a contradiction.
 pub(super) fn compare(
     index: &Index,
     entries: &[IndexEntry],

@@ -1,8 +1,8 @@
-//! The offline check of a data directory: reads everything in it and says what is wrong, where, what that
-//! means and what to do. `docs/recovery.md` lists what it looks at.
+//! The offline check of a data directory: reads everything, and says what is wrong, where, what it means and what to do.
+//! `docs/recovery.md` lists what is checked.
 //!
-//! Promises: [`check`] changes not a byte. [`repair`] does only what loses nothing, and only what the check
-//! named. The caller holds the directory's lock. Memory is bounded by the largest index.
+//! Promises: [`check`] changes nothing. [`repair`] does only what the check proposed, and nothing that loses data. The caller
+//! holds the directory's lock. Memory is bounded by the largest index.
 
 mod derive;
 mod index;
@@ -30,15 +30,15 @@ pub use repair::{Repaired, repair};
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Severity {
-    /// As a crash may leave it; the next start deals with it.
+    /// A state that a crash may leave; the next start cleans it up.
     Harmless,
-    /// Something is not as it was written, or missing.
+    /// Something is damaged or missing.
     Fault,
-    /// The system refused to read it.
+    /// The file could not be read.
     Unreadable,
 }
 
-/// Records that a fault took.
+/// Records that are lost by a fault.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Lost {
     /// The log.
@@ -56,26 +56,26 @@ pub struct Lost {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Repair {
-    /// Write the index of a segment anew, from the segment.
+    /// Derive the index of a segment from the segment, and write it.
     RewriteIndex {
-        /// Its shard.
+        /// Number of the shard.
         shard: u16,
-        /// Its generation, as the checkpoint counts it.
+        /// Generation of the segment, as the checkpoint counts it.
         generation: u64,
     },
-    /// Write the checkpoint anew, from its good copy.
+    /// Replace the damaged copy in the checkpoint by the good one.
     HealCheckpoint {
-        /// Its shard.
+        /// Number of the shard.
         shard: u16,
     },
     /// Derive the checkpoint from the segments.
     DeriveCheckpoint {
-        /// Its shard.
+        /// Number of the shard.
         shard: u16,
     },
     /// Remove a file that nothing needs.
     Remove {
-        /// Its path in the directory.
+        /// Path of the file in the directory.
         path: String,
     },
 }
@@ -83,25 +83,25 @@ pub enum Repair {
 /// One thing that the check found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// How bad it is.
+    /// How bad the finding is.
     pub severity: Severity,
     /// The file, relative to the directory.
     pub file: String,
-    /// Where in it, in bytes.
+    /// Byte position in the file.
     pub position: u64,
     /// What is wrong.
     pub what: String,
-    /// What that means.
+    /// What the finding means.
     pub means: String,
     /// What to do.
     pub advice: String,
-    /// Records that are lost by it, as far as that can be told.
+    /// Records that are lost, as far as that can be told.
     pub lost: Vec<Lost>,
-    /// What [`repair`] can do about it.
+    /// What [`repair`] can do about the finding.
     pub repair: Option<Repair>,
 }
 
-/// What the check saw.
+/// The result of a check.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Report {
     /// Version of the directory's format; 0 if it could not be read.
@@ -114,13 +114,13 @@ pub struct Report {
     pub segments: u64,
     /// Whole commits in them.
     pub commits: u64,
-    /// Batches in those.
+    /// Batches in these commits.
     pub batches: u64,
-    /// Bytes of them.
+    /// Bytes of these batches.
     pub bytes: u64,
     /// Places where offsets have no records, as compaction leaves them.
     pub gaps: u64,
-    /// What was found, in the order of reading.
+    /// The findings, in the order of reading.
     pub findings: Vec<Finding>,
 }
 
@@ -171,7 +171,7 @@ impl Checker<'_> {
         let (dir, version) = DataDir::read(self.disk).await?;
         (self.report.format_version, self.report.shards) = (version, dir.shards);
         let has_catalog = names.iter().any(|n| n == "catalog");
-        // To open a catalog that is missing would write one.
+        // Opening would create a catalog where none exists, and a check changes nothing.
         let catalog = match has_catalog {
             true => match Catalog::open(self.disk.clone(), dir.shards).await {
                 Ok(catalog) => Some(catalog),
@@ -206,7 +206,7 @@ impl Checker<'_> {
         Ok(())
     }
 
-    /// Adds what an error says.
+    /// Adds a finding for an error.
     fn error(&mut self, error: OpenError, means: &str) {
         match error {
             OpenError::Damaged { file, position, what } => {
@@ -251,13 +251,13 @@ impl Checker<'_> {
         Lost { log, partition: self.names.get(&log).cloned(), from, to }
     }
 
-    /// A log as a person knows it.
+    /// The name of a log for people: topic and partition, or its number.
     fn name(&self, log: LogId) -> String {
         self.names.get(&log).map_or_else(|| format!("log {log}"), |name| format!("{name} (log {log})"))
     }
 }
 
-/// A finding that is being written down.
+/// A finding before it is added to the report.
 struct Draft<'a> {
     findings: &'a mut Vec<Finding>,
     finding: Finding,
@@ -294,7 +294,7 @@ impl Draft<'_> {
     }
 }
 
-/// Whether a log exists: one the catalog names; where there is none, every one.
+/// Whether a log exists, by the catalog; without a catalog every log counts as existing.
 fn is_live(live: Option<&HashSet<LogId>>, log: LogId) -> bool {
     live.is_none_or(|live| live.contains(&log))
 }

@@ -1,9 +1,8 @@
-//! Checks that the offsets of each log are dense from its start: in each segment, from segment to segment,
-//! up to what the checkpoint states.
+//! Checks that the offsets of each log are dense from its log start offset: within each segment, and from segment to segment, up
+//! to the end that the checkpoint states.
 //!
-//! Compaction takes batches away, up to the offset that the checkpoint states, and leaves sorted segments
-//! behind. So offsets without records are a fault between commit segments of which none is missing in
-//! between; elsewhere they are counted.
+//! Compaction removes batches, up to the offset that the checkpoint states, and leaves sorted segments. So a gap in the
+//! offsets is a fault only between two commit segments that follow each other; other gaps are counted.
 
 use crate::ids::{CommitSeq, LogId, Offset};
 use crate::log::files;
@@ -73,7 +72,7 @@ pub(super) fn check(c: &mut Checker<'_>, view: &View<'_>) {
     }
 }
 
-/// Counts the gap that compaction may have left before `next`, and goes on behind it.
+/// Counts the gap that compaction may have left before `next`, and continues behind the gap.
 fn over_compacted(c: &mut Checker<'_>, view: &View<'_>, log: LogId, at: Offset, next: Offset) -> Offset {
     let end = view.compacted(log).map_or(0, |compacted| compacted.end).min(next);
     if end <= at {
@@ -83,7 +82,7 @@ fn over_compacted(c: &mut Checker<'_>, view: &View<'_>, log: LogId, at: Offset, 
     end
 }
 
-/// Whether there were segments in between that are gone, or replaced by what compaction left.
+/// Whether segments in between are gone, or were replaced by segments of compaction.
 fn explained(view: &View<'_>, commits: &[Sealed], before: Option<Run>, after: Option<Run>) -> bool {
     let find = |run: Run| commits.iter().find(|s| s.generation == run.generation);
     let from: Option<CommitSeq> = before.map_or(Some(1), |run| find(run).map(|s| s.next_seq));

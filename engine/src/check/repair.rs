@@ -1,8 +1,8 @@
-//! Repairs what can be repaired without losing anything: indexes, copies of checkpoints, leftovers; and
-//! derives a checkpoint, where there is none that is whole.
+//! Repairs what can be repaired without losing data: indexes, copies of the checkpoint, leftover files. Derives the checkpoint if
+//! both copies are damaged or missing.
 //!
-//! Promises: touches only what a check named; never a segment that belongs to the shard. Each file is
-//! replaced as a whole, so that a repair may be interrupted and begun again.
+//! Promises: a repair touches only files that a check named, and never a segment that belongs to the shard. Each file is replaced
+//! as a whole, so that a repair may be interrupted and begun again.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -18,7 +18,8 @@ use crate::log::{files, index};
 use super::shard::View;
 use super::{Repair, Report, Severity, check, derive, segment};
 
-/// Each round may uncover something: under a checkpoint that was derived, indexes to be written.
+/// Rounds of repair and check. A round may uncover something: a derived checkpoint may name segments whose indexes must be
+/// written.
 const ROUNDS: usize = 3;
 
 /// What a repair did.
@@ -28,14 +29,14 @@ pub struct Repaired {
     pub done: Vec<String>,
     /// What could not be done, and why.
     pub refused: Vec<String>,
-    /// The check afterwards.
+    /// The report of the check after the repair.
     pub after: Report,
 }
 
 /// Repairs what `before`, the report of a check of the same directory, names.
 ///
 /// # Errors
-/// [`OpenError`] where the disk refused; what was done until then stays done, and is whole.
+/// [`OpenError`] if the disk failed. Repairs that were done before stay done.
 pub async fn repair(
     disk: &impl Disk,
     before: &Report,
@@ -53,7 +54,7 @@ async fn repair_on(
     let mut tried: Vec<Repair> = Vec::new();
     for _ in 0..ROUNDS {
         let derived = tried.iter().any(|r| matches!(r, Repair::DeriveCheckpoint { .. }));
-        // What a derived checkpoint does not name stays until somebody has looked at it.
+        // Files that a derived checkpoint does not name are kept until a person has looked at them.
         let wanted = |r: &Repair| !(tried.contains(r) || derived && matches!(r, Repair::Remove { .. }));
         let due: Vec<_> = out.after.findings.iter().filter_map(|f| f.repair.clone()).filter(wanted).collect();
         if due.is_empty() {
@@ -65,7 +66,7 @@ async fn repair_on(
             out.refused.push(what.to_owned());
             break;
         }
-        // Raises the version first, before anything is written that an older program would misread.
+        // Raises the format version before anything is written that an older program would misread.
         let dir = DataDir::open_or_format(disk, 0).await?;
         let catalog = Catalog::open(disk.clone(), dir.shards).await?;
         for repair in due {

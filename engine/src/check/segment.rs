@@ -1,4 +1,4 @@
-//! Reads one segment to the end, past what is damaged in it.
+//! Reads one segment to the end, past damaged parts.
 
 use std::collections::BTreeMap;
 
@@ -12,33 +12,33 @@ use crate::log::format::{CommitError, CommitHeader, ENTRY_BYTES, Entry, check_co
 use crate::log::scan::{Scan, Scanner};
 use crate::log::sealed::Sealed;
 
-/// Damaged batches of one commit that are told apart.
+/// Most damaged batches of one commit that are listed one by one.
 const LISTED_MAX: usize = 64;
 
 /// Damage in a segment.
 #[derive(Debug)]
 pub(super) struct Flaw {
-    /// Where it begins, in bytes.
+    /// Byte position at which the damage begins.
     pub from: u64,
-    /// Where the next whole commit begins, or the damaged batch ends.
+    /// Byte position at which the next whole commit begins, or the damaged batch ends.
     pub to: u64,
     /// What is wrong.
     pub what: String,
-    /// The one batch that is damaged; `None`: more than that may be.
+    /// The only damaged batch; `None`: more may be damaged.
     pub batch: Option<(LogId, Offset, Offset)>,
 }
 
 /// A sealed segment as it was read.
 pub(super) struct Seen {
-    /// What is whole in it. Batches that are damaged alone are in it, too.
+    /// The whole commits, including those in which only single batches are damaged.
     pub scan: Scan,
-    /// What is not.
+    /// The damaged parts.
     pub flaws: Vec<Flaw>,
     /// Whole commits.
     pub commits: u64,
 }
 
-/// Batches that are damaged, and how.
+/// Damaged batches, each with a description of the damage.
 type BadBatches = Vec<(Entry, String)>;
 type Commit = (CommitHeader, Vec<Entry>, BadBatches);
 
@@ -53,7 +53,7 @@ pub(super) async fn scanner(
     Scanner::new(file, path, identity, generation).await
 }
 
-/// Checks a commit, and goes on behind batches that are damaged.
+/// Checks a commit, and continues behind damaged batches.
 pub(super) fn examine(
     header: &CommitHeader,
     bytes: &[u8],
@@ -120,8 +120,8 @@ pub(super) async fn read_sealed(
     Ok(seen)
 }
 
-/// The commit `seq` at `position` and the batches in it that are damaged. `Err`: what is wrong with it;
-/// `Err(None)`: there is none.
+/// The commit `seq` at `position`, and its damaged batches. `Err`: what is wrong with the commit; `Err(None)`: no commit
+/// begins there.
 pub(super) async fn read_commit(
     scanner: &mut Scanner,
     position: u64,

@@ -1,5 +1,5 @@
-//! Checks one shard: its checkpoint, the segments it names, their indexes, what was committed since, the
-//! offsets of its logs, and what is left over.
+//! Checks one shard: the checkpoint, the segments that it names, their indexes, later commits, the offsets of the logs, and
+//! leftover files.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -22,7 +22,7 @@ use super::{Checker, Lost, Repair, generation_of_index, is_live, offsets, unseal
 /// A log, as the checkpoint and the segments state it.
 #[derive(Debug, Default)]
 pub(super) struct LogView {
-    /// Log start offset that the checkpoint states: what lies before may have been given back.
+    /// Log start offset that the checkpoint states; the space of batches before it may have been given back.
     pub start_sealed: Offset,
     /// Log start offset.
     pub start: Offset,
@@ -30,7 +30,7 @@ pub(super) struct LogView {
     pub next_sealed: Offset,
     /// Log end offset.
     pub next: Offset,
-    /// Parts in sealed segments.
+    /// Runs in sealed segments.
     pub runs: Vec<Run>,
 }
 
@@ -42,7 +42,7 @@ pub(super) struct View<'a> {
     pub generations: Vec<Generation>,
     pub checkpoint: Checkpoint,
     pub logs: BTreeMap<LogId, LogView>,
-    /// Damage hides which offsets the segments hold.
+    /// Whether damage hides which offsets the segments hold.
     pub partial: bool,
 }
 
@@ -81,12 +81,12 @@ impl<'a> View<'a> {
             || self.is_replaced(generation, entry.log, entry.end())
     }
 
-    /// Whether what compaction wrote took the place of a batch, or a run, that ends at `end`.
+    /// Whether compaction replaced a batch, or a run, of this segment that ends at `end`.
     pub fn is_replaced(&self, generation: Generation, log: LogId, end: Offset) -> bool {
         self.compacted(log).is_some_and(|c| c.replaces(generation, end))
     }
 
-    /// What compaction has made of a log.
+    /// How far a log was compacted.
     pub fn compacted(&self, log: LogId) -> Option<&Compacted> {
         self.checkpoint.compacted.iter().find(|c| c.log == log)
     }
@@ -95,7 +95,7 @@ impl<'a> View<'a> {
         if self.is_replaced(run.generation, log, run.next_offset) {
             return;
         }
-        // Without a catalog, deleted logs are those that the checkpoint no longer states.
+        // Without a catalog, logs that the checkpoint does not state count as deleted.
         if self.live.is_some_and(|live| live.contains(&log)) {
             self.logs.entry(log).or_default().runs.push(run);
         } else if let (None, Some(view)) = (self.live, self.logs.get_mut(&log)) {
@@ -103,14 +103,14 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Whether readers may ask for a batch.
+    /// Whether readers can reach a batch.
     fn is_needed(&self, generation: Generation, log: LogId, end: Offset) -> bool {
         let there = self.logs.get(&log).is_some_and(|view| end > view.start);
         self.is_live(log) && there && !self.is_replaced(generation, log, end)
     }
 }
 
-/// Checks a shard. `true`: it holds, or held, records.
+/// Checks a shard. `true`: the shard holds, or held, records.
 pub(super) async fn check_shard(
     c: &mut Checker<'_>,
     identity: &Identity,
@@ -282,7 +282,7 @@ fn lost_runs(c: &Checker<'_>, view: &View<'_>, index: &Index) -> Vec<Lost> {
     needed.map(|(log, run)| c.lost(*log, run.base_offset, run.next_offset)).collect()
 }
 
-/// The records that cannot be read because of a flaw. `false`: that cannot be told.
+/// The records that cannot be read because of a flaw, and whether all of them are known.
 async fn lost_by(
     c: &Checker<'_>,
     view: &View<'_>,
@@ -305,7 +305,7 @@ async fn lost_by(
             if !(flaw.from..flaw.to).contains(&from) || !view.is_needed(generation, *log, next) {
                 continue;
             }
-            // What is found through the index is served if it is whole, whatever became of its commit.
+            // A batch that the index names is served if the batch itself is whole, even if its commit is damaged.
             let begin = round_down(from);
             let len = round_up((end - begin) as usize);
             let expected = Entry {
@@ -330,7 +330,7 @@ async fn lost_by(
     Ok((lost, true))
 }
 
-/// Lists what nothing needs.
+/// Lists files that nothing needs.
 fn leftovers(c: &mut Checker<'_>, view: &View<'_>, names: &[String]) {
     let named: BTreeSet<_> = view.checkpoint.segments.iter().map(|s| s.generation).collect();
     let mut names: Vec<_> = names.iter().collect();
@@ -354,7 +354,7 @@ fn leftovers(c: &mut Checker<'_>, view: &View<'_>, names: &[String]) {
     }
 }
 
-/// Of the next commit, by the checkpoint.
+/// Sequence of the next commit, by the checkpoint.
 pub(super) fn next_seq(checkpoint: &Checkpoint) -> CommitSeq {
     checkpoint.next_seq.max(1)
 }

@@ -1,5 +1,5 @@
-//! Checks what was committed since the checkpoint, by the rule of the recovery: what is invalid at the end
-//! was never acknowledged, unless a later commit states that it was durable.
+//! Checks the commits after the checkpoint, by the rule of recovery: an invalid commit at the end was never acknowledged,
+//! unless a later commit states that it was durable.
 
 use std::collections::BTreeMap;
 
@@ -15,14 +15,14 @@ use super::shard::{View, next_seq};
 use super::{Checker, Severity, segment};
 
 const REFUSED: &str =
-    "a start is refused; acknowledged records are damaged here, those behind cannot be reached";
+    "a start is refused: acknowledged records are damaged here, and later ones cannot be reached";
 
 /// Checks the segments that the checkpoint does not cover.
 pub(super) async fn check(c: &mut Checker<'_>, view: &mut View<'_>) -> Result<(), OpenError> {
     let through = view.checkpoint.through;
     let new = |g: &Generation| !g.is_sorted() && g.0 > through;
     let unsealed: Vec<_> = view.generations.iter().copied().filter(new).collect();
-    // Where the commits ended so far.
+    // Segment and position at which the last whole commit ended.
     let mut end: Option<(String, u64)> = None;
     let mut seq = next_seq(&view.checkpoint);
     for generation in unsealed {
@@ -73,7 +73,7 @@ pub(super) async fn check(c: &mut Checker<'_>, view: &mut View<'_>) -> Result<()
             let what = format!(
                 "commit {seq} is invalid{reason}, but the commit at {at} of {path} says that it was durable{missing}"
             );
-            // With nothing of this segment whole, the damage is where the one before ended.
+            // If no commit of this segment is whole, the damage lies where the segment before ended.
             let (file, position) =
                 end.filter(|_| position == BLOCK as u64 && reason.is_empty()).unwrap_or((path, position));
             c.fault(file, position, what).means(REFUSED).lost(lost).done();
@@ -93,7 +93,7 @@ pub(super) async fn check(c: &mut Checker<'_>, view: &mut View<'_>) -> Result<()
     Ok(())
 }
 
-/// Follows the offsets of a log.
+/// Checks an entry against the offsets of its log, and advances them.
 fn replay(c: &mut Checker<'_>, view: &mut View<'_>, entry: &Entry, path: &str, position: u64) {
     if !view.is_live(entry.log) {
         return;

@@ -1,8 +1,7 @@
 //! The latest offset of every key in a stretch of a partition, in a fixed amount of memory.
 //!
-//! Keys are known by 128 bits of their hash (XXH3 with a seed that nobody knows in advance), as Kafka knows
-//! them by their MD5. Two of the keys having the same hash would lose a record; among 2^32 keys the
-//! probability is about 2^-65.
+//! A key is represented by a hash of 128 bits (XXH3 with a random seed), as Kafka represents it by an MD5. If two keys had
+//! the same hash, a record would be lost; among 2^32 keys the probability of that is about 2^-65.
 
 use std::collections::{HashMap, TryReserveError};
 use std::hash::{BuildHasherDefault, Hash, Hasher};
@@ -14,7 +13,7 @@ use crate::records::{Opened, RecordsError};
 
 /// Memory of one place in the table: hash, offset, and the table's own byte.
 const BYTES_PER_PLACE: usize = size_of::<(KeyHash, Offset)>() + 1;
-/// The table uses seven of eight places.
+/// The hash table fills at most seven of eight places.
 const USED_OF_8: usize = 7;
 
 /// From keys to their latest offsets.
@@ -27,9 +26,9 @@ pub struct KeyOffsets {
 }
 
 impl KeyOffsets {
-    /// An empty map of what begins at offset `start`. It takes at most `budget` bytes, all of them now, and
-    /// less if no more than `keys_max` keys can come (the number of records to be added will do). It has room
-    /// for at least one key.
+    /// An empty map that begins at offset `start`. Its memory, at most `budget` bytes, is allocated here; less is allocated
+    /// if at most `keys_max` keys can be added (an upper bound: the number of records). The map has room for at least one
+    /// key.
     pub fn new(start: Offset, budget: usize, keys_max: usize) -> Result<Self, TryReserveError> {
         let places = (budget / BYTES_PER_PLACE).checked_ilog2().map_or(0, |log| 1usize << log);
         let keys_max = (places / 8 * USED_OF_8).min(keys_max).max(1);
@@ -39,9 +38,9 @@ impl KeyOffsets {
         Ok(Self { seed, latest, keys_max, end: start })
     }
 
-    /// Adds the records of a batch that lie at [`end`](Self::end) or after it; `limit` bounds the bytes of its
-    /// records when uncompressed. False if the map became full on the way: then some of the records may be in
-    /// it, `end` is before the first that is not, and nothing more should be added.
+    /// Adds the records of a batch at [`end`](Self::end) and after it; `limit` bounds the uncompressed bytes of the batch's
+    /// records. False if the map became full: then some records of the batch may be in the map, `end` is the offset of the
+    /// first one that is not, and nothing more should be added.
     pub fn add(&mut self, batch: &[u8], limit: usize) -> Result<bool, RecordsError> {
         let opened = Opened::of(batch, limit)?;
         for record in opened.records() {
@@ -69,17 +68,17 @@ impl KeyOffsets {
         true
     }
 
-    /// The latest offset of a key, if it was added.
+    /// The latest offset of a key, if the key was added.
     pub fn latest(&self, key: &[u8]) -> Option<Offset> {
         self.latest.get(&self.hash(key)).copied()
     }
 
-    /// The offset after the last that is covered.
+    /// The offset after the last record that was added.
     pub fn end(&self) -> Offset {
         self.end
     }
 
-    /// Keys in it.
+    /// Number of keys.
     pub fn len(&self) -> usize {
         self.latest.len()
     }

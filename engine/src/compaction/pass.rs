@@ -1,9 +1,11 @@
-//! The second half of a pass: what becomes of each batch, once the latest offsets of keys are known.
+//! The second half of a pass: decides what becomes of each batch, once the latest offsets of the keys are known.
 //!
-//! A record stays if it lies beyond what the map covers. Of the others, those go that have no key or are not
-//! the latest of theirs. The latest one stays if it has a value. If it has none, it stays until its batch's
-//! delete horizon: the first pass that covers the whole batch sets that, to `delete.retention.ms` after its
-//! own time, and the first pass after it takes the tombstone.
+//! * A record at or after the end of the map stays.
+//! * A record without a key, or that is not the latest of its key, is removed.
+//! * The latest record of a key stays if it has a value.
+//! * A tombstone that is the latest record of its key stays until the delete horizon of its batch. The first pass that covers
+//!   the whole batch sets the horizon to `delete.retention.ms` after the time of the pass; the first pass after the horizon
+//!   removes the tombstone.
 
 use crate::planted::{self, Bug};
 use crate::record_batch;
@@ -16,12 +18,12 @@ use super::{KeyOffsets, Rewritten, rewrite};
 pub struct Pass<'a> {
     /// The latest offsets of the keys in the part that was dirty.
     pub keys: &'a KeyOffsets,
-    /// The time of the pass, in milliseconds since 1970. It should not lie before the last batch was added to
-    /// `keys`; the same for all batches.
+    /// The time of the pass, in milliseconds since 1970: the same for all batches, and not before the last batch was added
+    /// to `keys`.
     pub now_ms: i64,
     /// `delete.retention.ms`.
     pub delete_retention_ms: u64,
-    /// Most bytes of a batch's records when uncompressed; more are an error.
+    /// Most uncompressed bytes of a batch's records; more are an error.
     pub limit: usize,
 }
 

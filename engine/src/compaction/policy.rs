@@ -1,4 +1,4 @@
-//! When a partition is worth a pass, and how far it may go. The names and defaults are those of Kafka's topic
+//! When a pass over a partition is due, and up to which records it may go. Names and defaults are those of Kafka's topic
 //! settings (<https://kafka.apache.org/documentation/#topicconfigs>). Times are in milliseconds.
 
 /// A topic's settings.
@@ -6,7 +6,7 @@
 pub struct Policy {
     /// `min.cleanable.dirty.ratio`: a pass is due when more than this part of the bytes is dirty.
     pub min_cleanable_dirty_ratio: f64,
-    /// `min.compaction.lag.ms`: younger records are left alone.
+    /// `min.compaction.lag.ms`: younger records are not compacted.
     pub min_compaction_lag_ms: u64,
     /// `max.compaction.lag.ms`: with an older dirty record a pass is due whatever the ratio.
     pub max_compaction_lag_ms: u64,
@@ -25,41 +25,41 @@ impl Default for Policy {
     }
 }
 
-/// How a partition lies between two passes.
+/// State of a partition between two passes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Dirt {
-    /// Bytes that a pass has covered.
+    /// Bytes that an earlier pass has covered.
     pub clean_bytes: u64,
-    /// Bytes that none has, as far as they [may be cleaned](Policy::may_clean).
+    /// Bytes that no pass has covered, as far as they [may be cleaned](Policy::may_clean).
     pub dirty_bytes: u64,
-    /// Timestamp of the oldest of these, if it is known.
+    /// Timestamp of the oldest dirty record, if known.
     pub oldest_dirty_ms: Option<i64>,
 }
 
 /// Why a pass is due.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Due {
-    /// This part of the bytes is dirty. Partitions with more should come first.
+    /// This part of the bytes is dirty. Partitions with a larger part should come first.
     Ratio(f64),
-    /// A record waits for longer than `max.compaction.lag.ms`, by so much. It comes before any ratio.
+    /// A record has waited longer than `max.compaction.lag.ms`, by this many milliseconds. Such a partition comes before all
+    /// others.
     Lag(u64),
 }
 
-/// The part of the bytes that is dirty: 0 to 1, and 0 if there are none.
+/// The part of the bytes that is dirty: 0 to 1, and 0 if there are no bytes.
 pub fn dirty_ratio(clean_bytes: u64, dirty_bytes: u64) -> f64 {
     if dirty_bytes == 0 { 0.0 } else { dirty_bytes as f64 / (clean_bytes as f64 + dirty_bytes as f64) }
 }
 
 impl Policy {
-    /// Whether records may be cleaned of which the newest has this timestamp. The dirty part of a pass ends
-    /// before the first batch (or stretch of batches) for which the answer is no.
+    /// Whether a batch (or several) may be cleaned whose newest record has this timestamp. A pass ends before the first batch
+    /// for which the answer is no.
     pub fn may_clean(&self, newest_ms: i64, now_ms: i64) -> bool {
         self.min_compaction_lag_ms == 0
             || newest_ms <= now_ms.saturating_sub_unsigned(self.min_compaction_lag_ms)
     }
 
-    /// Whether a pass is due. A partition to which nothing is written any more is left alone, tombstones and
-    /// all, as in Kafka.
+    /// Whether a pass is due, and why. A partition without new records is left as it is, tombstones included, as in Kafka.
     pub fn due(&self, dirt: &Dirt, now_ms: i64) -> Option<Due> {
         if dirt.dirty_bytes == 0 {
             return None;

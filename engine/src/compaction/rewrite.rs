@@ -3,12 +3,12 @@
 //! Kept records keep offset, timestamp, key, value, headers and order. The batch keeps its base offset, the
 //! offsets it spans, its producer's id, epoch and sequence, and its attributes, with two exceptions: a delete
 //! horizon may be set, and records that cannot be compressed again with the same codec are stored
-//! uncompressed. Record count, maximum timestamp (of records that have their own), length and CRC are made
-//! anew. A batch that keeps all its records stays as it is, unless its header states another maximum timestamp than
+//! uncompressed. Record count, length, CRC and (if records have their own timestamps) maximum timestamp are computed
+//! again. A batch that keeps all its records stays as it is, unless its header states another maximum timestamp than
 //! its records have, as headers could before version 4 of the format.
 //!
-//! A delete horizon (KIP-534) lies in the field of the base timestamp, with attribute bit 6 set; the records'
-//! timestamp deltas are relative to it, so for a reader nothing changes.
+//! A delete horizon (KIP-534) is stored in the field of the base timestamp, with attribute bit 6 set. The timestamp deltas of
+//! the records are relative to the horizon then, so consumers see the same timestamps.
 
 use std::borrow::Cow;
 
@@ -22,16 +22,16 @@ use crate::records::{
 /// What a batch becomes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rewritten {
-    /// Stays as it is, byte for byte.
+    /// The batch stays as it is, byte for byte.
     Unchanged,
-    /// No record is left: it goes.
+    /// No record is left: the batch is removed.
     Empty,
     /// These bytes replace it. They pass [`RecordBatch::check_stored`](crate::record_batch::RecordBatch).
     Batch(Vec<u8>),
 }
 
-/// Leaves out the records for which `keep`, which is asked once for each in order, says no. If a tombstone is
-/// kept and the batch has no delete horizon yet, it gets the one given, in milliseconds. The batch has passed
+/// Removes the records for which `keep` returns false; `keep` is called once for each record, in order. If a tombstone is kept
+/// and the batch has no delete horizon yet, the batch gets `horizon`, in milliseconds. The batch has passed
 /// [`RecordBatch::check_stored`](crate::record_batch::RecordBatch::check_stored).
 pub fn rewrite(
     opened: &Opened<'_>,
@@ -73,7 +73,7 @@ pub fn rewrite(
 
 /// Appends a record whose timestamp delta is relative to another base.
 fn put_relative(out: &mut Vec<u8>, record: &RecordView<'_>, base: i64) {
-    // An attribute byte, and a varint of at most ten.
+    // The attributes, one byte, and a varint of at most ten bytes.
     let mut start = Vec::with_capacity(11);
     start.push(record.attributes as u8);
     put_varint(&mut start, record.timestamp.wrapping_sub(base));
@@ -94,7 +94,7 @@ fn assemble(
     let mut out = opened.batch.bytes().get(..HEADER_BYTES).ok_or(cut_off)?.to_vec();
     let codec = attributes & CODEC_BITS;
     let done = compress(codec, plain, &mut out);
-    // The only copy of the records is about to be replaced: believe no encoder.
+    // The only copy of the records is about to be replaced, so the encoder's output is decoded and compared.
     if codec != 0 && (done.is_err() || !decompresses_to(codec, &out[HEADER_BYTES..], plain)) {
         out.truncate(HEADER_BYTES);
         out.extend_from_slice(plain);

@@ -1,8 +1,8 @@
 //! One type for any disk: [`DynDisk`] and [`DynFile`] hide which backend is behind them.
 //!
-//! The engine is written against these two, so it is compiled once, whatever disk a program or a test opens it
-//! on. Each operation costs one boxed future and one indirect call, which is nothing beside a read, a write or a
-//! flush. All rules of [`Disk`] and [`DiskFile`] hold.
+//! The engine is written against these two types, so it is compiled once, whatever disk a program or a test uses. An operation
+//! costs one boxed future and one indirect call more, which is nothing beside a read, a write or a flush. All rules of
+//! [`Disk`] and [`DiskFile`] hold.
 
 use std::future::Future;
 use std::io;

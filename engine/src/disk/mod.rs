@@ -1,16 +1,16 @@
 //! The seam: all disk access of the engine goes through [`Disk`] and [`DiskFile`].
 //!
-//! A backend implements the two traits: [`uring`] (io_uring, O_DIRECT) here, and the simulated, faulty disk of the
-//! tests in its own crate. The engine itself knows only [`DynDisk`] and [`DynFile`], which hide the backend. The
-//! rules that every backend keeps, and that the engine relies on:
+//! There are two backends: [`uring`] (io_uring, O_DIRECT), and the simulated, faulty disk of the tests, which is a crate of its
+//! own. The engine itself knows only [`DynDisk`] and [`DynFile`], which hide the backend. Every backend keeps these rules, and
+//! the engine relies on them:
 //!
 //! * Paths are relative to the data directory and use `/`.
 //! * Every transfer is made of whole [`BLOCK`](crate::aligned::BLOCK)s at block-aligned positions.
 //! * A write is durable only after a later [`DiskFile::sync`] of the same file, *begun after the write
 //!   completed*, succeeds. Writes may reach the medium in any order before that.
 //! * A new file, a rename or a removal is durable only after [`Disk::sync_dir`] of its directory.
-//! * A write or read may be short. [`write_all_at`] and [`read_exact_at`] deal with that.
-//! * Nothing here is retried. The caller decides what a failure means; for the log it is final.
+//! * A write or read may be short. [`write_all_at`] and [`read_exact_at`] continue it.
+//! * A backend retries nothing. The caller decides what a failure means; for the log it is final.
 
 mod erased;
 pub mod uring;
@@ -36,11 +36,11 @@ pub trait Disk: Clone + 'static {
         DynDisk::new(self)
     }
 
-    /// Opens an existing file for reading and writing. `NotFound` if there is none.
+    /// Opens an existing file for reading and writing. `NotFound` if the file does not exist.
     fn open(&self, path: &str) -> impl Future<Output = io::Result<Self::File>>;
 
-    /// Creates a file of `len` bytes that reads as zeros, its space reserved. `AlreadyExists` if there
-    /// is one; `StorageFull` (and no file left behind) if the space is not to be had.
+    /// Creates a file of `len` bytes that reads as zeros, with its space reserved. `AlreadyExists` if the file exists;
+    /// `StorageFull`, without a file left behind, if the space is not there.
     fn create(&self, path: &str, len: u64) -> impl Future<Output = io::Result<Self::File>>;
 
     /// Names of the entries of a directory, in no particular order. `NotFound` if it does not exist.
@@ -49,17 +49,17 @@ pub trait Disk: Clone + 'static {
     /// Creates a directory; succeeds if it exists already.
     fn create_dir(&self, dir: &str) -> impl Future<Output = io::Result<()>>;
 
-    /// Atomically gives a file another name, replacing what had it.
+    /// Atomically gives a file another name, replacing the file that had this name.
     fn rename(&self, from: &str, to: &str) -> impl Future<Output = io::Result<()>>;
 
-    /// Removes a file. Who has it open may read less than it held.
+    /// Removes a file. A reader that has the file open may read less than the file held.
     fn remove(&self, path: &str) -> impl Future<Output = io::Result<()>>;
 
     /// Makes the entries of a directory durable.
     fn sync_dir(&self, dir: &str) -> impl Future<Output = io::Result<()>>;
 
-    /// Opens a file that is not written to any more for reading through the system's page cache, if there is one. The
-    /// system reads only what it is asked for: see [`DiskFile::will_need`].
+    /// Opens a file that is not written to any more for reading through the kernel's page cache, if the backend has one. The
+    /// kernel does not read ahead by itself: see [`DiskFile::will_need`].
     fn open_cached(&self, path: &str) -> impl Future<Output = io::Result<Self::File>> {
         self.open(path)
     }
@@ -74,18 +74,19 @@ pub trait DiskFile: Clone + 'static {
     /// and the buffer, whose written front covers them.
     fn read_at(&self, buf: AlignedBuf, pos: u64) -> impl Future<Output = (io::Result<usize>, AlignedBuf)>;
 
-    /// Reads what the page cache holds at `pos`, without waiting; returns the bytes read and the buffer. What is not
-    /// there may be on its way afterwards.
+    /// Reads from `pos` the bytes that the page cache holds, without waiting; returns their number and the buffer. The kernel
+    /// may begin to read the missing bytes.
     fn read_cached(&self, buf: AlignedBuf, _pos: u64) -> (usize, AlignedBuf) {
         (0, buf)
     }
 
-    /// Has the system read ranges into its page cache; returns when the device has been asked. Nothing depends on it.
+    /// Asks the kernel to read ranges into the page cache; returns when the reads were submitted. Only advice: a read works
+    /// without it.
     fn will_need(&self, _ranges: Vec<Range<u64>>) -> impl Future<Output = ()> {
         std::future::ready(())
     }
 
-    /// Drops what the page cache holds of this file.
+    /// Drops the pages of this file from the page cache.
     fn drop_cached(&self) -> impl Future<Output = ()> {
         std::future::ready(())
     }
@@ -96,16 +97,16 @@ pub trait DiskFile: Clone + 'static {
     /// Makes every write that has completed so far durable (fdatasync).
     fn sync(&self) -> impl Future<Output = io::Result<()>>;
 
-    /// Gives the space of `len` bytes at `pos` back: they read as zeros from now on, or after a crash as
-    /// before. Fails with `Unsupported` where the file system cannot.
+    /// Gives the space of `len` bytes at `pos` back to the file system. The bytes read as zeros from now on; after a crash
+    /// they may read as before. Fails with `Unsupported` where the file system cannot do it.
     fn punch(&self, pos: u64, len: u64) -> impl Future<Output = io::Result<()>>;
 
     /// Cuts or extends the file to `len` bytes; durable after the next [`DiskFile::sync`].
     fn set_len(&self, len: u64) -> impl Future<Output = io::Result<()>>;
 }
 
-/// Writes all of `bytes` at `pos`. A short write is continued where it ended on a block boundary and
-/// is an error otherwise: it is never mistaken for success.
+/// Writes all of `bytes` at `pos`. A short write that ended on a block boundary is continued; any other short write is an
+/// error.
 pub async fn write_all_at<F: DiskFile>(file: &F, mut bytes: Bytes, mut pos: u64) -> io::Result<()> {
     assert!(pos.is_multiple_of(BLOCK as u64) && bytes.len().is_multiple_of(BLOCK), "unaligned write");
     while !bytes.is_empty() {

@@ -1,13 +1,13 @@
 //! The real disk: io_uring through `tokio-uring`, O_DIRECT files.
 //!
-//! Must be used on a thread that runs a `tokio-uring` runtime. What gives space or takes it, and what changes names,
-//! runs on other threads: to free a segment of 128 MiB can take the file system a tenth of a second (where it is
-//! mounted with `discard`), and the core that owns the shard answers nobody while it waits. Opening and listing are
-//! short, and are plain system calls.
+//! Must be used on a thread that runs a `tokio-uring` runtime. System calls that reserve or free space, or change names, run
+//! on other threads: freeing a segment of 128 MiB can take the file system a tenth of a second (where it is mounted with
+//! `discard`), and the core that owns the shard would answer nobody meanwhile. Opening and listing take little time, and are
+//! plain system calls on the core's thread.
 //!
-//! When a runtime ends with transfers under way, `tokio-uring` frees their buffers although the kernel still
-//! uses them. So each transfer holds its memory a second time, and lets go of it only when it has
-//! completed: what is under way when the runtime ends is never freed.
+//! When a runtime ends during transfers, `tokio-uring` frees their buffers although the kernel still uses them. So each
+//! transfer holds a second handle of its memory until it completes; the memory of a transfer that never completes is never
+//! freed.
 
 use std::fs::{self, OpenOptions};
 use std::io;
@@ -41,7 +41,7 @@ impl UringDisk {
         Self { root: Arc::new(root.into()), direct, write: true }
     }
 
-    /// The same, with files opened for reading only: writes fail, and a read-only copy will do.
+    /// The same, with files opened for reading only: writes fail, and the directory may be read-only.
     pub fn read_only(root: impl Into<PathBuf>, direct: bool) -> Self {
         Self { write: false, ..Self::new(root, direct) }
     }
@@ -61,8 +61,8 @@ impl UringDisk {
     }
 }
 
-/// Does what may take long on another thread, which need not stay on this one's core: else it waits for its turn
-/// there. What was begun is done even if nobody waits for it any more, and a runtime that ends waits for it.
+/// Runs work that may take long on another thread. That thread is not pinned to this thread's CPU, where it would have to wait
+/// for its turn. Work that was begun is completed even if its future is dropped, and a runtime that ends waits for it.
 async fn elsewhere<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
     let done = tokio::task::spawn_blocking(move || {
         let mut cores = rustix::thread::CpuSet::new();
@@ -78,7 +78,7 @@ async fn elsewhere<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static)
 pub struct UringFile {
     ring: Rc<tokio_uring::fs::File>,
     std: Arc<fs::File>,
-    /// It is read through the page cache.
+    /// Whether the file is read through the page cache.
     cached: bool,
 }
 
@@ -135,14 +135,14 @@ impl Disk for UringDisk {
     }
 
     async fn sync_dir(&self, dir: &str) -> io::Result<()> {
-        // Can take as long as any flush: the thread goes on meanwhile.
+        // A flush through the ring: it can take long, and the thread goes on meanwhile.
         tokio_uring::fs::File::from_std(fs::File::open(self.root.join(dir))?).sync_all().await
     }
 
     async fn open_cached(&self, path: &str) -> io::Result<UringFile> {
         let file = fs::File::open(self.root.join(path))?;
-        // How far the system reads ahead by itself depends on the device, and it knows neither the batches nor when
-        // commits have to go first.
+        // The kernel's own read-ahead is switched off: its distance depends on the device, and it knows neither batches nor
+        // when commits have to go first.
         rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::Random)?;
         Ok(UringFile { cached: true, ..UringFile::new(file)? })
     }
@@ -155,7 +155,7 @@ impl DiskFile for UringFile {
 
     async fn read_at(&self, buf: AlignedBuf, pos: u64) -> (io::Result<usize>, AlignedBuf) {
         let ring = Rc::clone(&self.ring);
-        // A task of its own: it goes on when nobody waits for it any more, and ends only with the runtime.
+        // A task of its own, so that the read completes even if this future is dropped.
         let read = tokio::task::spawn_local(async move {
             let memory = ManuallyDrop::new(buf.memory());
             let done = ring.read_at(buf, pos).await;
@@ -168,26 +168,26 @@ impl DiskFile for UringFile {
         }
     }
 
-    /// With `RWF_NOWAIT` the system also begins to read what is missing.
+    /// Uses `RWF_NOWAIT`, with which the kernel also begins to read the missing pages.
     fn read_cached(&self, mut buf: AlignedBuf, pos: u64) -> (usize, AlignedBuf) {
         let Some(pos) = libc::off_t::try_from(pos).ok().filter(|_| self.cached) else { return (0, buf) };
         let part = libc::iovec { iov_base: buf.as_mut_ptr().cast(), iov_len: buf.capacity() };
         // SAFETY: the one part is memory that `buf` alone may touch, for as long as the call lasts.
         let read = unsafe { libc::preadv2(self.std.as_raw_fd(), &raw const part, 1, pos, libc::RWF_NOWAIT) };
-        // An error is met again by the read that waits.
+        // After an error the caller reads again, with waiting, and gets the error then.
         let read = usize::try_from(read).unwrap_or(0);
-        // SAFETY: the system has just written so many bytes.
+        // SAFETY: the kernel has just written this many bytes.
         unsafe { buf.set_init(read) }
         (read, buf)
     }
 
-    /// To ask the device can mean to wait for room in its queue.
+    /// Runs on another thread, because the call can wait for room in the device's queue.
     async fn will_need(&self, ranges: Vec<Range<u64>>) {
         let file = Arc::clone(&self.std);
         let asked = elsewhere(move || {
             for range in ranges {
                 let len = std::num::NonZeroU64::new(range.end - range.start);
-                // Advice that is refused is no advice.
+                // The call is only advice: an error changes nothing.
                 let _refused = rustix::fs::fadvise(&file, range.start, len, rustix::fs::Advice::WillNeed);
             }
         });

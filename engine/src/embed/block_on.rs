@@ -1,4 +1,4 @@
-//! Waiting for a future on a thread that has no runtime, or has one that must not be asked.
+//! Waiting for a future on a thread without a runtime, or whose runtime must not be used.
 
 use std::future::Future;
 use std::pin::pin;

@@ -1,7 +1,7 @@
 //! The engine's threads: each runs an io_uring runtime and owns some shards; the first owns the catalog too.
 //!
-//! Other threads reach them by messages only: appends through the shards' lanes, everything else as a job that
-//! runs on the thread and answers through a channel.
+//! Other threads reach these threads by messages only: appends go through the lanes of the shards; everything else is a job
+//! that runs on the thread and answers through a channel.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -37,29 +37,29 @@ const READS: u32 = 32;
 /// What a thread is told to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Order {
-    /// To serve.
+    /// Serve.
     Run,
-    /// To append what was submitted, close the shards, and end.
+    /// Append what was submitted, close the shards, and end.
     Close,
-    /// To end at once, as a crash would.
+    /// End at once, as a crash would.
     Abandon,
 }
 
 type Job = Box<dyn FnOnce(Rc<Core>) -> Pin<Box<dyn Future<Output = ()>>> + Send>;
 
-/// A partition, and where it lives.
+/// A partition, and the shard and thread that own it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Route {
     pub(super) partition: u32,
     pub(super) placement: Placement,
 }
 
-/// The way to a thread.
+/// A handle that sends jobs to a thread.
 #[derive(Clone)]
 pub(super) struct CoreLink(mpsc::Sender<Job>);
 
 impl CoreLink {
-    /// Runs `work` on the thread. Once it has begun, it goes on even if the caller no longer waits.
+    /// Runs `work` on the thread. Once begun, the work goes on even if the caller's future is dropped.
     pub(super) async fn call<T, F>(
         &self,
         work: impl FnOnce(Rc<Core>) -> F + Send + 'static,
@@ -82,13 +82,13 @@ impl CoreLink {
 /// What a thread owns.
 pub(super) struct Core {
     shards: HashMap<ShardId, Shard>,
-    /// On the first thread.
+    /// The catalog, on the first thread only.
     pub(super) catalog: Option<Mutex<Catalog>>,
     reads: Semaphore,
 }
 
 impl Core {
-    /// Takes new partitions in, those of them that live here.
+    /// Attaches those of the partitions whose shards this thread owns.
     pub(super) fn attach(&self, placements: &[Placement]) {
         for placement in placements {
             if let Some(shard) = self.shards.get(&placement.shard_id()) {
@@ -97,7 +97,7 @@ impl Core {
         }
     }
 
-    /// Forgets partitions, those of them that live here.
+    /// Detaches those of the partitions whose shards this thread owns.
     pub(super) fn detach(&self, placements: &[Placement]) {
         for placement in placements {
             if let Some(shard) = self.shards.get(&placement.shard_id()) {
@@ -112,7 +112,7 @@ impl Core {
         Ok((shard, shard.partition(at.log).ok_or(EmbedError::Deleted)?))
     }
 
-    /// Reads from `offset`; with nothing there yet, waits up to `patience` for something to become durable.
+    /// Reads from `offset`; at the end of the partition waits up to `patience` for a record to become durable.
     pub(super) async fn read(
         &self,
         at: Placement,
@@ -133,7 +133,7 @@ impl Core {
         Ok(batches)
     }
 
-    /// The first batch with a record at or after an offset and a time.
+    /// The first batch with a record at or after both an offset and a time.
     pub(super) async fn find_by_time(
         &self,
         at: Placement,
@@ -157,7 +157,7 @@ struct Found {
     topics: Arc<Vec<Arc<Topic>>>,
 }
 
-/// Threads that serve, and the ways to them.
+/// The threads, and handles to reach them.
 pub(super) struct Started {
     pub(super) links: Vec<CoreLink>,
     /// By shard number.
@@ -166,19 +166,19 @@ pub(super) struct Started {
     pub(super) threads: Threads,
 }
 
-/// The threads, and the order they obey. Dropped, they are abandoned.
+/// The threads, and the order that they obey. When dropped, the threads end at once.
 pub(super) struct Threads {
     order: watch::Sender<Order>,
     handles: Vec<JoinHandle<Result<(), Failure>>>,
 }
 
 impl Threads {
-    /// Gives the order to end and waits for it.
+    /// Tells the threads to end, and waits until they have.
     pub(super) fn end(&mut self, order: Order) -> Result<(), EmbedError> {
         self.order.send_if_modified(|now| std::mem::replace(now, order) != order);
         let mut result = Ok(());
         let own = std::thread::current().id();
-        // One of them may be here, if a waker that it woke holds the last handle: it cannot wait for itself.
+        // This may run on one of these threads, if a waker there drops the last handle. A thread cannot wait for itself.
         for handle in self.handles.drain(..).filter(|h| h.thread().id() != own) {
             match handle.join() {
                 Ok(Ok(())) => {}
@@ -227,7 +227,7 @@ pub(super) fn start(root: PathBuf, options: &Options) -> Result<Started, OpenErr
     spawn(&mut threads, 0, Task::Find { find, given })?;
     let found = match finding.recv() {
         Ok(found) => found?,
-        // It could not set up io_uring, or it panicked.
+        // The thread could not set up io_uring, or it panicked.
         Err(_) => return Err(readiness.try_recv().ok().and_then(Result::err).unwrap_or_else(died)),
     };
     let count = options.threads.min(usize::from(found.dir.shards));
@@ -264,7 +264,7 @@ fn died() -> OpenError {
 type Share = Vec<(ShardId, LaneEnd)>;
 
 enum Task {
-    /// Of the first thread: to look what the directory holds before it serves.
+    /// The first thread looks what the directory holds, and then serves.
     Find {
         find: Sender<Result<Found, OpenError>>,
         given: Receiver<Share>,
@@ -305,7 +305,7 @@ impl CoreThread {
     async fn open_and_serve(mut self, task: Task) -> Result<(), Failure> {
         match self.open(task).await {
             Ok(Some((core, ends))) => {
-                // Dropped here: the opener sees it when a thread dies before it is ready.
+                // Dropping the sender tells the opener when a thread ends before it is ready.
                 let told = self.ready.send(Ok(()));
                 drop(self.ready);
                 if told.is_err() {
@@ -321,7 +321,7 @@ impl CoreThread {
         }
     }
 
-    /// What the directory holds; formats an empty one.
+    /// Reads what the directory holds; formats an empty directory.
     async fn look(&self, disk: &DynDisk) -> Result<(Found, Catalog), OpenError> {
         let dir = DataDir::open_or_format(disk, self.options.shards).await?;
         let catalog = Catalog::open(disk.clone(), dir.shards).await?;
@@ -382,8 +382,8 @@ async fn serve(
         }
     };
     jobs.close();
-    // The runtime frees the memory that the kernel reads into when it ends, done or not: no read may be under
-    // way by then. (What the kernel writes from may go; unacked commits are torn at worst.)
+    // When the runtime ends, it frees the memory that the kernel reads into, even during a read. So all reads must be done
+    // by then. (Memory of writes may be freed: at worst, commits that were not acked are torn.)
     let _all_reads = core.reads.acquire_many(READS).await;
     if order == Order::Abandon {
         return Ok(());

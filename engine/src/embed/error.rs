@@ -20,9 +20,9 @@ pub enum EmbedError {
     UnknownPartition {
         /// The topic.
         topic: String,
-        /// Asked for.
+        /// The partition that was asked for.
         partition: u32,
-        /// The last one there is.
+        /// The last partition of the topic.
         last: u32,
     },
     /// The topic was deleted while the operation was on its way. Nothing was appended.
@@ -39,19 +39,19 @@ pub enum EmbedError {
     /// The catalog refused.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
-    /// A keyed append of a record that has none.
+    /// A record without a key, where the key chooses the partition.
     #[error("the record has no key to choose a partition by: give it one, or name a partition")]
     NoKey,
-    /// An append of no records.
+    /// An append without records.
     #[error("an append needs at least one record")]
     Empty,
     /// The batch is malformed.
     #[error(transparent)]
     Batch(#[from] BatchError),
-    /// The batch is out of turn for its (idempotent) producer.
+    /// The batch does not continue the sequence of its idempotent producer.
     #[error(transparent)]
     Sequence(#[from] SequenceError),
-    /// Larger than a commit may be.
+    /// The batch is larger than a commit may be.
     #[error(
         "batch of {bytes} bytes; at most {max} fit: append fewer records at once, or open with larger \
          segment_bytes and uncommitted_bytes_max"
@@ -62,17 +62,19 @@ pub enum EmbedError {
         /// The limit.
         max: usize,
     },
-    /// The queue to the partition's shard is full; only `try_submit` says so, all others wait.
+    /// The queue to the partition's shard is full. Only `try_submit` returns this error; other methods wait.
     #[error("too many bytes wait to be appended: wait for earlier appends, then try again")]
     Busy,
     /// No space for another segment. Nothing was appended.
     #[error("no space left for another segment: free disk space; appending works again by itself")]
     DiskFull,
-    /// The disk failed. What was not acked may or may not be there after a new open.
+    /// The disk failed. Records that were not acked may or may not be there when the directory is opened again.
     #[error(transparent)]
     Failed(#[from] Failure),
     /// The engine stopped before the append was known to be durable.
-    #[error("the engine stopped before this was durable: after a new open, look whether it is there")]
+    #[error(
+        "the engine stopped before the append was durable: open the directory again and look whether its records are there"
+    )]
     Interrupted,
     /// The engine was closed. Nothing was done.
     #[error("the engine is closed: open the directory again")]
@@ -83,18 +85,18 @@ pub enum EmbedError {
     /// Reading failed.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// A compressed batch where records were asked for.
+    /// The batch is compressed, and its records were requested one by one.
     #[error(
         "the batch at offset {offset} is compressed ({codec}), which cannot be decoded here: take it as it is \
          with read_batches"
     )]
     Compressed {
-        /// Its first offset.
+        /// First offset of the batch.
         offset: Offset,
         /// The codec's name.
         codec: &'static str,
     },
-    /// A stored batch with records that make no sense; its producer wrote them so.
+    /// A stored batch has a malformed record, which its producer wrote before records were checked.
     #[error(
         "record {index} of the batch at offset {offset} is malformed: take it as it is with read_batches"
     )]
@@ -120,7 +122,7 @@ impl From<AppendError> for EmbedError {
     }
 }
 
-/// A copy of a failure that may leave its shard's thread.
+/// A copy of a failure that may be sent to another thread.
 pub(super) fn sendable(failure: &Failure) -> Failure {
     let cause = match failure.cause.raw_os_error() {
         Some(code) => io::Error::from_raw_os_error(code),

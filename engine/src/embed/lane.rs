@@ -1,7 +1,7 @@
 //! The way of appends into a shard: a queue bounded in bytes, and answers when their commit is durable.
 //!
-//! Promises: what one thread submits to a shard is appended in that order; an answer is given after the flush;
-//! when the queue is full, who appends waits; a full queue of one shard holds up no other shard.
+//! Promises: appends of one thread to one shard keep their order; an append is answered after its flush; while the queue
+//! is full, appenders wait; a full queue of one shard does not delay another shard.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -23,15 +23,15 @@ use super::EmbedError;
 use super::block_on::block_on;
 use super::error::sendable;
 
-/// Unit in which appends pay for their place in the queue, in bytes.
+/// Bytes of a unit: an append takes as many units of the queue as its bytes fill.
 const UNIT: usize = 256;
-/// Appends taken from the queue at once.
+/// Appends that are taken from the queue at once.
 const AT_ONCE: usize = 128;
 
 /// An append on its way; becomes the offset of its first record once that is durable.
 ///
-/// It is a future for any runtime; without one, [`PendingAppend::wait`] blocks. Dropping it does not take the
-/// append back.
+/// This is a future for any runtime; without a runtime, [`PendingAppend::wait`] blocks. Dropping it does not cancel the
+/// append.
 #[must_use = "nothing is known to be durable until it is awaited"]
 #[derive(Debug)]
 pub struct PendingAppend {
@@ -40,12 +40,12 @@ pub struct PendingAppend {
 }
 
 impl PendingAppend {
-    /// The partition it goes to.
+    /// The partition of the append.
     pub fn partition(&self) -> u32 {
         self.partition
     }
 
-    /// Blocks until it is durable; returns the offset of its first record.
+    /// Blocks until the records are durable; returns the offset of the first.
     pub fn wait(self) -> Result<Offset, EmbedError> {
         block_on(self)
     }
@@ -59,7 +59,7 @@ impl Future for PendingAppend {
     }
 }
 
-/// A place in the queue.
+/// A reserved place in the queue.
 pub(super) struct Room {
     _permit: OwnedSemaphorePermit,
 }
@@ -79,14 +79,14 @@ enum Message {
         tell: oneshot::Sender<Result<Offset, EmbedError>>,
         _room: Room,
     },
-    /// Nothing more comes.
+    /// No more appends follow.
     End,
 }
 
 /// The shard's end of its queue.
 pub(super) struct LaneEnd {
     receiver: mpsc::UnboundedReceiver<Message>,
-    /// Closed with the queue, so that nobody waits for a place in it for ever.
+    /// Closed together with the queue, so that nobody waits for a place for ever.
     room: Arc<Semaphore>,
 }
 
@@ -96,7 +96,7 @@ impl Drop for LaneEnd {
     }
 }
 
-/// A queue for `bytes`. The number of messages needs no bound of its own: each pays for a unit at least.
+/// A queue for `bytes`. The number of appends needs no bound of its own, because each takes at least one unit.
 pub(super) fn lane(bytes: usize) -> (Lane, LaneEnd) {
     let units = (bytes / UNIT).clamp(1, u32::MAX as usize >> 1);
     let room = Arc::new(Semaphore::new(units));
@@ -106,7 +106,7 @@ pub(super) fn lane(bytes: usize) -> (Lane, LaneEnd) {
 
 impl Lane {
     fn cost(&self, bytes: usize) -> u32 {
-        // One that is larger than the queue takes all of it.
+        // An append that is larger than the queue takes all of the queue.
         (bytes / UNIT + 1).min(self.units) as u32
     }
 
@@ -139,7 +139,7 @@ impl Lane {
         Ok(PendingAppend { partition, told })
     }
 
-    /// Lets nothing more in; what is in the queue is still appended.
+    /// Closes the queue for new appends; those in the queue are still appended.
     pub(super) fn end(&self) {
         self.room.close();
         let _ended_already = self.sender.send(Message::End);
@@ -160,7 +160,7 @@ struct Ack {
     tell: oneshot::Sender<Result<Offset, EmbedError>>,
 }
 
-/// The tasks of a lane; both end after [`Lane::end`], when all has been answered.
+/// Starts the tasks of a lane; both end after [`Lane::end`], when all appends are answered.
 pub(super) fn serve(shard: &Shard, end: LaneEnd) -> [JoinHandle<()>; 2] {
     let acks = Rc::new(Acks::default());
     [
@@ -169,7 +169,7 @@ pub(super) fn serve(shard: &Shard, end: LaneEnd) -> [JoinHandle<()>; 2] {
     ]
 }
 
-/// Even a panic must not leave the answering task waiting for more.
+/// Ends the answering task when it is dropped, also by a panic of the appending task.
 struct EndsAcks(Rc<Acks>);
 
 impl Drop for EndsAcks {
@@ -227,7 +227,7 @@ async fn answer_all(shard: Shard, acks: Rc<Acks>) {
             continue;
         };
         shard.committed(seq).await;
-        // Commits become durable in order: one look answers for all that are.
+        // Commits become durable in order, so all appends up to `seq` can be answered.
         while let Some(ack) = acks.queue.borrow_mut().pop_front_if(|ack| ack.seq <= seq) {
             let outcome = match (shard.commit_state(ack.seq), shard.failure()) {
                 (CommitState::Durable, _) => Ok(ack.offset),

@@ -4,11 +4,11 @@
 //! * An append returns, or its [`PendingAppend`] is done, when its records are on the disk, flushed.
 //! * Readers and tails see durable records only.
 //! * What one thread appends to a partition keeps its order.
-//! * Memory is bounded: when the disk does not keep up, who appends waits.
-//! * Nothing that was acked is lost by a drop without [`Keylane::close`], a crash, or a power loss.
+//! * Memory is bounded: when the disk does not keep up, appenders wait.
+//! * No acked record is lost by a drop without [`Keylane::close`], a crash, or a power loss.
 //!
-//! The directory is the one that the server serves: Kafka's clients find there what a program has written, and
-//! the other way round; only one of them may have it open at a time.
+//! The directory has the format that the server uses: Kafka's clients can read there what a program has written, and a program
+//! what clients have written. Only one process may have a directory open at a time.
 
 mod block_on;
 mod core;
@@ -46,7 +46,7 @@ use block_on::block_on;
 use error::of_read;
 use lane::{Lane, Room};
 
-/// Partitions of one topic at most.
+/// Most partitions of one topic.
 const PARTITIONS_MAX: u32 = 100_000;
 
 type Topics = HashMap<String, Arc<Topic>>;
@@ -65,22 +65,22 @@ pub struct TopicInfo {
 /// All methods take `&self`: share it between threads by reference or in an `Arc`. Methods block unless they say
 /// otherwise; those with `_async` in their name, and [`PendingAppend`], are for any async runtime.
 ///
-/// Dropped without [`close`](Self::close) it ends as after a crash, but in order: appends that were not acked may
-/// be lost, the next open scans the last segments, and the directory can be opened again at once.
+/// Dropping the handle without [`close`](Self::close) is like a crash: appends that were not acked may be lost, and the next
+/// open scans the last segments. The threads have ended then, so the directory can be opened again at once.
 pub struct Keylane {
     shared: Arc<Shared>,
-    /// One change of the topics at a time.
+    /// Held during a change of the topics: one at a time.
     changing: Mutex<()>,
     running: Mutex<Option<Running>>,
 }
 
-/// In the order in which they end: the directory stays locked until its threads are gone.
+/// The fields are dropped in this order, so that the directory stays locked until its threads have ended.
 struct Running {
     threads: Threads,
     _lock: DirLock,
 }
 
-/// What handles on any thread need.
+/// What methods on any thread need.
 struct Shared {
     links: Vec<CoreLink>,
     lanes: Vec<Lane>,
@@ -88,10 +88,10 @@ struct Shared {
 }
 
 impl Keylane {
-    /// Opens the data directory at `path`, recovering it if need be; makes and formats it if there is none.
+    /// Opens the data directory at `path`, with recovery if needed; creates and formats a directory that does not exist.
     ///
-    /// Needs Linux with io_uring and, unless [`Options::direct_io`] is off, a file system with O_DIRECT. What is
-    /// missing is said by [`OpenError::Environment`], with what to do about it.
+    /// Needs Linux with io_uring and, unless [`Options::direct_io`] is off, a file system with O_DIRECT. If the system
+    /// lacks something, [`OpenError::Environment`] names it and says what to do.
     pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Self, OpenError> {
         options.check()?;
         let path = path.as_ref();
@@ -158,7 +158,7 @@ impl Keylane {
         Ok(())
     }
 
-    /// All topics, by name.
+    /// All topics, in the order of their names.
     pub fn topics(&self) -> Vec<TopicInfo> {
         let topics = self.shared.topics();
         let info = |t: &Arc<Topic>| TopicInfo { name: t.name.clone(), partitions: t.partitions.len() as u32 };
@@ -173,9 +173,9 @@ impl Keylane {
         Ok(partition_for(key, partitions))
     }
 
-    /// Appends records as one batch, all or none, and returns the offset of the first when they are durable.
+    /// Appends records as one batch, all of them or nothing, and returns the offset of the first when they are durable.
     ///
-    /// One thread that appends so waits for a flush each time; for throughput use [`submit`](Self::submit).
+    /// Each call waits for a flush; for throughput use [`submit`](Self::submit).
     pub fn append(&self, topic: &str, partition: u32, records: &[Record]) -> Result<Offset, EmbedError> {
         self.submit(topic, partition, records)?.wait()
     }
@@ -186,8 +186,8 @@ impl Keylane {
         Ok((pending.partition(), pending.wait()?))
     }
 
-    /// Puts an append on its way: as [`append`](Self::append), but returns before it is durable. Appends that are
-    /// on their way together share writes and flushes. Blocks only while too many bytes wait already.
+    /// As [`append`](Self::append), but returns before the records are durable. Appends that wait at the same time share
+    /// writes and flushes. Blocks only while the queue to the shard is full.
     pub fn submit(
         &self,
         topic: &str,
@@ -204,8 +204,8 @@ impl Keylane {
         self.submit(topic, partition, std::slice::from_ref(&record))
     }
 
-    /// As [`submit`](Self::submit), for any runtime: where that blocks, this waits. Appends keep the order in
-    /// which these futures complete.
+    /// As [`submit`](Self::submit), for any async runtime: while the queue is full, the future waits. Appends keep the order
+    /// in which these futures complete.
     pub async fn submit_async(
         &self,
         topic: &str,
@@ -217,7 +217,7 @@ impl Keylane {
         self.shared.send(&route, room, batch)
     }
 
-    /// As [`submit`](Self::submit), but says [`EmbedError::Busy`] instead of waiting.
+    /// As [`submit`](Self::submit), but returns [`EmbedError::Busy`] while the queue is full.
     pub fn try_submit(
         &self,
         topic: &str,
@@ -229,9 +229,9 @@ impl Keylane {
         self.shared.send(&route, room, batch)
     }
 
-    /// Appends one encoded record batch (Kafka's version 2, with any compression), for those who bring their own
-    /// encoder. It is checked as [`check`](crate::records::check) says, and stored byte for byte but for its base offset
-    /// and leader epoch, and a maximum timestamp that is not that of its records.
+    /// Appends one encoded record batch (Kafka's version 2, with any compression), for programs with their own encoder. The
+    /// batch is checked as [`check`](crate::records::check) says, and stored byte for byte. Only base offset, leader epoch,
+    /// and a maximum timestamp that is not that of the records are changed.
     pub fn append_batch(
         &self,
         topic: &str,
@@ -241,7 +241,7 @@ impl Keylane {
         self.submit_batch(topic, partition, batch)?.wait()
     }
 
-    /// As [`append_batch`](Self::append_batch), but returns before it is durable, as [`submit`](Self::submit).
+    /// As [`append_batch`](Self::append_batch), but returns before the batch is durable, as [`submit`](Self::submit).
     pub fn submit_batch(
         &self,
         topic: &str,
@@ -257,8 +257,8 @@ impl Keylane {
         self.shared.send(&route, room, batch)
     }
 
-    /// Reads durable records from `offset` on, about `bytes_max` bytes of them and at least one; none at the end
-    /// of the partition. Go on at the last one's offset plus 1.
+    /// Reads durable records from `offset` on: about `bytes_max` bytes and at least one record, or nothing at the end of the
+    /// partition. The next call continues at the last record's offset plus 1.
     pub fn read(
         &self,
         topic: &str,
@@ -282,7 +282,7 @@ impl Keylane {
         loop {
             let batches = self.shared.read(&route, from, bytes_max, Duration::ZERO).await?;
             let records = record::decode(&batches.slices, offset)?;
-            // Batches without records (control batches) are passed over.
+            // Batches without records (control batches) are skipped.
             if !records.is_empty() || batches.next_offset == from {
                 return Ok(records);
             }
@@ -290,8 +290,8 @@ impl Keylane {
         }
     }
 
-    /// Reads stored batches from the one that holds `offset`, as they are. The slices share the engine's memory:
-    /// keeping a few bytes of them keeps up to a whole commit.
+    /// Reads stored batches as they are, beginning with the one that holds `offset`. The slices share the engine's memory:
+    /// keeping a few bytes alive keeps up to a whole commit alive.
     pub fn read_batches(
         &self,
         topic: &str,
@@ -303,13 +303,13 @@ impl Keylane {
         block_on(self.shared.read(&route, offset, bytes_max, Duration::ZERO))
     }
 
-    /// Follows a partition from an offset on: a blocking iterator, or with time-outs, or for async runtimes.
+    /// Follows a partition from an offset on: as a blocking iterator, with time-outs, or in an async runtime.
     pub fn tail(&self, topic: &str, partition: u32, from: Offset) -> Result<Tail, EmbedError> {
         let route = self.shared.route(topic, partition)?;
         Ok(Tail::new(Arc::clone(&self.shared), route, from))
     }
 
-    /// Offset of the first record with this timestamp or a later one, in milliseconds; `None` if there is none.
+    /// Offset of the first record with this timestamp or a later one, in milliseconds; `None` if no record has one.
     pub fn offset_for_time(
         &self,
         topic: &str,
@@ -330,7 +330,7 @@ impl Keylane {
             if let Some(found) = records.iter().find(|r| r.record.timestamp_ms >= timestamp_ms) {
                 return Ok(Some(found.offset));
             }
-            // The record that the batch was found for is deleted, or its header states a time that no record has.
+            // The record was deleted, or the header of the batch states a time that no record has.
             from = batches.next_offset.max(offset + 1);
         }
     }
@@ -345,8 +345,8 @@ impl Keylane {
         }))?
     }
 
-    /// Closes: everything submitted is made durable, and the next open has nothing to scan. Tails end; every later
-    /// operation says [`EmbedError::Closed`]. Closing twice is no error.
+    /// Makes everything durable that was submitted, and closes the directory, so that the next open has nothing to scan. Tails
+    /// end; every later operation returns [`EmbedError::Closed`]. Closing twice is not an error.
     pub fn close(&self) -> Result<(), EmbedError> {
         let _turn = locked(&self.changing);
         for lane in &self.shared.lanes {
@@ -368,7 +368,7 @@ impl std::fmt::Debug for Keylane {
 
 impl Shared {
     fn topics(&self) -> std::sync::RwLockReadGuard<'_, Topics> {
-        // Nothing that holds it can leave it half changed.
+        // A panic cannot leave the topics half changed, so a poisoned lock is usable.
         self.topics.read().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -6,19 +6,18 @@ use crate::shard::ShardOptions;
 /// How an engine is opened. The defaults suit a laptop, or a service that has other things to do as well.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Threads of the engine, each with the shards `n`, `n + threads`, ... More than there are shards are not
-    /// started. Default: 2, or 1 where there is one CPU.
+    /// Threads of the engine; thread `n` owns the shards `n`, `n + threads`, ... At most one thread is started for each shard.
+    /// Default: 2, or 1 with one CPU.
     pub threads: usize,
-    /// Shards of a directory that is formatted now; one that exists keeps what it has. Default: 2.
+    /// Number of shards when the directory is formatted; an existing directory keeps its number. Default: 2.
     pub shards: u16,
     /// Open files with O_DIRECT. Without it (for file systems that lack it) flushes still make writes durable,
     /// but every byte is copied once more and goes through the page cache.
     pub direct_io: bool,
     /// Bytes of appends that may wait for each shard's thread, beside those that wait for the disk
-    /// ([`ShardOptions::uncommitted_bytes_max`]). When it is full, who appends waits. Default: 4 MiB.
+    /// ([`ShardOptions::uncommitted_bytes_max`]). While the queue is full, appenders wait. Default: 4 MiB.
     pub queue_bytes: usize,
-    /// Limits and sizes of each shard. Default: segments of 64 MiB, a tail cache of 32 MiB, 16 MiB on their way
-    /// to the disk.
+    /// Limits and sizes of each shard. Default: segments of 64 MiB, a tail cache of 32 MiB, 16 MiB that wait for the disk.
     pub shard: ShardOptions,
 }
 

@@ -1,7 +1,7 @@
 //! Records: what an embedder appends and reads, and their encoding as one record batch.
 //!
 //! The layout is that of [`crate::record_batch`]; each record is (source:
-//! <https://kafka.apache.org/documentation/#record>), all lengths as zigzag varints, -1 for "none":
+//! <https://kafka.apache.org/documentation/#record>), all lengths as zigzag varints, -1 for null:
 //!
 //! ```text
 //! length | attributes i8 (0) | timestamp delta | offset delta | key length, key | value length, value
@@ -20,59 +20,59 @@ use crate::records::{CODEC_BITS, Opened, RecordView};
 
 use super::EmbedError;
 
-/// Attribute bit: the batch is a message of the log to its readers, and holds no records.
+/// Attribute bit: a control batch, a message of the log to its readers without records of producers.
 const CONTROL: i16 = 0x20;
 
 /// A record to be appended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
-    /// Its key: records with the same key belong into the same partition.
+    /// The key; records with the same key belong into the same partition.
     pub key: Option<Bytes>,
-    /// Its value; none is a tombstone to Kafka's clients.
+    /// The value; a record without a value is a tombstone to Kafka's clients.
     pub value: Option<Bytes>,
-    /// Its headers, in order.
+    /// The headers, in order.
     pub headers: Vec<Header>,
-    /// When it happened, in milliseconds since 1970.
+    /// Timestamp, in milliseconds since 1970.
     pub timestamp_ms: i64,
 }
 
 /// A header of a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Header {
-    /// Its name; names may repeat.
+    /// Name of the header; names may repeat.
     pub name: String,
-    /// Its value.
+    /// Value of the header.
     pub value: Option<Bytes>,
 }
 
 /// A record that was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredRecord {
-    /// Its position in its partition.
+    /// Position of the record in its partition.
     pub offset: Offset,
     /// The record.
     pub record: Record,
 }
 
 impl Record {
-    /// A record that happens now.
+    /// A record with the current time.
     pub fn new(key: impl Into<Bytes>, value: impl Into<Bytes>) -> Self {
         Self { key: Some(key.into()), ..Self::without_key(value) }
     }
 
-    /// A record without a key, that happens now.
+    /// A record without a key, with the current time.
     pub fn without_key(value: impl Into<Bytes>) -> Self {
         Self { key: None, value: Some(value.into()), headers: Vec::new(), timestamp_ms: now_ms() }
     }
 
-    /// The same with another header.
+    /// The same record with one more header.
     #[must_use]
     pub fn with_header(mut self, name: impl Into<String>, value: impl Into<Bytes>) -> Self {
         self.headers.push(Header { name: name.into(), value: Some(value.into()) });
         self
     }
 
-    /// The same at another time, in milliseconds since 1970.
+    /// The same record with another timestamp, in milliseconds since 1970.
     #[must_use]
     pub fn with_timestamp_ms(mut self, timestamp_ms: i64) -> Self {
         self.timestamp_ms = timestamp_ms;
@@ -104,16 +104,16 @@ pub fn encode(records: &[Record]) -> Result<Bytes, EmbedError> {
     if i32::try_from(out.len()).is_err() {
         return Err(EmbedError::TooLarge { bytes: out.len(), max: i32::MAX as usize });
     }
-    // A record takes more than a byte, so their number fits when their bytes do.
+    // A record takes more than a byte, so the number of records fits when their bytes do.
     let fields = BatchFields { max_timestamp, ..BatchFields::new(records.len() as i32, base_timestamp) };
     out[..HEADER_BYTES].copy_from_slice(&fields.header());
     seal(&mut out);
     Ok(out.into())
 }
 
-/// Takes the records of stored batches that lie back to back in `slices`, from offset `from` on.
+/// The records of stored batches that lie back to back in `slices`, from offset `from` on.
 ///
-/// Each batch is copied, so that a record that is kept holds the memory of its batch and no more.
+/// Each batch is copied, so that a record keeps only the memory of its own batch alive.
 pub fn decode(slices: &[Bytes], from: Offset) -> Result<Vec<StoredRecord>, EmbedError> {
     let mut out = Vec::new();
     for slice in slices {
@@ -127,7 +127,7 @@ pub fn decode(slices: &[Bytes], from: Offset) -> Result<Vec<StoredRecord>, Embed
     Ok(out)
 }
 
-/// Adds the records of one batch whose offset is at least `from`.
+/// Adds the records of one batch, from offset `from` on, to `out`.
 fn decode_batch(bytes: &Bytes, from: Offset, out: &mut Vec<StoredRecord>) -> Result<(), EmbedError> {
     let malformed = |offset, index| EmbedError::Malformed { offset, index };
     let header = base_offset(bytes).zip(RecordBatch::peek(bytes));

@@ -11,15 +11,15 @@ use super::core::Route;
 use super::record::{StoredRecord, decode};
 use super::{EmbedError, Shared};
 
-/// Bytes read ahead.
+/// Bytes that a tail reads at once.
 const BYTES_MAX: usize = 256 << 10;
-/// Longest single wait: a tail that is dropped while it waits burdens its shard's thread no longer than this.
+/// Longest single wait on the shard's thread: after a tail is dropped, its wait ends within this time.
 const WAIT_MAX: Duration = Duration::from_secs(1);
 
 /// Follows a partition from an offset on, in order, across its end: see [`Keylane::tail`](super::Keylane::tail).
 ///
-/// As an iterator it blocks until a record is durable, and ends when the engine is closed or after an error.
-/// It holds no place in the engine: many tails cost what they read.
+/// As an iterator, a tail blocks until a record is durable, and ends when the engine is closed or after an error. A tail
+/// that does not read costs the engine nothing.
 pub struct Tail {
     shared: Arc<Shared>,
     route: Route,
@@ -33,17 +33,17 @@ impl Tail {
         Self { shared, route, next: from, ahead: VecDeque::new(), ended: false }
     }
 
-    /// Offset of the record that comes next.
+    /// Offset of the next record.
     pub fn position(&self) -> Offset {
         self.ahead.front().map_or(self.next, |record| record.offset)
     }
 
-    /// Blocks until the next record is durable; `None` if none is within `patience`.
+    /// Blocks until the next record is durable; `None` if no record is durable within `patience`.
     pub fn recv(&mut self, patience: Duration) -> Result<Option<StoredRecord>, EmbedError> {
         block_on(self.recv_async(patience))
     }
 
-    /// As [`recv`](Self::recv), for any runtime. May be dropped at any time without losing a record.
+    /// As [`recv`](Self::recv), for any async runtime. The future may be dropped at any time without losing a record.
     pub async fn recv_async(&mut self, patience: Duration) -> Result<Option<StoredRecord>, EmbedError> {
         let until = Instant::now().checked_add(patience);
         let mut first = true;

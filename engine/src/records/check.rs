@@ -1,20 +1,20 @@
-//! Whether a batch that somebody sent may be stored, and what its header has to say then.
+//! Decides whether a batch that a client sent may be stored, and which header fields are stored with it.
 //!
-//! [`check`] is the only way to a [`CheckedBatch`], and a shard appends nothing else. It promises of what is stored:
+//! [`check`] alone makes a [`CheckedBatch`], and a shard appends nothing else. What a checked batch promises:
 //!
 //! - The batch is whole: length, checksum and record count agree with its bytes, offset deltas are 0, 1, 2, ..., and
-//!   every size in every record leads to the next one, to the last byte. Compressed records are uncompressed for that, as a
-//!   stream: at most [`MAX_UNCOMPRESSED`] bytes, of which few are held at a time. With [`CheckCompressed::Header`] they
-//!   are not looked at.
+//!   every size in every record leads to the next one, to the last byte. Compressed records are uncompressed for this check, as a
+//!   stream: at most [`MAX_UNCOMPRESSED`] bytes, few of them in memory at a time. With [`CheckCompressed::Header`]
+//!   compressed records are not looked at.
 //! - Its records are as the topic wants them: with keys, with timestamps within bounds.
 //! - Its header states the truth: the maximum timestamp is that of its records, or with
-//!   [`TimestampType::LogAppendTime`] the time given here, and attribute bits that are not the producer's to set say
-//!   what the log does. Where the producer wrote something else, [`Restated`] has the header fields to be stored, with the
-//!   checksum that they need; the producer's bytes are not touched.
+//!   [`TimestampType::LogAppendTime`] the time of the check; attribute bits that only the log may set are the log's.
+//!   Where the producer wrote something else, [`Restated`] has the header fields to be stored, and the checksum of the
+//!   batch with these fields; the producer's bytes stay untouched.
 //! - It has the codec that the topic asks for.
 //!
-//! An uncompressed batch costs one pass for the checksum and one from size to size; a second pass for the checksum
-//! only where the header is not stored as it came.
+//! An uncompressed batch costs one pass for the checksum and one from size to size. A second pass for the checksum is needed
+//! only where header fields are restated.
 
 use bytes::Bytes;
 
@@ -30,21 +30,21 @@ use crate::record_batch::{BatchError, CRC_START, HEADER_BYTES, RecordBatch};
 
 /// Attribute bit: the batch belongs to a transaction.
 const TRANSACTIONAL: i16 = 0x10;
-/// Attribute bit: the batch is a message of the log to its readers.
+/// Attribute bit: a control batch, a message of the log to its readers.
 const CONTROL: i16 = 0x20;
 /// The largest codec number.
 const CODEC_MAX: i16 = 4;
-/// Timestamp of a record that has none.
+/// What a record without a timestamp states.
 const NO_TIMESTAMP: i64 = -1;
-/// Refused records of one batch that are told one by one.
+/// Most refused records of one batch that are listed; further ones are only counted.
 pub const REFUSED_MAX: usize = 1000;
 
-/// Bytes of a batch, and whose they are.
+/// The bytes of a batch, borrowed or shared.
 #[derive(Debug, Clone)]
 pub enum Held<'a> {
-    /// Somebody else's.
+    /// Borrowed from the caller.
     Borrowed(&'a [u8]),
-    /// Shared by all who hold them.
+    /// Reference-counted, so that a copy costs nothing.
     Shared(Bytes),
 }
 
@@ -83,12 +83,12 @@ pub struct CheckedBatch<'a> {
 }
 
 impl CheckedBatch<'_> {
-    /// The batch as it was sent, or with its topic's codec.
+    /// The batch as it was sent, or compressed again with its topic's codec.
     pub fn bytes(&self) -> &[u8] {
         self.bytes.as_slice()
     }
 
-    /// Its header fields as they are to be stored.
+    /// The header fields as they are to be stored.
     pub fn view(&self) -> RecordBatch<'_> {
         RecordBatch {
             bytes: self.bytes(),
@@ -102,7 +102,8 @@ impl CheckedBatch<'_> {
         }
     }
 
-    /// What of the header is to be stored otherwise than it was sent, beside base offset and leader epoch.
+    /// Header fields to be stored with other values than were sent, beside base offset and leader epoch; `None`: the header
+    /// is right as it is.
     pub fn restated(&self) -> Option<&Restated> {
         self.restated.as_ref()
     }
@@ -122,7 +123,7 @@ pub struct Restated {
 }
 
 impl Restated {
-    /// The fields, with the checksum of this batch when it has them.
+    /// These fields, and the checksum that the batch has with them.
     fn of(bytes: &[u8], attributes: i16, max_timestamp: i64) -> Self {
         let mut restated = Self { crc: 0, attributes, max_timestamp };
         let (header, records) = bytes.split_at(HEADER_BYTES);
@@ -140,47 +141,47 @@ impl Restated {
     }
 }
 
-/// Records that are well-formed, and that their topic does not take.
+/// The records of a well-formed batch that the topic refuses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refused {
-    /// The first [`REFUSED_MAX`] of them, in order.
+    /// The first [`REFUSED_MAX`] refused records, in order.
     pub records: Vec<RefusedRecord>,
-    /// How many there are.
+    /// Number of refused records.
     pub total: u32,
-    /// Whether one of them is refused for its timestamp.
+    /// Whether a record is refused for its timestamp.
     pub timestamps: bool,
 }
 
-/// A record that its topic does not take.
+/// A record that the topic refuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RefusedRecord {
-    /// Its place in the batch, from 0.
+    /// The place of the record in the batch, from 0.
     pub index: u32,
-    /// Why.
+    /// Why the record is refused.
     pub reason: Reason,
 }
 
-/// Why a topic does not take a record.
+/// Why a topic refuses a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Reason {
-    /// Compaction keeps the last record of each key.
+    /// The topic is compacted, and compaction needs a key.
     #[error("the topic is compacted, and the record has no key")]
     NoKey,
-    /// Too old, or from the future.
+    /// The timestamp is too old, or too far in the future.
     #[error(
         "timestamp {timestamp} is not within {least} and {most}, the bounds of the topic \
          (message.timestamp.before.max.ms, message.timestamp.after.max.ms)"
     )]
     Timestamp {
-        /// Of the record, in milliseconds.
+        /// Timestamp of the record, in milliseconds.
         timestamp: i64,
-        /// The least that is allowed now.
+        /// The oldest timestamp that the topic takes now.
         least: i64,
-        /// The most that is allowed now.
+        /// The newest timestamp that the topic takes now.
         most: i64,
     },
-    /// The log sets that bit.
+    /// The producer set attribute bit 3 (time of the append), which only the log sets.
     #[error("the batch claims the time of its append, which a producer cannot know (attribute bit 3)")]
     AppendTime,
 }
@@ -213,9 +214,9 @@ impl Bounds {
     }
 }
 
-/// Checks a batch that was sent to a topic with these rules at this time (milliseconds since 1970).
+/// Checks a batch against the rules of its topic, at the time `now_ms` (milliseconds since 1970).
 ///
-/// The error says what is wrong; nothing of the batch may be stored then.
+/// On an error nothing of the batch may be stored.
 pub fn check<'a>(
     bytes: impl Into<Held<'a>>,
     rules: &BatchRules,
@@ -337,8 +338,8 @@ fn refuse(refused: &mut Option<Box<Refused>>, index: u32, reason: Reason) {
     }
 }
 
-/// The maximum timestamp of records that nobody looks at: what the header claims, but never before its base timestamp, which
-/// in every client is that of the first record.
+/// The maximum timestamp of a batch whose records are not looked at: what the header claims, but at least the base timestamp,
+/// which every client takes from the first record.
 fn claimed(batch: &RecordBatch<'_>, rules: &BatchRules, now_ms: i64) -> Result<i64, BatchError> {
     let claimed = batch.max_timestamp.max(i64_be(batch.bytes, 27).unwrap_or(NO_TIMESTAMP));
     match Bounds::of(rules, now_ms).check(claimed) {

@@ -1,14 +1,14 @@
-//! Uncompressing the records of a batch, with foreign decoders that are not trusted.
+//! Uncompressing the records of a batch, with decoders of other projects that are not trusted.
 //!
 //! - Records are decoded as a stream, piece by piece, up to a limit and no further than the caller asks. At most
-//!   [`MAX_HELD`] decoded bytes (a zstd window, a snappy block) are held for that, whatever the batch claims;
-//!   a buffer that grows to hold them takes up to three times that.
+//!   [`MAX_HELD`] decoded bytes (a zstd window, a snappy block) are in memory at a time, whatever the batch claims;
+//!   a buffer takes up to three times that while it grows.
 //! - A piece is read where the codec left it: records that are not compressed, and blocks of snappy and lz4, are
 //!   not copied.
 //! - Memory and state of a codec are used again by the next batch on the same thread, unless they grew large.
-//! - Malformed bytes give an error that says what is wrong with them, and never a panic: one of a decoder
-//!   is caught. A program that aborts on panics asks [`panic_is_caught`] first. Streams that are cut off, checksums
-//!   that do not match, and frames that need a dictionary are malformed.
+//! - Malformed bytes give an error that says what is wrong with them. A decoder that panics gives an error, too; a
+//!   program that aborts on panics asks [`panic_is_caught`] first. Streams that are cut off, checksums that do not match,
+//!   and frames that need a dictionary are malformed.
 
 use std::cell::Cell;
 use std::io;
@@ -20,16 +20,16 @@ use super::snappy::Snappy;
 use super::zstd::Zstd;
 
 thread_local! {
-    /// A panic on this thread is about the data that a foreign codec works on now, and is caught here.
+    /// Whether a codec of another project runs on this thread: its panics are about its data, and are caught.
     static PANIC_IS_CAUGHT: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether a panic on this thread would be caught as a codec's complaint about its data.
+/// Whether a panic on this thread would be caught and become an error about a codec's data.
 pub fn panic_is_caught() -> bool {
     PANIC_IS_CAUGHT.get()
 }
 
-/// Runs a foreign codec; a panic of it becomes an error.
+/// Runs a codec of another project; a panic becomes an error.
 pub(super) fn guarded<T>(codec: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     let before = PANIC_IS_CAUGHT.replace(true);
     let result = catch_unwind(AssertUnwindSafe(codec));
@@ -37,14 +37,14 @@ pub(super) fn guarded<T>(codec: impl FnOnce() -> io::Result<T>) -> io::Result<T>
     result.unwrap_or_else(|_| Err(io::Error::other("the codec panicked")))
 }
 
-/// Most bytes of uncompressed records that should be read from one batch.
+/// Most bytes of uncompressed records that are read from one batch.
 pub const MAX_UNCOMPRESSED: usize = 256 << 20;
-/// Most decoded bytes a decoder may need to hold at a time.
+/// Most decoded bytes that a decoder keeps in memory at a time.
 pub const MAX_HELD: usize = 32 << 20;
-/// Bytes of the pieces into which gzip and zstd are decoded: most batches fit into one, so that their codec need not
-/// keep what it decoded for later.
+/// Bytes of the pieces into which gzip and zstd are decoded. Most batches fit into one piece, and then the codec keeps no
+/// window of earlier bytes.
 pub(super) const PIECE_BYTES: usize = 128 << 10;
-/// Memory of a codec that is kept for the next batch.
+/// Most memory of a codec that is kept for the next batch.
 pub(super) const KEPT_BYTES: usize = 1 << 20;
 
 /// Why the records of a batch could not be uncompressed.
@@ -59,22 +59,24 @@ pub enum DecodeError {
     Compressed {
         /// The codec the attributes name.
         codec: &'static str,
-        /// What the decoder said.
+        /// The decoder's message.
         what: String,
     },
     /// More uncompressed bytes than the caller allows.
     #[error("the records of the batch take more than {limit} bytes uncompressed")]
     TooLarge {
-        /// Bytes that are read at most.
+        /// The limit.
         limit: usize,
     },
     /// There is no memory for the uncompressed bytes.
-    #[error("no memory for {0} bytes of uncompressed records; free some and repeat")]
+    #[error(
+        "no memory for {0} bytes of uncompressed records: give the process more memory and send the batch again"
+    )]
     Memory(usize),
 }
 
-/// All uncompressed bytes of the records behind a batch's header. At most `limit` bytes are allocated for
-/// them, and half of that more for a moment while the buffer grows.
+/// All uncompressed bytes of the records behind a batch's header, at most `limit`. The buffer takes one and a half times
+/// that for a moment while it grows.
 pub fn decompress(codec: i16, records: &[u8], limit: usize) -> Result<Vec<u8>, DecodeError> {
     let mut decoder = Decoder::new(codec, records, limit)?;
     let mut out: Vec<u8> = Vec::new();
@@ -90,7 +92,7 @@ pub fn decompress(codec: i16, records: &[u8], limit: usize) -> Result<Vec<u8>, D
     Ok(out)
 }
 
-/// Whether compressed records are these, uncompressed.
+/// Whether `compressed` uncompresses to `plain`.
 pub fn decompresses_to(codec: i16, compressed: &[u8], plain: &[u8]) -> bool {
     let Ok(mut decoder) = Decoder::new(codec, compressed, plain.len()) else { return false };
     let mut rest = plain;
@@ -113,14 +115,14 @@ pub struct Decoder<'a> {
     /// Unread bytes of the piece.
     at: usize,
     end: usize,
-    /// Bytes that may still be read from the codec, of all that may.
+    /// Bytes that may still be read from the codec.
     room: usize,
     limit: usize,
 }
 
 impl<'a> Decoder<'a> {
-    /// A decoder of at most `limit` uncompressed bytes: more are an error. `codec` is that of the batch's
-    /// attributes, `records` what follows its header.
+    /// A decoder of at most `limit` uncompressed bytes; more are an error. `codec` comes from the batch's attributes,
+    /// `records` are the bytes behind its header.
     pub fn new(codec: i16, records: &'a [u8], limit: usize) -> Result<Self, DecodeError> {
         let (codec, from) = match codec {
             0 => ("not", Source::Plain { piece: &[], rest: records }),
@@ -143,7 +145,7 @@ impl<'a> Decoder<'a> {
         Ok(Some(byte))
     }
 
-    /// Skips `count` bytes; false if there are fewer. More than may still be read are an error at once.
+    /// Skips `count` bytes; false if fewer follow. A count above the limit is an error before anything is decoded.
     pub fn skip(&mut self, mut count: u64) -> Result<bool, DecodeError> {
         if count > (self.end - self.at) as u64 + self.room as u64 {
             return Err(DecodeError::TooLarge { limit: self.limit });
@@ -161,27 +163,27 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    /// Decodes the first piece, and returns it if it is all: then nothing follows it, and the codec is content. Records
-    /// in one piece are walked through faster than a stream.
+    /// Decodes the first piece and returns it if the codec ends with it. Records in one piece are walked through faster
+    /// than a stream.
     pub fn whole(&mut self) -> Result<Option<&[u8]>, DecodeError> {
         self.refill()?;
         Ok(self.from.is_done().then(|| self.unread()))
     }
 
-    /// What has been decoded and not read yet: maybe nothing, before [`refill`](Self::refill).
+    /// Bytes that were decoded and not read yet; may be empty before [`refill`](Self::refill).
     pub fn unread(&self) -> &[u8] {
         &self.from.piece()[self.at..self.end]
     }
 
-    /// Takes `count` of the [`unread`](Self::unread) bytes as read; as many as there are at most.
+    /// Marks `count` of the [`unread`](Self::unread) bytes as read, at most all of them.
     pub fn consume(&mut self, count: usize) {
         self.at = self.end.min(self.at.saturating_add(count));
     }
 
-    /// Decodes the next piece in place of the unread bytes, which are lost; false at the end.
+    /// Decodes the next piece and discards the unread bytes; false at the end.
     pub fn refill(&mut self) -> Result<bool, DecodeError> {
         (self.at, self.end) = (0, 0);
-        // The decoders are not this project's code, and assert things about what they decode.
+        // Decoders of other projects may panic on data that contradicts their assertions.
         let room = self.room;
         let got = guarded(|| self.from.advance(room))
             .map_err(|error| DecodeError::Compressed { codec: self.codec, what: error.to_string() })?;
@@ -205,8 +207,8 @@ enum Source<'a> {
 }
 
 impl Source<'_> {
-    /// Decodes the next piece; its length, 0 at the end. More than `room` bytes need not be decoded, but one, which
-    /// tells an end there from more than that.
+    /// Decodes the next piece; returns its length, 0 at the end. A piece need not have more than `room + 1` bytes; the one
+    /// byte more shows that the limit is exceeded.
     fn advance(&mut self, room: usize) -> io::Result<usize> {
         match self {
             Self::Plain { piece, rest } => {
@@ -220,13 +222,13 @@ impl Source<'_> {
         }
     }
 
-    /// Whether the next piece is surely the end. A codec may answer false and have nothing left.
+    /// Whether the codec is certain that nothing follows. Even after `false` nothing may be left.
     fn is_done(&self) -> bool {
         match self {
             Self::Plain { rest, .. } => rest.is_empty(),
             Self::Gzip(gzip) => gzip.is_done(),
             Self::Snappy(snappy) => snappy.is_done(),
-            // What follows the last block is checked when it is asked for.
+            // The end mark and checksum behind the last block are checked when the next piece is requested.
             Self::Lz4(_) => false,
             Self::Zstd(zstd) => zstd.is_done(),
         }

@@ -1,4 +1,4 @@
-//! Compressing records again, so that every Kafka client can read them.
+//! Compressing records so that every Kafka client can read them.
 //!
 //! The framings are those of the Java clients: gzip; snappy in blocks behind the xerial header; one LZ4 frame
 //! of independent blocks; one zstd frame. Levels mean what they mean in Kafka (KIP-390): those of zlib, of the high
@@ -15,7 +15,7 @@ use super::{Compression, zstd};
 
 /// Bytes of a snappy block, as the Java clients choose it.
 const SNAPPY_BLOCK: usize = 32 << 10;
-/// The level of LZ4 that stands for its fast compressor.
+/// The level of LZ4 at which the fast compressor is used.
 const LZ4_FAST: i32 = 9;
 
 /// Why records could not be compressed.
@@ -30,13 +30,13 @@ pub enum EncodeError {
     Failed {
         /// The codec, as in the attributes.
         codec: i16,
-        /// What the encoder said.
+        /// The encoder's error.
         source: io::Error,
     },
 }
 
 impl Compression {
-    /// The codec of a batch's attributes, with its default level; 0 is none.
+    /// The codec that a batch's attributes name, at its default level; 0 means not compressed.
     pub fn of_codec(codec: i16) -> Option<Self> {
         match codec {
             0 => Some(Self::Uncompressed),
@@ -48,7 +48,7 @@ impl Compression {
         }
     }
 
-    /// The codec, as in the attributes of batches that are compressed like this; `None`: any.
+    /// The codec, as batch attributes name it; `None`: any codec will do.
     pub fn codec(self) -> Option<i16> {
         match self {
             Self::Producer => None,
@@ -62,13 +62,13 @@ impl Compression {
 }
 
 /// Appends `records` to `out`, compressed with the codec of a batch's attributes (0: as they are) at its default
-/// level. After an error, what was appended is of no use.
+/// level. After an error the appended bytes are useless.
 pub fn compress(codec: i16, records: &[u8], out: &mut Vec<u8>) -> Result<(), EncodeError> {
     compress_with(Compression::of_codec(codec).ok_or(EncodeError::Codec(codec))?, records, out)
 }
 
-/// Appends `records` to `out`, compressed as asked; [`Compression::Producer`] leaves them as they are. After an
-/// error, what was appended is of no use.
+/// Appends `records` to `out`, compressed as `how` says; [`Compression::Producer`] leaves them uncompressed. After an
+/// error the appended bytes are useless.
 pub fn compress_with(how: Compression, records: &[u8], out: &mut Vec<u8>) -> Result<(), EncodeError> {
     let done = match how {
         Compression::Producer | Compression::Uncompressed => {
@@ -119,7 +119,7 @@ fn lz4(records: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
     to.finish().map(|_| ()).map_err(io::Error::other)
 }
 
-/// With the reference implementation's high compressor, which stops rising at 12.
+/// Compresses with the reference implementation's high compressor, whose levels end at 12.
 fn lz4_high(records: &[u8], level: i32, out: &mut Vec<u8>) -> io::Result<()> {
     let level = u32::try_from(level).unwrap_or(1).max(1);
     let mut to = lz4::EncoderBuilder::new()

@@ -1,7 +1,7 @@
 //! Decoding gzip (RFC 1952): members, one after another, each with its checksum and length.
 //!
-//! A stream of one member that claims to be small is decoded at once, by a decoder (libdeflate) that cannot do it in
-//! parts and is up to twice as fast for that. Everything else, and what fails, is decoded as a stream.
+//! A stream of one member that claims to be small is decoded at once by libdeflate, which cannot decode in parts and is up to
+//! twice as fast. Everything else, and whatever libdeflate fails at, is decoded as a stream.
 
 use std::cell::Cell;
 use std::io;
@@ -30,9 +30,9 @@ pub struct Gzip<'a> {
     rest: &'a [u8],
     /// Nothing has been decoded yet.
     whole: bool,
-    /// `None` after an error or a panic: then it is not to be trusted.
+    /// `None` after an error or a panic, because the state may be broken then.
     state: Option<Box<State>>,
-    /// What is known of the member that is being decoded.
+    /// Checksum and length so far of the member that is being decoded.
     member: Option<Crc>,
     end: usize,
 }
@@ -57,7 +57,7 @@ impl<'a> Gzip<'a> {
         self.rest.is_empty() && self.member.is_none()
     }
 
-    /// Decodes the next piece, of at most `room` bytes and one; its length, 0 at the end.
+    /// Decodes the next piece, of at most `room + 1` bytes; returns its length, 0 at the end.
     pub fn advance(&mut self, room: usize) -> io::Result<usize> {
         self.end = 0;
         let mut state = self.state.take().ok_or_else(|| malformed("it could not be decoded before"))?;
@@ -71,11 +71,11 @@ impl<'a> Gzip<'a> {
         Ok(self.end)
     }
 
-    /// Decodes a stream of one member that says of itself that it is small. `None`: it is not, or it cannot be decoded,
-    /// and nothing has happened.
+    /// Decodes a stream of one member whose trailer says that it is small. `None`: the stream is something else, or cannot be
+    /// decoded this way; nothing was consumed.
     fn decode_at_once(&mut self, state: &mut State, room: usize) -> Option<usize> {
         let len = u32::from_le_bytes(*self.rest.last_chunk()?) as usize;
-        // The decoder ignores what follows the first member: nowhere may another one begin.
+        // libdeflate ignores whatever follows the first member, so no second member may begin anywhere.
         let another = memchr::memmem::find(self.rest.get(MAGIC.len()..)?, &MAGIC).is_some();
         if len == 0 || len > KEPT_BYTES.min(room) || another {
             return None;
@@ -143,7 +143,7 @@ impl Drop for Gzip<'_> {
     }
 }
 
-/// What follows the header of a member.
+/// The bytes behind the header of a member.
 fn after_header(member: &[u8]) -> io::Result<&[u8]> {
     let cut_off = || malformed("the header of a member is cut off");
     let (header, mut rest) = member.split_first_chunk::<HEADER_BYTES>().ok_or_else(cut_off)?;

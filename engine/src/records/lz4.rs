@@ -1,5 +1,5 @@
-//! Decoding one LZ4 frame: blocks that do not depend on each other, each of at most 4 MiB. As in the Java clients,
-//! linked blocks are refused, and nothing follows the frame: their consumers could not read it.
+//! Decoding one LZ4 frame: blocks that do not depend on each other, each of at most 4 MiB. Linked blocks, and bytes behind the
+//! frame, are refused: consumers with a Java client could not read them.
 //!
 //! Source of the layout: the LZ4 frame format, version 1.6.4.
 
@@ -39,7 +39,7 @@ struct Frame {
 }
 
 enum Piece<'a> {
-    /// So many bytes of the block.
+    /// The first bytes of the block buffer, this many.
     Block(usize),
     /// A block that is not compressed.
     AsItIs(&'a [u8]),
@@ -66,7 +66,7 @@ impl<'a> Lz4<'a> {
         }
     }
 
-    /// Decodes the next block; its length, 0 at the end.
+    /// Decodes the next block; returns its length, 0 at the end.
     pub fn advance(&mut self) -> io::Result<usize> {
         self.piece = Piece::Block(0);
         while !self.ended {
@@ -80,7 +80,7 @@ impl<'a> Lz4<'a> {
         Ok(0)
     }
 
-    /// Takes the first `len` bytes of what is left.
+    /// Takes `len` bytes from the front of the rest.
     fn take(&mut self, len: usize, what: &str) -> io::Result<&'a [u8]> {
         let (taken, rest) =
             self.rest.split_at_checked(len).ok_or_else(|| malformed(format!("{what} is cut off")))?;
@@ -130,7 +130,7 @@ impl<'a> Lz4<'a> {
         Ok(Frame { flags, block_max, content_size, content: XxHash32::with_seed(0), len: 0 })
     }
 
-    /// Decodes a block, which may be empty, into `piece`, or sees that there is none left.
+    /// Decodes a block, which may be empty, into `piece`; false at the end mark.
     fn block(&mut self) -> io::Result<bool> {
         let word = self.word("the length of a block")?;
         let (flags, block_max) = self.frame.as_ref().map_or((0, 0), |f| (f.flags, f.block_max));
@@ -171,7 +171,7 @@ impl<'a> Lz4<'a> {
         Ok(!piece.is_empty())
     }
 
-    /// After the end mark.
+    /// Checks the checksum behind the end mark, and that nothing follows.
     fn finish(&mut self, flags: u8) -> io::Result<()> {
         let stated =
             if flags & CONTENT_CHECKSUM == 0 { None } else { Some(self.word("the checksum of the frame")?) };

@@ -1,15 +1,15 @@
-//! The records inside a record batch: reading them, and writing them again without some.
+//! The records inside a record batch: checking, reading, compressing and uncompressing them.
 //!
-//! - [`Decoder`] turns the bytes behind a batch's header into the encoding of its records, whatever codec
-//!   they were compressed with, as a stream; [`decompress`] takes all of it at once, up to a limit.
-//! - [`check`] decides whether a batch that somebody sent may be stored, by the [`BatchRules`] of its topic; it goes
+//! - [`Decoder`] uncompresses the bytes behind a batch's header as a stream, whatever the codec; [`decompress`] does it at
+//!   once, up to a limit.
+//! - [`check`] decides whether a batch that a client sent may be stored, by the [`BatchRules`] of its topic; it goes
 //!   through the records with [`Walk`].
 //! - [`Records`] hands out the records of a stored batch, without allocating, and checks every length and
 //!   offset against the bytes and the header.
-//! - [`compress`] is the way back; [`recompress`] takes a whole batch from one codec to another.
+//! - [`compress`] compresses records; [`recompress`] takes a whole batch from one codec to another.
 //!
-//! What is read may be hostile: a producer sent it, and directories hold batches from before all of this was
-//! checked at append. Nothing here panics on it or believes a length.
+//! The bytes may be hostile: producers send them, and directories hold batches from versions that checked less at append. Nothing
+//! here panics on such bytes, and no length is believed before it is compared with them.
 //!
 //! A record (source: <https://kafka.apache.org/documentation/#record>); all integers but the attributes are
 //! zigzag varints:
@@ -66,9 +66,9 @@ pub enum RecordsError {
     /// A record is malformed.
     #[error("record {index} of the batch is malformed: {what}")]
     Record {
-        /// Which one, from 0.
+        /// Place of the record in its batch, from 0.
         index: u32,
-        /// What is wrong with it.
+        /// What is wrong with the record.
         what: &'static str,
     },
 }
@@ -76,11 +76,11 @@ pub enum RecordsError {
 /// One record, borrowed from the uncompressed records of its batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RecordView<'a> {
-    /// Its offset: that of the batch and its delta.
+    /// Offset of the record: the batch's base offset plus the delta.
     pub offset: Offset,
-    /// Its offset less that of the batch.
+    /// Offset relative to the batch's base offset.
     pub offset_delta: i32,
-    /// Its timestamp in milliseconds, whichever way the batch has it.
+    /// Timestamp in milliseconds: the record's own, or the batch's if the batch has the time of the append.
     pub timestamp: i64,
     /// Attributes; no bit has a meaning so far.
     pub attributes: i8,
@@ -97,7 +97,7 @@ pub struct RecordView<'a> {
 }
 
 impl<'a> RecordView<'a> {
-    /// Name and value of each of its headers; `None` if they are malformed.
+    /// Name and value of each header of the record; `None` if the headers are malformed.
     pub fn header_fields(&self) -> Option<Vec<HeaderFields<'a>>> {
         let (count, mut rest) = number(self.headers, "").ok()?;
         let mut out = Vec::new();
@@ -145,7 +145,7 @@ impl<'a> Opened<'a> {
         Ok(Self { batch: view, base_offset, base_timestamp, records })
     }
 
-    /// Its records, in order.
+    /// The records, in order.
     pub fn records(&self) -> Records<'_> {
         Records {
             rest: &self.records,
@@ -174,7 +174,7 @@ impl<'a> Opened<'a> {
         self.records.len()
     }
 
-    /// When its tombstones may go, in milliseconds, if a pass has set that.
+    /// The time from which on tombstones of the batch may be removed, in milliseconds, if compaction has set it.
     pub fn delete_horizon(&self) -> Option<i64> {
         (self.batch.attributes & DELETE_HORIZON != 0).then_some(self.base_timestamp)
     }

@@ -1,7 +1,7 @@
 //! The times of records in batches whose header may lie about them.
 //!
 //! Until version 4 of the format a batch was stored with the maximum timestamp and the attribute bit for the
-//! time of the append that its producer sent, whatever its records said. What counts is what the records say.
+//! time of the append that its producer sent, whatever its records said. The timestamps of the records are the truth.
 
 use std::borrow::Cow;
 
@@ -9,8 +9,8 @@ use crate::record_batch::{HEADER_BYTES, RecordBatch, seal};
 
 use super::{APPEND_TIME, CODEC_BITS, Decoder, MAX_UNCOMPRESSED, Walk};
 
-/// The largest timestamp of the records of a batch, in milliseconds, whatever its header says. Where the records
-/// cannot be read: the header's, or the base timestamp if that is larger.
+/// The largest timestamp of the records of a batch, in milliseconds, whatever its header says. If the records cannot be
+/// read: the larger one of the header's maximum and base timestamps.
 pub(crate) fn largest_timestamp(batch: &[u8]) -> Option<i64> {
     let view = RecordBatch::peek(batch)?;
     Some(of_records(batch, &view).unwrap_or_else(|| view.max_timestamp.max(base_timestamp(batch))))
@@ -34,8 +34,8 @@ fn base_timestamp(batch: &[u8]) -> i64 {
     crate::bytes_at::i64_be(batch, 27).unwrap_or(-1)
 }
 
-/// The batch with this maximum timestamp in its header, if it states another one: then its records get their own
-/// times, too, whatever its attributes said.
+/// The batch with this maximum timestamp in its header. A batch that states another one is copied, and the copy loses the
+/// attribute bit for the time of the append, so that its records have their own timestamps.
 pub(crate) fn with_largest_timestamp(batch: &[u8], largest: i64) -> Cow<'_, [u8]> {
     let stated = RecordBatch::peek(batch).filter(|_| batch.len() >= HEADER_BYTES);
     let Some(view) = stated.filter(|view| view.max_timestamp != largest) else { return Cow::Borrowed(batch) };

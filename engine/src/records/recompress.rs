@@ -1,13 +1,13 @@
-//! A batch with another codec, as `compression.type` of its topic asks.
+//! Compressing a batch with another codec, as `compression.type` of its topic asks.
 //!
-//! The records stay byte for byte what they were, and so do all fields of the header but length, codec and CRC. A
-//! batch that has the codec already stays as it is, whatever its level was, as in Kafka.
+//! The uncompressed records stay the same byte for byte, and so do all header fields but length, codec and CRC. A batch that
+//! has the codec already stays as it is, whatever level it was compressed at, as in Kafka.
 
 use crate::record_batch::{HEADER_BYTES, seal};
 
 use super::{CODEC_BITS, Compression, DecodeError, EncodeError, compress_with, decompress};
 
-/// Most bytes of uncompressed records of a batch that is compressed again. Twice as many are in memory meanwhile.
+/// Most bytes of uncompressed records of a batch that is compressed again. Up to twice as many are in memory meanwhile.
 pub const RECOMPRESSED_MAX: usize = 64 << 20;
 
 /// Why a batch could not be compressed again.
@@ -20,13 +20,13 @@ pub enum RecompressError {
     /// The encoder failed.
     #[error(transparent)]
     Encode(#[from] EncodeError),
-    /// It is no batch, or becomes larger than a length field can say.
-    #[error("a record batch of {0} bytes cannot be written again")]
+    /// The bytes are shorter than a batch's header, or the new batch is larger than a length field can say.
+    #[error("a record batch cannot have {0} bytes")]
     Length(usize),
 }
 
-/// The batch, which has passed all checks, with the codec that is asked for; `None`: it stays as it is. How large
-/// it may become is the caller's affair. More than [`RECOMPRESSED_MAX`] bytes of uncompressed records are an error.
+/// A batch, which has passed all checks, with the codec that `how` asks for; `None`: the batch stays as it is. The caller
+/// bounds the size of the new batch. More than [`RECOMPRESSED_MAX`] bytes of uncompressed records are an error.
 pub fn recompress(batch: &[u8], how: Compression) -> Result<Option<Vec<u8>>, RecompressError> {
     let (header, records) =
         batch.split_first_chunk::<HEADER_BYTES>().ok_or(RecompressError::Length(batch.len()))?;

@@ -1,6 +1,6 @@
 //! What a topic asks of the batches that are appended to it.
 //!
-//! Only says what is asked: names and ranges of settings are the affair of whoever offers them.
+//! Names and allowed ranges of the settings belong to the program that offers them, the server for example.
 
 /// What a topic asks of the batches that are appended to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -9,10 +9,10 @@ pub struct BatchRules {
     pub keys_required: bool,
     /// Whose clock the timestamps are from.
     pub timestamps: TimestampType,
-    /// A record may be so many milliseconds older than the clock here; `i64::MAX`: as old as it likes. Counts
-    /// with [`TimestampType::CreateTime`] only, as Kafka's `message.timestamp.before.max.ms` (KIP-937).
+    /// A record may be this many milliseconds older than the server's clock; `i64::MAX`: any age. In force with
+    /// [`TimestampType::CreateTime`] only, as Kafka's `message.timestamp.before.max.ms` (KIP-937).
     pub timestamp_before_max_ms: i64,
-    /// A record may be so many milliseconds ahead of the clock here; `i64::MAX`: as far as it likes. Counts with
+    /// A record may be this many milliseconds ahead of the server's clock; `i64::MAX`: any time. In force with
     /// [`TimestampType::CreateTime`] only, as Kafka's `message.timestamp.after.max.ms` (KIP-937).
     pub timestamp_after_max_ms: i64,
     /// How batches are compressed when they are stored.
@@ -24,7 +24,7 @@ pub struct BatchRules {
 impl BatchRules {
     /// Kafka's default of `message.timestamp.after.max.ms`: an hour.
     pub const TIMESTAMP_AFTER_MAX_MS: i64 = 3_600_000;
-    /// What holds for every batch, whatever its topic asks: no timestamp is too old or too new.
+    /// The rules for batches without a topic: only well-formed is required, any timestamp will do.
     pub const WITHOUT_TOPIC: Self = Self {
         keys_required: false,
         timestamps: TimestampType::CreateTime,
@@ -51,10 +51,10 @@ impl Default for BatchRules {
 /// Whose clock the timestamps of a topic are from (`message.timestamp.type`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum TimestampType {
-    /// The producer's: each record has its own.
+    /// The producer's clock: each record has its own timestamp.
     #[default]
     CreateTime,
-    /// The log's: all records of a batch have the time at which it was appended.
+    /// The log's clock: all records of a batch have the time of the append.
     LogAppendTime,
 }
 
@@ -64,7 +64,7 @@ pub enum Compression {
     /// As the producer sent them.
     #[default]
     Producer,
-    /// Not at all.
+    /// Not compressed.
     Uncompressed,
     /// gzip.
     Gzip {
@@ -91,9 +91,9 @@ pub enum CheckCompressed {
     /// Every record, by uncompressing it as a stream, as Kafka does.
     #[default]
     Full,
-    /// The header alone, and its checksum: for people who trust their producers. Risks: a batch that cannot be
-    /// uncompressed, or has other records than its header says, keeps every consumer from getting past it; a maximum
-    /// timestamp that is wrong misleads lookup by time and retention, within the bounds of the topic's
-    /// timestamps; a compacted topic can get records without a key, which its next compaction drops.
+    /// Only header and checksum, for people who trust their producers. The risks: no consumer gets past a batch that cannot be
+    /// uncompressed or has other records than its header says; a wrong maximum timestamp misleads lookup by time and
+    /// retention, within the topic's bounds for timestamps; a compacted topic can get records without a key, which its next
+    /// compaction drops.
     Header,
 }

@@ -1,16 +1,16 @@
-//! Decoding snappy, in both forms that clients send. A block is held in memory at a time, never more than
-//! [`MAX_HELD`] bytes of it and never more than its compressed bytes can stand for.
+//! Decoding snappy, in both forms that clients send. One block is in memory at a time: at most [`MAX_HELD`] bytes, and at most as
+//! many as its compressed bytes can stand for.
 
 use std::cell::Cell;
 use std::io;
 
 use super::decode::{KEPT_BYTES, MAX_HELD, malformed};
 
-/// What the framing of the Java clients starts with: this, a version and the oldest version that can
-/// read it (four bytes each). Blocks follow, each behind its length (u32, big endian).
+/// Start of the framing of the Java clients. A version and the oldest version that can read the data follow (four bytes
+/// each), then blocks, each behind its length (u32, big endian).
 pub const XERIAL_MAGIC: &[u8; 8] = b"\x82SNAPPY\0";
 const XERIAL_HEADER: usize = 16;
-/// The best that snappy can do: three bytes stand for 64.
+/// Snappy's highest ratio: three bytes stand for 64.
 const SNAPPY_RATIO: usize = 22;
 
 thread_local! {
@@ -22,7 +22,7 @@ thread_local! {
 pub struct Snappy<'a> {
     rest: &'a [u8],
     framed: Option<bool>,
-    /// As long as the longest block so far.
+    /// Memory for a block, as long as the longest block so far.
     block: Vec<u8>,
     end: usize,
 }
@@ -40,7 +40,7 @@ impl<'a> Snappy<'a> {
         self.rest.is_empty()
     }
 
-    /// Decodes the next block; its length, 0 at the end.
+    /// Decodes the next block; returns its length, 0 at the end.
     pub fn advance(&mut self) -> io::Result<usize> {
         self.end = 0;
         while self.end == 0 {

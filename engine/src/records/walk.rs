@@ -1,9 +1,9 @@
 //! The walk over the records of a batch: from one size to the next, without a copy and without allocation.
 //!
-//! It looks at everything that says how long something is, and takes records as Java's client reads them: sizes and
-//! offsets are varints of 32 bits in at most five bytes, timestamps of 64 bits in at most ten. What it takes, that
-//! client gets past. Keys and values are skipped. One thing is stricter: null is a length of -1, and no other
-//! negative length, because other readers refuse those.
+//! The walk checks every length, and reads numbers as Java's client does: sizes and offsets are varints of 32 bits in at most
+//! five bytes, timestamps of 64 bits in at most ten. That client can read every record that the walk accepts. Keys and values
+//! are skipped. One rule is stricter than in that client: only a length of -1 stands for null, because other readers refuse
+//! lengths below -1.
 //!
 //! The records may lie in memory ([`Plain`]) or come out of a codec as a stream ([`Decoder`]); the walk is the same.
 
@@ -50,23 +50,23 @@ impl Source for Decoder<'_> {
     }
 }
 
-/// What a record says of itself.
+/// Timestamp and offset of a record, which stand at its start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Head {
-    /// To be added to the base timestamp of the batch, in milliseconds; wraps, as in Java's client.
+    /// Timestamp relative to the base timestamp of the batch, in milliseconds; the sum wraps, as in Java's client.
     pub timestamp_delta: i64,
-    /// To be added to the base offset of the batch.
+    /// Offset relative to the base offset of the batch.
     pub offset_delta: i32,
 }
 
 /// Walks through records: [`head`](Self::head), then [`body`](Self::body) or [`skip_body`](Self::skip_body), for each;
-/// then [`end`](Self::end). After an error its position means nothing.
+/// then [`end`](Self::end). After an error the walk cannot go on.
 #[derive(Debug)]
 pub struct Walk<S> {
     bytes: S,
     /// The record that comes next, or whose body does.
     index: u32,
-    /// Bytes of the record that were not taken yet.
+    /// Bytes of the record that were not read yet.
     left: u32,
 }
 
@@ -89,7 +89,7 @@ impl<S: Source> Walk<S> {
         RecordsError::Record { index: self.index, what }
     }
 
-    /// The next byte of the record; `malformed` says what is wrong if there is none.
+    /// The next byte of the record; `malformed` is the error text if the record has ended.
     #[inline]
     fn take(&mut self, malformed: &'static str) -> Result<u8, RecordsError> {
         self.left = self.left.checked_sub(1).ok_or_else(|| self.bad(malformed))?;
@@ -123,7 +123,7 @@ impl<S: Source> Walk<S> {
         Ok((value >> 1) as i64 ^ -((value & 1) as i64))
     }
 
-    /// Skips bytes behind their length. False: a length of -1, which stands for null.
+    /// Skips a field: its length and that many bytes. False: the field is null (length -1).
     #[inline]
     fn field(&mut self, no_length: &'static str, too_long: &'static str) -> Result<bool, RecordsError> {
         let len = self.int(no_length)?;
@@ -134,7 +134,7 @@ impl<S: Source> Walk<S> {
         if self.bytes.skip(u64::from(len))? { Ok(true) } else { Err(self.bad(NO_END)) }
     }
 
-    /// Goes to the next record and reads how it begins.
+    /// Goes to the next record and reads its length, timestamp and offset.
     #[inline]
     pub fn head(&mut self) -> Result<Head, RecordsError> {
         self.left = u32::MAX;
@@ -176,7 +176,7 @@ impl<S: Source> Walk<S> {
         Ok(())
     }
 
-    /// Skips the rest of the record unseen.
+    /// Skips the rest of the record without a check.
     pub fn skip_body(&mut self) -> Result<(), RecordsError> {
         if !self.bytes.skip(u64::from(self.left))? {
             return Err(self.bad(NO_END));
@@ -185,7 +185,7 @@ impl<S: Source> Walk<S> {
         Ok(())
     }
 
-    /// Makes sure that nothing follows, which for compressed records includes that the codec comes to its end.
+    /// Checks that no byte follows; for compressed records also that the codec comes to its end.
     pub fn end(&mut self) -> Result<(), RecordsError> {
         match self.bytes.byte()? {
             None => Ok(()),

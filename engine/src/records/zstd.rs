@@ -1,4 +1,4 @@
-//! Zstd, with the reference implementation. A frame's window is at most [`MAX_HELD`] bytes when it is decoded.
+//! Zstd, with the reference implementation. Frames are decoded with a window of at most [`MAX_HELD`] bytes.
 
 use std::cell::Cell;
 use std::io;
@@ -42,9 +42,9 @@ impl State {
 /// Zstd frames, one after another.
 pub struct Zstd<'a> {
     rest: &'a [u8],
-    /// The start of a frame with a smaller window, as far as it has not been decoded.
+    /// The rewritten start of a frame that announced too large a window, and how much of it was decoded.
     start: Option<([u8; START_BYTES], usize)>,
-    /// A frame has begun and not ended.
+    /// Whether a frame has begun and not ended.
     inside: bool,
     state: Option<Box<State>>,
     end: usize,
@@ -63,7 +63,7 @@ impl<'a> Zstd<'a> {
         self.rest.is_empty() && self.start.is_none() && !self.inside
     }
 
-    /// Decodes the next piece, of at most `room` bytes and one; its length, 0 at the end.
+    /// Decodes the next piece, of at most `room + 1` bytes; returns its length, 0 at the end.
     pub fn advance(&mut self, room: usize) -> io::Result<usize> {
         self.end = 0;
         loop {
@@ -106,15 +106,15 @@ impl<'a> Zstd<'a> {
         }
     }
 
-    /// Makes ready for the frame that begins here.
+    /// Prepares the decoder for the frame that begins here.
     fn begin(&mut self) -> io::Result<()> {
         if self.state.is_none() {
             self.state = Some(State::new()?);
         }
         let state = self.state.as_mut().ok_or_else(no_memory)?;
         state.context.reset(ResetDirective::SessionOnly).map_err(failed)?;
-        // Encoders at high levels announce a window that no batch fills. It is enough to hold as much as
-        // a batch of a reasonable size takes; a reference to older bytes is an error of the decoder.
+        // Encoders at high levels announce a window that no batch fills. A window of `MAX_HELD` is enough for batches of a
+        // reasonable size; the decoder reports an error at a reference to older bytes.
         if let Some((start, rest)) = self.rest.split_first_chunk::<START_BYTES>()
             && start.starts_with(&MAGIC)
             && start[4] & SINGLE_SEGMENT == 0
