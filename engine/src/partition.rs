@@ -1,4 +1,4 @@
-//! One partition as its shard knows it: its offsets, where its batches are, its producers, and who waits for it.
+//! One partition as its shard knows it: its offsets, where its batches are, its producers, and its watchers.
 //!
 //! Invariants: `start <= high_watermark <= next`. Offsets are dense, but for records that compaction took away. `runs`
 //! and `recent` together name each batch from `start` to `next` at least once, in order. Everything below
@@ -53,7 +53,7 @@ impl BatchRef {
     }
 }
 
-/// The settings of partitions that nobody has configured. All of them share it.
+/// The settings of partitions that were not configured. All of them share it.
 fn keep_all() -> Arc<LogConfig> {
     static KEEP_ALL: LazyLock<Arc<LogConfig>> = LazyLock::new(|| Arc::new(LogConfig::keep_all()));
     Arc::clone(&KEEP_ALL)
@@ -78,7 +78,7 @@ pub struct Partition {
     pub runs: Vec<Run>,
     /// Idempotent producers.
     pub producers: ProducerTable,
-    /// Who is told when the high watermark rises, and when the partition goes away.
+    /// Watchers that are told when the high watermark rises, and when the partition goes away.
     watchers: Vec<Weak<Watcher>>,
     /// The last segment with durable batches of it. That segment has it in its list of partitions.
     pub touched: Generation,
@@ -185,7 +185,7 @@ impl Partition {
         debug_assert!(self.recent.back().is_none_or(|b| b.end() == self.next), "offsets are dense: {self:?}");
     }
 
-    /// Raises the high watermark and wakes those who wait for it.
+    /// Raises the high watermark and wakes the watchers.
     pub fn advance(&mut self, to: Offset) {
         assert!(to >= self.high_watermark && to <= self.next, "high watermark out of range");
         self.high_watermark = to;
@@ -203,13 +203,13 @@ impl Partition {
         self.check();
     }
 
-    /// Has a watcher told of the next change. Watchers that are gone are forgotten here.
+    /// Has a watcher told of the next change. Forgets watchers that are gone.
     pub fn watch(&mut self, watcher: &Rc<Watcher>) {
         self.watchers.retain(|w| w.strong_count() > 0);
         self.watchers.push(Rc::downgrade(watcher));
     }
 
-    /// Tells all who wait.
+    /// Wakes all watchers.
     pub fn wake_watchers(&mut self) {
         for watcher in self.watchers.drain(..) {
             if let Some(watcher) = watcher.upgrade() {
@@ -219,7 +219,7 @@ impl Partition {
     }
 }
 
-/// Somebody who waits for any of several partitions to change. Fires once.
+/// Waits for any of several partitions to change. Fires once.
 #[derive(Debug, Default)]
 pub struct Watcher {
     fired: Cell<bool>,

@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use crate::aligned::BLOCK;
 use crate::disk::{Disk, DynDisk};
 use crate::error::OpenError;
-use crate::ids::Identity;
-use crate::ids::{Generation, LogId, Offset};
+use crate::ids::{Generation, Identity, LogId, Offset};
 use crate::log::files;
 use crate::log::format::{CommitError, CommitHeader, ENTRY_BYTES, Entry, check_commit_but, directory_start};
 use crate::log::scan::{Scan, Scanner};
@@ -134,7 +133,7 @@ pub(super) async fn read_commit(
     };
     Ok(match examine(&header, &bytes, &dead) {
         Ok((mut entries, bad)) => {
-            scanner.ask_records(&bytes, &mut entries, |e| dead(e) || bad.iter().any(|(b, _)| b == e));
+            scanner.true_times(&bytes, &mut entries, |e| dead(e) || bad.iter().any(|(b, _)| b == e));
             Ok((header, entries, bad))
         }
         Err(what) => Err(Some(what)),

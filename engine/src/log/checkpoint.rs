@@ -1,10 +1,9 @@
-//! The checkpoint of a shard: which sealed segments there are and what they amount to, so that a start
-//! reads this and scans only what was committed since.
+//! The checkpoint of a shard: the sealed segments, and the state of each partition at their end. A start reads the
+//! checkpoint and scans only what was committed since.
 //!
-//! A segment belongs to the shard when the checkpoint names it, so that replacing the checkpoint is what
-//! makes a change of segments happen. What compaction wrote anew of one log lies in segments of its own; the
-//! others may still hold what it replaced, which counts no more. It is written as a whole, by replacement, and holds its content
-//! twice: damage to one copy is healed from the other.
+//! A segment belongs to the shard when the checkpoint names it. So the set of segments changes when the checkpoint is
+//! replaced. Compaction writes segments of one log; where other segments still hold what these replace, it counts no more.
+//! The checkpoint is replaced as a whole, and holds its content twice: damage to one copy is healed from the other.
 
 use std::io;
 use std::sync::Arc;
@@ -23,13 +22,13 @@ use super::sealed::Sealed;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"KLcheckp");
 const HEADER_BYTES: usize = 64;
-/// Of version 1, which had one copy and neither sorted segments nor trims.
+/// Bytes of the header in version 1, which had one copy and neither sorted segments nor trims.
 const HEADER_BYTES_V1: usize = 56;
 
-/// State of one partition at the end of the sealed segments.
+/// State of one partition at the end of a commit segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogState {
-    /// Which.
+    /// The log.
     pub log: LogId,
     /// Log start offset.
     pub start: Offset,
@@ -47,7 +46,7 @@ pub struct LogStates {
 }
 
 impl LogStates {
-    /// Adds one.
+    /// Adds the state of a partition.
     pub fn push(&mut self, log: &LogState) {
         self.count += 1;
         let out = &mut self.bytes;
@@ -66,35 +65,35 @@ impl LogStates {
         }
     }
 
-    /// All of them.
+    /// Decodes all states.
     pub fn decode(&self) -> Vec<LogState> {
         let mut cursor = Cursor { bytes: &self.bytes, at: 0 };
         (0..self.count).map_while(|_| cursor.log()).collect()
     }
 }
 
-/// What compaction has made of a log.
+/// How far a log was compacted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Compacted {
-    /// Which.
+    /// The log.
     pub log: LogId,
-    /// Of the batches that end here or before, those in `segments` count and no others.
+    /// Of the batches that end at this offset or before it, only those in `segments` count.
     pub end: Offset,
-    /// Records below have been cleaned: the dirty part begins here.
+    /// Records below this offset are clean. The dirty part begins here.
     pub clean_end: Offset,
-    /// Bytes of the clean batches in the segment that has dirty ones, too.
+    /// Bytes of the clean batches in the segment in which the dirty part begins.
     pub clean_bytes: u64,
     /// Numbers of the sorted segments that the last pass wrote.
     pub segments: Vec<u32>,
 }
 
 impl Compacted {
-    /// Whether other segments took the place of what this one holds of the log, up to `end`.
+    /// Whether what a segment holds of the log, up to `end`, was replaced by compaction.
     pub fn replaces(&self, generation: Generation, end: Offset) -> bool {
         end <= self.end && !self.is_in(generation)
     }
 
-    /// Whether this segment is one of those that were written.
+    /// Whether the last pass wrote this segment.
     pub fn is_in(&self, generation: Generation) -> bool {
         generation.is_sorted()
             && u32::try_from(generation.number()).is_ok_and(|number| self.segments.contains(&number))
@@ -108,7 +107,7 @@ pub struct Checkpoint {
     pub through: u64,
     /// Sequence of the first commit after them.
     pub next_seq: CommitSeq,
-    /// Number of the next sorted segment; lower ones that are not named are leftovers.
+    /// Number of the next sorted segment. Sorted segments with lower numbers that are not named are leftovers.
     pub next_sorted: u32,
     /// The segments that exist, by generation.
     pub segments: Vec<Sealed>,

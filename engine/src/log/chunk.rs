@@ -1,8 +1,8 @@
 //! A commit while it is being filled in memory.
 //!
-//! Batches are copied in once, next to each other, directly into the memory that goes to the disk and
-//! that readers are served from afterwards. The directory is written behind them when the commit is
-//! closed, the header when it is submitted, because only then is its place known.
+//! Batches are copied in once, next to each other, directly into the memory that is written to the disk and that readers
+//! are served from afterwards. The directory is written behind the batches when the commit is closed. The header is
+//! written when the commit is submitted, because only then its place is known.
 
 use std::task::Waker;
 
@@ -20,7 +20,7 @@ use super::format::{
 /// A batch in a commit, and the slot of its partition in the shard.
 #[derive(Debug, Clone, Copy)]
 pub struct Slotted {
-    /// As it stands in the directory.
+    /// The entry of the directory.
     pub entry: Entry,
     /// Slot of the partition.
     pub slot: u32,
@@ -32,14 +32,15 @@ pub struct OpenCommit {
     pub seq: CommitSeq,
     buf: AlignedBuf,
     payload_len: usize,
+    /// It is written even if it is empty.
     marked: bool,
     /// Its batches.
     pub entries: Vec<Slotted>,
-    /// Who wants to know when it is durable.
+    /// Tasks that wait until it is durable.
     pub waiters: Vec<Waker>,
 }
 
-/// A commit that is complete but for its place.
+/// A commit that is complete but for its header: its place is not known yet.
 pub struct ClosedCommit {
     /// Its sequence.
     pub seq: CommitSeq,
@@ -48,7 +49,7 @@ pub struct ClosedCommit {
     directory_crc: u32,
     /// Its batches.
     pub entries: Vec<Slotted>,
-    /// Who wants to know when it is durable.
+    /// Tasks that wait until it is durable.
     pub waiters: Vec<Waker>,
 }
 
@@ -58,12 +59,12 @@ impl OpenCommit {
         Self { seq, buf, payload_len: 0, marked: false, entries: Vec::new(), waiters: Vec::new() }
     }
 
-    /// Whether there is nothing to be written.
+    /// Whether the commit need not be written.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty() && !self.marked
     }
 
-    /// Has it written even if nothing comes in, for what its header says.
+    /// Has the commit written even if it stays empty, for what its header states.
     pub fn mark(&mut self) {
         assert!(self.fits(0), "the caller checks that it fits");
         if self.is_empty() {
@@ -87,8 +88,8 @@ impl OpenCommit {
         self.disk_len_with(len) <= self.buf.capacity()
     }
 
-    /// Copies a batch in, with its base offset and leader epoch written into it. Returns where. `read_soon`
-    /// says whether somebody will read it while the processor's caches can still know it.
+    /// Copies a batch in, writes its base offset and leader epoch into the copy, and returns the position of the copy.
+    /// `read_soon`: a reader will want the batch while the processor's caches can still hold it.
     pub fn push(&mut self, batch: &[u8], mut slotted: Slotted, read_soon: bool) -> u32 {
         assert!(self.fits(batch.len()), "the caller checks that the batch fits");
         if self.is_empty() {
@@ -107,7 +108,7 @@ impl OpenCommit {
         at as u32
     }
 
-    /// Writes what a batch's header is to say into the copy that was pushed to `at`.
+    /// Writes header fields into the copy of a batch that was pushed to `at`.
     pub fn restate(&mut self, at: u32, fields: &Restated) {
         fields.write_to(&mut self.buf.as_mut_slice()[at as usize..]);
     }
@@ -127,7 +128,7 @@ impl OpenCommit {
         self.buf.capacity() - self.disk_len()
     }
 
-    /// Goes on in other memory. Only while empty.
+    /// Goes on in other memory. Only while the commit is empty.
     pub fn renew(&mut self, buf: AlignedBuf) {
         assert!(self.is_empty(), "a commit stays in its memory");
         self.buf = buf;

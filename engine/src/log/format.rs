@@ -1,4 +1,4 @@
-//! The bytes of the commit log. `docs/format.md` draws them; this is the only code that knows them.
+//! The bytes of the commit log. `docs/format.md` draws them. No other code knows them.
 //!
 //! A segment is a segment header block followed by commits. A commit is
 //! `header | record batches | directory | zeros`, padded to whole blocks. Each checksum covers *where*
@@ -11,11 +11,11 @@ use crate::ids::{CommitSeq, Generation, LogId, Offset, ShardId};
 use crate::planted::{self, Bug};
 use crate::record_batch::{self, BatchError, RecordBatch};
 
-/// Version of all files of a data directory. A directory of a newer version is refused; one of an older
-/// version is read, and raised to this one when it is opened.
+/// Version of all files of a data directory. A directory of a newer version is refused. A directory of an older version is
+/// read, and raised to this version when it is opened.
 pub const FORMAT_VERSION: u32 = 4;
-/// Since this version the headers of stored batches state the largest timestamp of their records, and directories and
-/// indexes that of the headers. Before, a header said what its producer wanted.
+/// Since this version the headers of stored batches state the largest timestamp of their records, and so do directories and
+/// indexes. Before it, a header stated what its producer claimed.
 const TRUE_TIMES_SINCE: u32 = 4;
 
 const SEGMENT_MAGIC: u64 = u64::from_le_bytes(*b"KLsegmnt");
@@ -25,9 +25,9 @@ const COMMIT_MAGIC: u64 = u64::from_le_bytes(*b"KLcommit");
 pub const COMMIT_HEADER_BYTES: usize = 64;
 /// Bytes of one directory entry.
 pub const ENTRY_BYTES: usize = 32;
-/// What the commits of a sorted segment that compaction wrote have as `durable_below`.
+/// The field `durable_below` in the commits of a sorted segment that compaction wrote.
 pub const COMPACTED: CommitSeq = 1;
-/// Leader epoch written into every stored batch: a single node has known one leader only.
+/// Leader epoch written into every stored batch: a single node has had one leader only.
 pub const LEADER_EPOCH: i32 = 0;
 
 const _: () = assert!(COMMIT_HEADER_BYTES.is_multiple_of(8) && ENTRY_BYTES.is_multiple_of(8));
@@ -59,7 +59,7 @@ impl SegmentHeader {
         out
     }
 
-    /// Whether the times in a segment with this header block are what producers said, not what is in the records.
+    /// Whether the times in a segment with this header block are those that producers claimed, not those of the records.
     pub fn has_untrue_times(block: &[u8]) -> bool {
         Self::decode(block).is_some() && u32_le(block, 8).is_some_and(|version| version < TRUE_TIMES_SINCE)
     }
@@ -92,7 +92,7 @@ pub struct Place {
     pub position: u64,
 }
 
-/// The head of a commit.
+/// The header of a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CommitHeader {
     /// Where it belongs.
@@ -167,7 +167,7 @@ pub const fn commit_len(payload_len: usize, entries: usize) -> usize {
     round_up(directory_start(payload_len) + entries * ENTRY_BYTES)
 }
 
-/// One batch in a commit; or, with no bytes, the new log start offset of a log.
+/// One batch in a commit. Without bytes: the new log start offset of a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Entry {
     /// The partition's log.
@@ -176,7 +176,7 @@ pub struct Entry {
     pub len: u32,
     /// Where it begins, relative to the commit.
     pub at: u32,
-    /// Offsets it spans: last offset delta + 1, which is the number of its records unless it was compacted.
+    /// Offsets that the batch spans: last offset delta + 1. That is the number of its records unless it was compacted.
     pub span: u32,
     /// Offset of its first record.
     pub base_offset: Offset,
@@ -185,7 +185,7 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// States that a log starts at `offset` from now on.
+    /// An entry that raises the log start offset of a log to `offset`.
     pub fn trim(log: LogId, offset: Offset) -> Self {
         Self { log, len: 0, at: 0, span: 0, base_offset: offset, max_timestamp: -1 }
     }
@@ -257,8 +257,8 @@ pub fn check_commit(header: &CommitHeader, bytes: &[u8]) -> Result<Vec<Entry>, C
     check_commit_but(header, bytes, |_| false)
 }
 
-/// As [`check_commit`], but batches that are `dead` may have been given back to the file system: their
-/// bytes are not looked at.
+/// As [`check_commit`], but the bytes of batches that are `dead` are not checked: their space may have been given back to
+/// the file system.
 pub fn check_commit_but(
     header: &CommitHeader,
     bytes: &[u8],
@@ -298,13 +298,13 @@ pub fn check_commit_but(
     Ok(entries)
 }
 
-/// Checks that stored bytes are the batch that an index entry names. `Err(None)`: another batch. The largest
-/// timestamp is not compared: that of the index comes from the records, where the header says something else.
+/// Checks that stored bytes are the batch that an index entry names. `Err(None)`: they are another batch. The largest
+/// timestamp is not compared: that of an index comes from the records, and a header of an old version may state another.
 pub fn check_entry(entry: &Entry, raw: &[u8]) -> Result<(), Option<BatchError>> {
     check_batch(entry, raw, false)
 }
 
-/// As [`check_entry`], and if `by_directory`, that the header states the time that the directory of the commit does.
+/// As [`check_entry`]. With `by_directory`, the header must state the largest timestamp that the commit's directory states.
 fn check_batch(entry: &Entry, raw: &[u8], by_directory: bool) -> Result<(), Option<BatchError>> {
     let zeros = |raw: &[u8]| raw.iter().all(|b| *b == 0);
     if planted::is(Bug::ChecksumSkipped) || planted::is(Bug::ZerosBelieved) && zeros(raw) {

@@ -1,8 +1,8 @@
 //! The index of a sealed segment: which batches it holds, by partition and offset.
 //!
-//! It can always be derived from the segment and is never believed over it: each batch that is found
-//! through it is checked against its own bytes. It is written once, when the segment is sealed, and read
-//! block by block; in memory a partition keeps one [`Run`] per sealed segment.
+//! An index can always be derived from its segment, and is never believed over it: each batch that is found through an
+//! index is checked against its own bytes. An index is written once, when the segment is sealed, and read block by block.
+//! In memory a partition keeps one [`Run`] per sealed segment.
 //!
 //! Every block is `crc u32 | count u32 | items`; the CRC also covers shard, generation and block number.
 //! Block 0 is the header; then the table (one item per partition), then the entries, by partition and
@@ -30,7 +30,7 @@ const ENTRY_ITEM: usize = 32;
 const TABLE_PER_BLOCK: usize = (BLOCK - BLOCK_HEADER) / TABLE_ITEM;
 /// Blocks read at once when all entries are read.
 const LOAD_BLOCKS: usize = 256;
-/// Extents nearer to each other than this are read at once.
+/// Batches nearer to each other than this belong to one extent.
 pub const GAP_BYTES: u64 = 64 << 10;
 /// Entries in one block of an index.
 pub const ENTRIES_PER_BLOCK: usize = (BLOCK - BLOCK_HEADER) / ENTRY_ITEM;
@@ -76,7 +76,7 @@ pub struct Index {
     pub sealed: Sealed,
     /// Block of the first entry.
     pub entries_block: u32,
-    /// Stretches that a reader of one partition after the other reads in one go.
+    /// Extents: stretches of neighbouring batches of one partition, each of which is read in one go.
     pub extents: u32,
     /// One run per partition.
     pub runs: Vec<(LogId, Run)>,
@@ -96,7 +96,7 @@ impl Index {
     }
 }
 
-/// Bytes of the index of a segment with so many runs and batches.
+/// Bytes of an index with this many runs and entries.
 pub fn bytes_of(runs: u64, entries: u64) -> u64 {
     let blocks = 1 + runs.div_ceil(TABLE_PER_BLOCK as u64) + entries.div_ceil(ENTRIES_PER_BLOCK as u64);
     blocks * BLOCK as u64
@@ -202,7 +202,7 @@ pub fn build(shard: ShardId, sealed: Sealed, logs: &[(LogId, Vec<IndexEntry>)]) 
     (writer.out.into_bytes(), Index { sealed, entries_block, extents, runs })
 }
 
-/// Stretches of batches with gaps of at most [`GAP_BYTES`].
+/// Extents of these batches: stretches with gaps of at most [`GAP_BYTES`].
 fn extents_of(batches: &[IndexEntry]) -> u32 {
     let far = |pair: &&[IndexEntry]| {
         let end = u64::from(pair[0].position) + u64::from(pair[0].len);
@@ -249,7 +249,7 @@ fn encode_entry(entry: &IndexEntry) -> [u8; ENTRY_ITEM] {
     out
 }
 
-/// Reads header and table. `Ok(None)`: the file is no whole index of this segment; derive it anew.
+/// Reads header and table. `Ok(None)`: the file is no whole index of this segment, and has to be derived from it.
 pub async fn load(file: &DynFile, shard: ShardId, generation: Generation) -> io::Result<Option<Index>> {
     let size = file.size().await?;
     if size < BLOCK as u64 {

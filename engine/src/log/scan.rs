@@ -1,7 +1,7 @@
-//! Reading a segment from front to back: for recovery, which believes what is whole, and for the offline
-//! check, which wants to know what is not.
+//! Reads a segment from front to back. Recovery uses a scan to find the whole commits, the offline check to find damaged
+//! ones.
 //!
-//! Promises: nothing is written; memory is bounded by a window and the largest commit.
+//! Promises: a scan writes nothing. Its memory is bounded by a window and the largest commit.
 
 use std::collections::BTreeMap;
 
@@ -45,7 +45,7 @@ impl Scan {
         self.sealed.next_seq += 1;
     }
 
-    /// Leaves out what counts no more, by log and the offset after it.
+    /// Leaves out batches that were deleted or replaced, by log and the offset after the batch.
     pub fn forget(&mut self, is_dead: impl Fn(LogId, Offset) -> bool) {
         for (log, entries) in &mut self.logs {
             entries.retain(|e| !is_dead(*log, e.end()));
@@ -62,14 +62,14 @@ pub(crate) struct Scanner {
     generation: Generation,
     /// Whole blocks in the file.
     pub end: u64,
-    /// Its directories say what producers said of times; the records are asked instead.
+    /// The directories state the times that producers claimed, so the times are taken from the records.
     untrue_times: bool,
     window: Bytes,
     start: u64,
 }
 
 impl Scanner {
-    /// Of an open segment.
+    /// Scans an open segment.
     pub async fn new(
         file: DynFile,
         path: String,
@@ -85,9 +85,9 @@ impl Scanner {
         Ok(scanner)
     }
 
-    /// Puts the largest timestamps of the records into the entries of a commit, where its directory may say something
-    /// else. Batches that are `unknown` are left out.
-    pub fn ask_records(&self, bytes: &[u8], entries: &mut [Entry], unknown: impl Fn(&Entry) -> bool) {
+    /// Puts the largest timestamps of the records into the entries of a commit, if its directory may state other ones.
+    /// Batches that are `unknown` are left out.
+    pub fn true_times(&self, bytes: &[u8], entries: &mut [Entry], unknown: impl Fn(&Entry) -> bool) {
         if !self.untrue_times {
             return;
         }
@@ -116,7 +116,7 @@ impl Scanner {
         Ok(Some(self.window.slice(at..at + len)))
     }
 
-    /// The segment header, if it is whole and belongs here.
+    /// The segment header, if it is whole and that of this segment.
     pub async fn header(&mut self) -> Result<Option<SegmentHeader>, OpenError> {
         let Some(block) = self.bytes(0, BLOCK).await? else { return Ok(None) };
         Ok(SegmentHeader::decode(&block).filter(|h| {
@@ -136,8 +136,8 @@ impl Scanner {
         Ok(CommitHeader::decode(&head[..COMMIT_HEADER_BYTES], self.place(position)))
     }
 
-    /// The whole, valid commit `seq` at `position`, or `None`. Batches that are `dead` need not be whole; the times of
-    /// the others are those of their records.
+    /// The commit `seq` at `position`, if it is whole and valid. Batches that are `dead` need not be whole. The times of the
+    /// others are those of their records.
     pub async fn commit(
         &mut self,
         position: u64,
@@ -148,7 +148,7 @@ impl Scanner {
         let Some(bytes) = self.bytes(position, header.total_len()).await? else { return Ok(None) };
         match check_commit_but(&header, &bytes, &dead) {
             Ok(mut entries) => {
-                self.ask_records(&bytes, &mut entries, dead);
+                self.true_times(&bytes, &mut entries, dead);
                 Ok(Some((header, bytes, entries)))
             }
             Err(what) if planted::is(Bug::TornTailRefused) => {

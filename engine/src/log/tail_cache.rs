@@ -1,11 +1,14 @@
 //! The tail cache: the memory of recent commits, from which a consumer that keeps up is served without
 //! a copy and without the disk.
 //!
-//! Commits are held in sequence, the oldest go first. How many are held follows the readers: memory that
-//! nobody reads is better used again soon, while the processor's caches still know it. What a reader
-//! asked for, and twice as far back, stays; a reader that comes too late makes the cache grow to its
-//! limit; when nobody asks it shrinks to [`FLOOR_BYTES`], and what is written goes past the processor's
-//! caches. A reader that still holds a slice keeps that memory alive, not the cache's entry.
+//! Commits are held in sequence, and the oldest leave first. The number of commits follows the readers, because memory
+//! that is not read is better used again soon, while the processor's caches still hold it:
+//!
+//! * Commits that a reader asked for stay, and so do those up to twice as far back.
+//! * A reader that comes too late makes the cache grow to its limit.
+//! * Without readers the cache shrinks to [`FLOOR_BYTES`], and appends write past the processor's caches.
+//!
+//! A reader that holds a slice keeps its memory alive, also when the commit has left the cache.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -14,32 +17,36 @@ use bytes::Bytes;
 
 use crate::ids::CommitSeq;
 
-/// Held in any case, if the limit allows it.
+/// Bytes held in any case, if the limit allows it.
 pub const FLOOR_BYTES: usize = 4 << 20;
-/// After so many bytes without being asked for again, half of what was wanted is given up.
+/// After each push of this many bytes the cache gives up half of what readers wanted. A reader that asks again restores it.
 const DECAY_BYTES: u64 = 128 << 20;
-/// After so many bytes without being asked for anything, nobody reads.
+/// The cache counts as unread when this many bytes were pushed since a reader last asked.
 const UNREAD_BYTES: u64 = 32 << 20;
 
 /// Recent commits by sequence.
 #[derive(Debug)]
 pub struct TailCache {
+    /// Sequence of the oldest commit here, or of the next one.
     first: CommitSeq,
     /// Each with the number of bytes that were pushed before it.
     commits: VecDeque<(u64, Bytes)>,
+    /// Bytes pushed since the start.
     pushed: u64,
     bytes: usize,
     bytes_max: usize,
+    /// Bytes back from the end that readers want.
     wanted: Cell<usize>,
     /// Bytes that had been pushed when a reader last asked.
     asked_at: Cell<u64>,
+    /// When `pushed` reaches this, half of `wanted` is given up.
     decay_at: u64,
 }
 
 impl TailCache {
     /// An empty cache of at most `bytes_max` bytes, whose first commit will be `first`.
     pub fn new(first: CommitSeq, bytes_max: usize) -> Self {
-        // Who comes first finds what was written before.
+        // The first reader finds what was written before it came.
         let wanted = Cell::new(bytes_max);
         Self {
             first,
@@ -86,7 +93,7 @@ impl TailCache {
         self.wanted.set(self.bytes_max);
     }
 
-    /// Whether somebody reads what is written.
+    /// Whether readers follow what is written.
     pub fn is_read(&self) -> bool {
         self.pushed - self.asked_at.get() < UNREAD_BYTES
     }
@@ -128,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn it_grows_with_what_readers_want_and_shrinks_when_nobody_asks() {
+    fn it_grows_with_what_readers_want_and_shrinks_without_readers() {
         let mut tail = TailCache::new(1, 64 * MIB);
         push(&mut tail, 1..=100);
         assert_eq!(tail.bytes(), 64 * MIB);
@@ -143,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_read_while_somebody_asks_now_and_then() {
+    fn it_is_read_while_a_reader_asks_now_and_then() {
         let mut tail = TailCache::new(1, 64 * MIB);
         push(&mut tail, 1..=31);
         assert!(tail.is_read());

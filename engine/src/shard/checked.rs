@@ -3,7 +3,7 @@
 use std::cell::{Ref, RefCell, RefMut};
 use std::ops::{Deref, DerefMut};
 
-/// What must hold of a part of the state whenever nobody is changing it.
+/// What must hold of a part of the state between two changes.
 pub trait Invariant {
     /// Panics if an invariant does not hold. Cheap: debug builds call it after every change.
     fn check(&self);
@@ -46,10 +46,9 @@ impl<T: Invariant> DerefMut for Change<'_, T> {
     }
 }
 
-#[cfg(debug_assertions)]
 impl<T: Invariant> Drop for Change<'_, T> {
     fn drop(&mut self) {
-        if !std::thread::panicking() {
+        if cfg!(debug_assertions) && !std::thread::panicking() {
             self.0.check();
         }
     }

@@ -7,23 +7,23 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub struct Counters {
     /// Commits that became durable.
     pub commits: AtomicU64,
-    /// Bytes of them, as written.
+    /// Bytes of these commits, as written.
     pub commit_bytes: AtomicU64,
-    /// Batches in them.
+    /// Batches in these commits.
     pub batches: AtomicU64,
     /// Disk reads on behalf of readers (record data and index blocks).
     pub disk_reads: AtomicU64,
-    /// Bytes of them.
+    /// Bytes of these reads.
     pub disk_read_bytes: AtomicU64,
     /// Segments sealed.
     pub sealed: AtomicU64,
-    /// Segments written anew by partition.
+    /// Segments rewritten by partition.
     pub regrouped: AtomicU64,
     /// Passes of compaction that took effect.
     pub compacted: AtomicU64,
-    /// Bytes read and written in the background: regrouping, compaction.
+    /// Bytes read and written by regrouping and compaction.
     pub background_bytes: AtomicU64,
-    /// Segments freed, or used again.
+    /// Segments freed.
     pub freed: AtomicU64,
     /// Bytes scanned by the recovery.
     pub scanned_bytes: AtomicU64,

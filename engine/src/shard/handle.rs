@@ -29,7 +29,7 @@ impl Shard {
         Arc::clone(&self.inner.counters)
     }
 
-    /// Adds an empty partition, or finds the one there is. Its log must be in the catalog, durably.
+    /// Adds an empty partition, or finds the existing one. Its log must be in the catalog, durably.
     pub fn attach(&self, log: LogId) -> PartitionRef {
         let mut state = self.inner.state.borrow_mut();
         let found = state.partitions.find(log);
@@ -41,7 +41,7 @@ impl Shard {
         self.inner.state.borrow().partitions.find(log)
     }
 
-    /// Forgets a partition that is no longer in the catalog. Segments in which nothing else lives are freed in the
+    /// Forgets a partition that is no longer in the catalog. Segments that hold no other partition are freed in the
     /// background.
     pub fn detach(&self, log: LogId) {
         let mut state = self.inner.state.borrow_mut();
@@ -74,7 +74,7 @@ impl Shard {
         false
     }
 
-    /// Why it has failed, if it has.
+    /// The failure of the shard, if it has failed.
     pub fn failure(&self) -> Option<Rc<Failure>> {
         self.inner.failure.get().cloned()
     }
@@ -84,7 +84,7 @@ impl Shard {
         self.inner.pool.alive() * self.inner.pool.buffer_bytes()
     }
 
-    /// Memory of reads from the disk, in bytes: what is being read, or held by readers.
+    /// Memory of reads from the disk, in bytes: being read into, or held by readers.
     pub fn read_memory_bytes(&self) -> usize {
         self.inner.reads.memory.bytes()
     }

@@ -28,9 +28,9 @@ pub struct Inner {
     pub pool: Pool,
     /// What readers share.
     pub reads: ReadResources,
-    /// What changes. Nobody holds it across an await.
+    /// What changes. It is not borrowed across an await.
     pub state: Checked<State>,
-    /// Held by who replaces the checkpoint: the set of segments has one change at a time.
+    /// Held while the checkpoint is replaced: the set of segments has one change at a time.
     pub manifest: Mutex<()>,
     /// The background tasks.
     pub tasks: Rc<Tasks>,
@@ -40,8 +40,8 @@ pub struct Inner {
     pub failure: OnceCell<Rc<Failure>>,
     /// No commit is in flight any more.
     pub landed: Notify,
-    /// A segment was prepared, sealed, freed or emptied, or it is clear that it will not be: who waits for a segment or
-    /// for disk space looks again.
+    /// A segment was prepared, sealed, freed or emptied, or it is clear that it will not be. Tasks that wait for a segment
+    /// or for disk space look again.
     pub segments_changed: Notify,
     /// Counters.
     pub counters: Arc<Counters>,
@@ -58,8 +58,8 @@ impl Inner {
         self.failure.get().is_some() || state.stopping
     }
 
-    /// Has the shard fail: nothing becomes durable any more. The first failure is kept, and everybody is woken who waits
-    /// for something that will not come.
+    /// Has the shard fail: nothing becomes durable any more. The first failure is kept. All tasks are woken that wait for
+    /// something that will not come.
     pub fn fail(&self, during: &str, cause: std::io::Error) {
         let failure = Failure { shard: self.dir.identity.shard, during: during.to_owned(), cause };
         tracing::error!(%failure, "shard failed");
@@ -69,7 +69,7 @@ impl Inner {
         }
     }
 
-    /// Wakes all background tasks, and who waits for segments, as the shard stops or has failed.
+    /// Wakes all background tasks, and all tasks that wait for segments, as the shard stops or has failed.
     pub fn wake_everybody(&self) {
         self.tasks.end();
         self.segments_changed.notify_waiters();

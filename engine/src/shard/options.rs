@@ -6,28 +6,28 @@ use crate::error::OpenError;
 /// Limits and sizes of one shard.
 #[derive(Debug, Clone)]
 pub struct ShardOptions {
-    /// Bytes of a commit segment; what a start has to scan at most is about two of them.
+    /// Bytes of a commit segment. A start scans about two segments at most.
     pub segment_bytes: u64,
-    /// Bytes of one memory chunk; a commit is at most this large unless a single batch is larger.
+    /// Bytes of one memory chunk. A commit is at most this large, unless a single batch is larger.
     pub chunk_bytes: usize,
-    /// Most bytes of recent commits kept for readers.
+    /// Most bytes of recent commits that are kept in memory for readers (the tail cache).
     pub tail_cache_bytes: usize,
-    /// Bytes that may wait for the disk before `append` says `Busy`.
+    /// Most bytes that are appended and not durable. Beyond it `append` says `Busy`.
     pub uncommitted_bytes_max: usize,
-    /// Commits on their way to the disk at once.
+    /// Most commits that are written at the same time.
     pub commits_in_flight: usize,
     /// While a commit is in flight, another starts only when this many bytes wait.
     pub early_commit_bytes: usize,
-    /// Write zeros over the next segment while the log is idle: a flush after an overwrite is cheaper
-    /// than one that allocates.
+    /// Whether zeros are written over the next segment while the log is idle: a flush after an overwrite is cheaper than
+    /// one after a write into new space.
     pub zero_fill: bool,
-    /// Sealed segments whose extents are smaller than this many bytes on average are written anew by
-    /// partition, in the background. 0: never.
+    /// Sealed segments whose extents are smaller than this many bytes on average are rewritten by partition, in the
+    /// background. 0: never.
     pub regroup_extent_bytes: u64,
-    /// Bytes that are read ahead, into the system's page cache, after a read of what is no longer in the tail cache.
+    /// Bytes that are read ahead, into the system's page cache, after a read from the disk.
     pub read_ahead_bytes: usize,
-    /// Most bytes that a pass of compaction takes for the latest offsets of keys, 25 for each: when there are
-    /// more keys, it takes several passes.
+    /// Most bytes of memory for the latest offsets of keys, 25 for each key. With more keys, compaction takes several
+    /// passes.
     pub compaction_keys_bytes: usize,
 }
 
@@ -54,7 +54,7 @@ impl ShardOptions {
         usize::try_from(self.segment_bytes / 4).unwrap_or(usize::MAX).min(1 << 30)
     }
 
-    /// Rounds to whole blocks and brings the sizes into an order that can work.
+    /// Rounds sizes to whole blocks, and bounds each by those that it depends on.
     pub(crate) fn fitted(mut self) -> Result<Self, OpenError> {
         let bad = |what: &str| Err(OpenError::Options(what.to_owned()));
         self.segment_bytes = self.segment_bytes.next_multiple_of(BLOCK as u64);

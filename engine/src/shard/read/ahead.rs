@@ -22,19 +22,19 @@ use super::opened::Kind;
 
 /// Tasks that read ahead at once.
 const TASKS_MAX: usize = 8;
-/// What lies between two extents is read with them when it is less than this, and less than they are.
+/// The gap between two batches is read with them if it is smaller than this, and smaller than the batches.
 const GAP_BYTES: u64 = 64 << 10;
-/// One piece of advice to the system, which takes no more at once on some devices.
+/// Bytes of one piece of advice to the system (`FADV_WILLNEED`), which takes no more at once on some devices.
 const ADVICE_BYTES: u64 = 1 << 20;
-/// Beside commits there is one such piece at a time.
+/// Bytes of one piece of advice beside commits, where one is given at a time.
 const PACED_BYTES: u64 = 128 << 10;
 /// Pieces of advice in one call.
 const RANGES_AT_ONCE: usize = 32;
 
-/// Where a reader will go on: a partition, and an offset.
+/// Where a reader will go on reading: a partition, and an offset.
 pub type Want = (PartitionRef, Offset);
 
-/// Ranges of files to read, in order: near ones as one.
+/// The ranges of files that hold the batches, in order. Ranges near each other are joined.
 fn merged(mut batches: Vec<Located>) -> Vec<(Generation, Range<u64>)> {
     batches.sort_unstable_by_key(|b| (b.generation, b.entry.position));
     let mut out: Vec<(Generation, Range<u64>, u64)> = Vec::new();
@@ -58,9 +58,9 @@ fn merged(mut batches: Vec<Located>) -> Vec<(Generation, Range<u64>)> {
 }
 
 impl Shard {
-    /// Has what a reader will want next read ahead, in the background and as far as it lies in sealed segments:
-    /// [`ShardOptions::read_ahead_bytes`](crate::shard::ShardOptions::read_ahead_bytes), the same part of it for each place.
-    /// What was read ahead before is not read again.
+    /// Reads ahead, in the background, what a reader will want next, as far as it lies in sealed segments. All wants share
+    /// [`ShardOptions::read_ahead_bytes`](crate::shard::ShardOptions::read_ahead_bytes) equally. What was read ahead before
+    /// is not read again.
     pub fn read_ahead(&self, wants: Vec<Want>) {
         let bytes = self.inner.options.read_ahead_bytes / wants.len().max(1);
         if wants.is_empty() || bytes == 0 || self.inner.reads.ahead.borrow().tasks >= TASKS_MAX {
@@ -75,16 +75,16 @@ impl Shard {
             }
             for group in merged(batches).chunk_by(|a, b| a.0 == b.0) {
                 let ranges = group.iter().map(|(_, range)| range.clone()).collect();
-                // Nobody needs it: an error is met again by the reader itself.
-                let _vain = shard.inner.fill_cache(group[0].0, ranges).await;
+                // The reader itself meets an error again.
+                let _ignored = shard.inner.fill_cache(group[0].0, ranges).await;
             }
             shard.inner.reads.ahead.borrow_mut().tasks -= 1;
         });
     }
 
-    /// Adds what of this is on the disk and was not read ahead, if it is worth it.
+    /// Adds the batches of one want that are on the disk and were not read ahead, if they are worth a read.
     async fn locate_ahead(&self, (at, from): Want, bytes: usize, out: &mut Vec<Located>) {
-        // What is in memory needs no reading ahead.
+        // Batches in memory need no read-ahead.
         if !matches!(self.read_cached(at, from, 0), Ok(Cached::OnDisk)) {
             return;
         }
@@ -117,10 +117,10 @@ impl Inner {
             Counters::add(&self.counters.disk_read_bytes, now.iter().map(|r| r.end - r.start).sum());
             if paced {
                 let last = now[0].end - BLOCK as u64;
-                let _turn = self.reads.paced_permits.acquire().await;
+                let _permit = self.reads.paced_permits.acquire().await;
                 self.let_commits_land().await;
                 file.will_need(now).await;
-                // The turn ends when the device is done.
+                // This read returns when the device has read the range: until then no other is begun.
                 let _here = file.read_at(self.reads.memory.take(BLOCK), last).await;
             } else {
                 file.will_need(now).await;
@@ -130,7 +130,7 @@ impl Inner {
     }
 }
 
-/// Takes ranges from the front, cut into parts of at most `bytes_max` bytes.
+/// Takes up to `count` ranges from the front, cut into parts of at most `bytes_max` bytes.
 fn take(ranges: &mut VecDeque<Range<u64>>, bytes_max: u64, count: usize) -> Vec<Range<u64>> {
     let mut out = Vec::new();
     while out.len() < count
@@ -160,7 +160,7 @@ mod tests {
     fn near_extents_are_one_range_whatever_their_order_and_sparse_ones_are_not() {
         let together = vec![located(1, 70_000, 60_000), located(1, 0, 65_536), located(2, 0, 10)];
         assert_eq!(merged(together), [(Generation(1), 0..131_072), (Generation(2), 0..4_096)]);
-        // What lies between is more than what is wanted.
+        // The gap is larger than the batches.
         let sparse = vec![located(1, 0, 1_000), located(1, 40_960, 1_000)];
         assert_eq!(merged(sparse).len(), 2);
     }

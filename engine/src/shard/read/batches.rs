@@ -5,36 +5,36 @@ use bytes::Bytes;
 use crate::ids::Offset;
 use crate::record_batch;
 
-/// Batches as stored, in offset order; neighbours in memory are joined into one slice.
+/// Batches as stored, in offset order. Neighbours in memory are one slice.
 #[derive(Debug, Clone, Default)]
 pub struct Batches {
     /// The bytes.
     pub slices: Vec<Bytes>,
-    /// Their sum.
+    /// Bytes of all slices.
     pub bytes: usize,
-    /// Offset after the last record; equals what was asked for when there is nothing.
+    /// Offset after the last record. Without batches: the offset that was asked for.
     pub next_offset: Offset,
 }
 
-/// What memory alone can answer.
+/// The answer of a read from memory.
 #[derive(Debug)]
 pub enum Cached {
-    /// All of it: possibly nothing, at the high watermark.
+    /// Batches from memory. At the high watermark there are none.
     Here(Batches),
-    /// The disk is needed: use [`Shard::read`].
+    /// The batches are on the disk: use [`Shard::read`](crate::shard::Shard::read).
     OnDisk,
 }
 
 /// What a partition has for a reader, before anything is read from the disk.
 #[derive(Debug)]
 pub enum Offer {
-    /// In memory, all of it: possibly nothing, at the high watermark.
+    /// Batches from memory. At the high watermark there are none.
     Here(Batches),
-    /// On the disk.
+    /// The batches are on the disk.
     OnDisk {
         /// Bytes of whole batches that can be read.
         bytes: usize,
-        /// Bytes of the first of them.
+        /// Bytes of the first batch.
         first: usize,
     },
 }
@@ -46,13 +46,13 @@ impl Batches {
         self.slices.push(slice);
     }
 
-    /// Whether the first batch holds this offset.
+    /// Whether the first batch begins at this offset or before it.
     pub fn begin_by(&self, offset: Offset) -> bool {
         let first = self.slices.first().and_then(|s| record_batch::base_offset(s));
         first.is_some_and(|base| base <= offset)
     }
 
-    /// Each batch.
+    /// The batches, one by one.
     pub fn each(&self) -> impl Iterator<Item = &[u8]> {
         self.slices.iter().flat_map(|slice| {
             let mut rest = &slice[..];

@@ -1,7 +1,7 @@
 //! Finding batches by their timestamps.
 //!
-//! Timestamps need not rise with the offsets, so the largest one of a segment's part says only that some batch of it may
-//! match: the index has one for each batch.
+//! Timestamps need not rise with the offsets. So the largest timestamp of a run says only that some batch of the run may
+//! match; the index states the largest timestamp of each batch.
 
 use crate::error::ReadError;
 use crate::ids::Offset;
@@ -16,11 +16,11 @@ use super::batches::Batches;
 use super::located::LOOKUPS_MAX;
 
 impl Shard {
-    /// The first batch with a record at or after `from` whose largest timestamp is at least `timestamp_ms`, and
-    /// the first of its offsets that counts: what lies before `from`, or was deleted, does not.
+    /// The first batch with a record at or after `from` whose largest timestamp is at least `timestamp_ms`, and the first of
+    /// its offsets that counts: offsets before `from`, and deleted ones, do not.
     ///
-    /// The largest timestamp can be that of a record which does not count: who looks into the batch and finds none
-    /// asks again from its end on.
+    /// The largest timestamp can be that of a record that does not count. A caller that finds no record in the batch asks
+    /// again, from the end of the batch on.
     pub async fn find_by_time(
         &self,
         at: PartitionRef,
@@ -42,7 +42,7 @@ impl Shard {
             lookups += 1;
             let before = self.runs_of(at)?;
             match self.latest_time(at, from).await {
-                // Segments were written anew meanwhile.
+                // Segments were replaced meanwhile.
                 Err(_) if lookups < LOOKUPS_MAX && self.runs_of(at).is_ok_and(|now| now != before) => {}
                 other => break other?,
             }
@@ -65,11 +65,11 @@ impl Shard {
                 .filter(|run| run.next_offset > start)
                 .partition(|run| run.base_offset >= start);
             let sealed = whole.iter().map(|run| run.max_timestamp);
-            let latest = sealed.chain(partition.durable_tail(start).map(|b| b.max_timestamp)).max();
+            let latest = sealed.chain(partition.durable_recent(start).map(|b| b.max_timestamp)).max();
             (latest, cut, start)
         };
         let mut latest = whole;
-        // What is stated of a run counts batches before `start` as well.
+        // The timestamp of a run is that of all its batches, also of those before `start`.
         for run in cut.iter().filter(|run| whole.is_none_or(|latest| run.max_timestamp > latest)) {
             let mut number = 0;
             while number < run.entries {
@@ -95,7 +95,7 @@ impl Shard {
             let before = self.runs_of(at)?;
             let changed = || self.runs_of(at).is_ok_and(|now| now != before);
             match self.find_batch_now(at, from, &wanted).await {
-                // Segments were written anew meanwhile, or the batch went.
+                // Segments were replaced meanwhile, or the batch was deleted.
                 Err(_) if again && changed() => {}
                 Ok(Some((offset, batches))) if again && !batches.begin_by(offset) => {}
                 other => return other,
@@ -114,16 +114,15 @@ impl Shard {
         from: Offset,
         wanted: impl Fn(i64) -> bool,
     ) -> Result<Option<(Offset, Batches)>, ReadError> {
-        let (runs, in_tail, start) = {
+        let (runs, in_recent, start) = {
             let state = self.inner.state.borrow();
             let partition = state.partitions.get(at).ok_or(ReadError::UnknownPartition)?;
             let start = partition.start.max(from);
-            let found = partition.durable_tail(start).find(|b| wanted(b.max_timestamp));
-            let in_tail = found.map(|b| b.base_offset.max(start));
-            (partition.runs.clone(), in_tail, start)
+            let found = partition.durable_recent(start).find(|b| wanted(b.max_timestamp));
+            let in_recent = found.map(|b| b.base_offset.max(start));
+            (partition.runs.clone(), in_recent, start)
         };
         let mut found = None;
-        // Timestamps need not rise: the largest of a run says only that some batch may match.
         'runs: for run in runs.iter().filter(|r| r.next_offset > start && wanted(r.max_timestamp)) {
             let mut number = 0;
             while number < run.entries {
@@ -136,7 +135,7 @@ impl Shard {
                 number += block.len() as u32;
             }
         }
-        let first = match (found, in_tail) {
+        let first = match (found, in_recent) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         };
@@ -148,8 +147,8 @@ impl Shard {
 }
 
 impl Partition {
-    /// The batches named in `tail` that readers may see, from an offset on.
-    fn durable_tail(&self, start: Offset) -> impl Iterator<Item = &BatchRef> {
+    /// The recent batches that readers may see, from an offset on.
+    fn durable_recent(&self, start: Offset) -> impl Iterator<Item = &BatchRef> {
         let end = self.high_watermark;
         let below = move |b: &&BatchRef| b.end() <= start;
         self.recent.iter().skip_while(below).take_while(move |b| b.base_offset < end)

@@ -34,7 +34,7 @@ impl Shard {
 impl State {
     /// Collects batches from the tail cache, beginning with the one at `index`, while they are there.
     fn collect_cached(&self, partition: &Partition, index: usize, bytes_max: usize, out: &mut Batches) {
-        // A stretch of batches that lie next to each other in one commit.
+        // Batches that lie next to each other in one commit: its sequence, begin, end, and the offset after them.
         let mut stretch: Option<(u64, usize, usize, Offset)> = None;
         let mut bytes = 0;
         let flush = |stretch: Option<(u64, usize, usize, Offset)>, out: &mut Batches| {

@@ -1,6 +1,6 @@
 //! From located batches to their bytes: reads the extents, checks each batch, joins neighbours.
 //!
-//! Each batch is checked against its index entry and its checksum before anybody sees it. Extents are read side by side,
+//! Each batch is checked against its index entry and its checksum before a reader gets it. Extents are read side by side,
 //! and no reader waits for another one. Sealed segments are read through the system's page cache: what was read ahead, or
 //! for another reader, is there already.
 
@@ -20,7 +20,7 @@ use super::located::{Failed, Located};
 use super::opened::Kind;
 
 impl Inner {
-    /// Reads batches that have been located, and checks them.
+    /// Reads located batches, and checks them.
     pub(crate) async fn fetch(&self, located: &[Located], offset: Offset) -> Result<Batches, Failed> {
         let extents = extents(located);
         let reads = extents.iter().map(|extent| async {
@@ -32,7 +32,7 @@ impl Inner {
         for (extent, bytes) in extents.iter().zip(&read) {
             let generation = extent.batches[0].generation;
             self.take_batches(extent, bytes, &mut out).map_err(|e| (Some(generation), e))?;
-            // Checksums are most of the work: others have their turn in between.
+            // Checksums are most of the work: other tasks have their turn in between.
             tokio::task::yield_now().await;
         }
         Ok(out)

@@ -16,7 +16,7 @@ use super::opened::Kind;
 /// Bytes of an index that are read at once.
 const INDEX_READ_BYTES: u64 = 64 << 10;
 
-/// Entries of one index block.
+/// Some entries of one index block.
 pub struct Entries {
     block: Rc<[IndexEntry]>,
     range: Range<usize>,

@@ -1,5 +1,5 @@
-//! Where batches lie on the disk: the index of a sealed segment states it, and for segments that are not sealed yet the
-//! partition's list of recent batches.
+//! Where batches lie on the disk. For sealed segments their indexes state it; for segments that are not sealed yet, the
+//! partition's list of recent batches does.
 
 use crate::error::ReadError;
 use crate::ids::{Generation, Offset};
@@ -13,12 +13,12 @@ use crate::shard::state::State;
 
 use super::located::{Failed, Located};
 
-/// Sealed segments of which one read takes something.
+/// Most sealed segments that one read takes batches from.
 const RUNS_MAX: usize = 32;
 
 impl Shard {
-    /// Finds where batches lie that are not in memory, from the one that holds `offset` and up to `bytes_max` bytes: in
-    /// one sealed segment after the other, or in those that are not sealed yet.
+    /// Locates batches that are not in memory, from the one that holds `offset` and up to `bytes_max` bytes: in one sealed
+    /// segment after the other, or in segments that are not sealed yet.
     pub(crate) async fn locate(
         &self,
         at: PartitionRef,
@@ -49,7 +49,7 @@ impl Shard {
             match self.inner.locate_in(&run, offset, high_watermark, &mut left, &mut out).await {
                 Ok(true) => {}
                 Ok(false) => break,
-                // What lies before it can be read. Whoever reads on meets the error again.
+                // The batches before it can be read. The next read meets the error again.
                 Err(_) if !out.is_empty() => break,
                 Err(e) => return Err((Some(run.generation), e)),
             }
@@ -59,7 +59,7 @@ impl Shard {
 }
 
 impl State {
-    /// Finds batches that are neither sealed nor in the tail cache, from the recent batch at `index` on.
+    /// Locates batches that are neither sealed nor in the tail cache, from the recent batch at `index` on.
     fn locate_unsealed(&self, partition: &Partition, index: usize, bytes_max: usize) -> Vec<Located> {
         let (mut out, mut bytes) = (Vec::new(), 0);
         for batch in partition.recent.range(index..) {
@@ -76,8 +76,8 @@ impl State {
 }
 
 impl Inner {
-    /// Adds batches of one run, from the one that holds `offset`, and takes their bytes off `left`.
-    /// `false`: there is no room for more.
+    /// Adds batches of one run, from the one that holds `offset`, and subtracts their bytes from `left`. `false`: the read
+    /// is full.
     async fn locate_in(
         &self,
         run: &Run,
@@ -102,8 +102,8 @@ impl Inner {
         Ok(*left > 0)
     }
 
-    /// Number, within the run, of the entry of the batch that holds `offset` or is the first behind it.
-    /// Guesses by proportion, then narrows block by block.
+    /// Number, within the run, of the entry whose batch holds `offset`, or of the first entry behind it. Interpolates
+    /// between the offsets at both ends, and narrows the range by one index block at a time.
     async fn find_entry(&self, run: &Run, offset: Offset) -> Result<u32, ReadError> {
         let (mut low, mut high) = (0u32, run.entries);
         let (mut low_offset, mut high_offset) = (run.base_offset, run.next_offset);

@@ -48,23 +48,23 @@ impl Inner {
         Ok(file)
     }
 
-    /// Reads as much as `buf` has room for at `at`. While commits flow, what is not in the page cache is read in slices
-    /// that each let commits go first, one read after the other.
+    /// Fills `buf` with what lies at `at`. While commits flow, what is not in the page cache is read in slices, one after
+    /// the other, and each slice lets commits go first.
     pub(crate) async fn read_paced(&self, file: &DynFile, at: u64, mut buf: AlignedBuf) -> io::Result<Bytes> {
         let len = buf.capacity();
         let mut done = buf.split_front(0);
-        let mut turn = None;
+        let mut permit = None;
         while buf.capacity() > 0 {
             let pos = at + done.capacity() as u64;
             let flow = self.commits_flow();
             let slice = if flow { buf.capacity().min(READ_SLICE) } else { buf.capacity() };
             if flow && !self.is_cached(file, pos) {
-                if turn.is_none() {
-                    turn = self.reads.paced_permits.acquire().await.ok();
+                if permit.is_none() {
+                    permit = self.reads.paced_permits.acquire().await.ok();
                 }
                 self.let_commits_land().await;
             }
-            let _room = self.reads.permits.acquire().await;
+            let _permit = self.reads.permits.acquire().await;
             let (result, part) = self.read_some(file, pos, buf.split_front(slice)).await;
             if result? < slice {
                 // Rare: a short read.
@@ -75,7 +75,7 @@ impl Inner {
         Ok(done.into_bytes())
     }
 
-    /// Reads from the page cache, and what is not there from the device.
+    /// Reads from the page cache, and the rest from the device.
     async fn read_some(&self, file: &DynFile, at: u64, buf: AlignedBuf) -> (io::Result<usize>, AlignedBuf) {
         let len = buf.capacity();
         let (cached, buf) = file.read_cached(buf, at);
@@ -92,7 +92,7 @@ impl Inner {
         file.read_cached(self.reads.memory.take(BLOCK), at).0 == BLOCK
     }
 
-    /// Reads what lies in `range` of an index, at once, and returns the block at `at`.
+    /// Reads the block at `at` of an index. If it is not in the page cache, all of `range` is read.
     pub(crate) async fn read_block(&self, file: &DynFile, range: Range<u64>, at: u64) -> io::Result<Bytes> {
         let (cached, block) = file.read_cached(self.reads.memory.take(BLOCK), at);
         if cached == BLOCK {

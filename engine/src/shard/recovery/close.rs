@@ -19,7 +19,7 @@ impl Shard {
         let closing = std::mem::replace(&mut self.inner.state.borrow_mut().stopping, true);
         self.inner.wake_everybody();
         if closing {
-            // Somebody else closes it already.
+            // Another handle closes it already.
             self.inner.wait_until(|_| !self.inner.tasks.any_runs()).await;
         } else {
             close(&self.inner).await;

@@ -1,12 +1,11 @@
-//! What a shard finds on its disk when it is opened, and what is done about it: `docs/recovery.md` has the
-//! table of cases.
+//! Recovery: reads what a shard left on its disk, and brings it into a state in which every segment is sealed.
+//! `docs/recovery.md` has the table of cases.
 //!
-//! Promises: what was acknowledged is there, or the start is refused with file and position; what was not
-//! acknowledged may be cut off. Nothing is removed that the checkpoint names.
+//! Promises: acknowledged records are there, or the start is refused with file and position. What was not acknowledged may
+//! be cut off. No segment is removed that the checkpoint names.
 //!
-//! After a recovery nothing is ever appended to an old segment: writing goes on in a new generation, so
-//! that what is left of a torn tail can never be taken for something newer. A second recovery finds only
-//! sealed segments and changes nothing.
+//! After a recovery nothing is ever appended to an old segment. Writing goes on in a new generation, so that the rest of a
+//! torn tail can never be taken for something newer. A second recovery finds only sealed segments and changes nothing.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -28,7 +27,7 @@ use crate::record_batch::RecordBatch;
 
 use super::recovered::Recovered;
 
-/// Indexes that are read at the same time: a start is not to wait for one after the other.
+/// Indexes that are read at the same time, so that a start does not wait for one after the other.
 const INDEXES_AT_ONCE: usize = 32;
 
 /// Opens a shard's directory, creating it if there is none.
@@ -51,7 +50,7 @@ pub async fn recover(
     let has_checkpoint = stored.is_some();
     let checkpoint = match stored {
         Some(Some(checkpoint)) => checkpoint,
-        // The checkpoint is older than the first segment.
+        // A shard without segments: a checkpoint is written before the first segment.
         None if generations.is_empty() => Checkpoint::default(),
         None => return Err(OpenError::damaged(path, 0, "it is missing, but there are segments")),
         Some(None) => return Err(OpenError::damaged(path, 0, "both copies in it are damaged")),
@@ -101,7 +100,7 @@ struct Recovery<'a> {
 }
 
 impl Recovery<'_> {
-    /// Puts back what the checkpoint says, and the runs of the segments it names.
+    /// Restores what the checkpoint states, and the runs of the segments that it names.
     async fn restore(&mut self, checkpoint: &Checkpoint, present: &[Generation]) -> Result<(), OpenError> {
         self.out.next_seq = checkpoint.next_seq.max(1);
         self.out.next_sorted = checkpoint.next_sorted.max(1);
@@ -142,7 +141,7 @@ impl Recovery<'_> {
                 None => self.derive_index(sealed).await?,
             }
         }
-        // Sorted segments come last and hold older records. In two rising sequences there is little to sort.
+        // Sorted segments come last, and hold older records. The runs are two rising sequences, which sort fast.
         for partition in self.out.partitions.values_mut() {
             partition.runs.sort_by_key(|run| run.base_offset);
         }
@@ -169,13 +168,13 @@ impl Recovery<'_> {
         self.seal(scan).await
     }
 
-    /// Whether a batch that ends at `end` counts no more: its space may have been given back.
+    /// Whether a batch that ends at `end` was deleted or replaced: its space may have been given back.
     fn is_dead(&self, generation: Generation, log: LogId, end: Offset) -> bool {
         let partition = self.out.partitions.get(&log);
         partition.is_none_or(|p| end <= p.start || p.is_replaced(generation, end))
     }
 
-    /// Adds the runs of a segment. Those of segments named by the checkpoint are put in order afterwards.
+    /// Adds the runs of a segment. The runs of a partition are put in order afterwards.
     fn add_segment(&mut self, index: index::Index) {
         let mut segment = index.segment();
         for (log, run) in &index.runs {
@@ -267,8 +266,7 @@ impl Recovery<'_> {
         Ok(())
     }
 
-    /// Forgets runs before the log start offsets, and segments that hold nothing of a partition that
-    /// exists.
+    /// Forgets runs before the log start offsets, and segments without runs. Returns these segments.
     fn free_dead_segments(&mut self) -> Vec<Generation> {
         for partition in self.out.partitions.values_mut() {
             let gone = partition.runs.partition_point(|r| r.next_offset <= partition.start);
@@ -302,8 +300,7 @@ impl Recovery<'_> {
     async fn scanner(&self, generation: Generation) -> Result<Scanner, OpenError> {
         let path = files::segment(&self.dir, generation);
         let file = self.disk.open(&path).await.map_err(OpenError::io(format!("opening {path}")))?;
-        // What a process that was killed wrote may still be in a cache only: make it durable before
-        // it is believed.
+        // What a killed process wrote may be in a cache only, so it is made durable before it is believed.
         file.sync().await.map_err(OpenError::io(format!("flushing {path}")))?;
         Scanner::new(file, path, self.identity, generation).await
     }

@@ -8,7 +8,7 @@ use crate::log::checkpoint::{Checkpoint, LogState, LogStates};
 use crate::log::sealed::SealedSegment;
 use crate::partition::Partition;
 
-/// A shard as recovered: everything sealed, nothing open.
+/// A shard as recovered: all its segments are sealed.
 #[derive(Debug)]
 pub struct Recovered {
     /// The partitions that the catalog names.
@@ -26,7 +26,7 @@ pub struct Recovered {
 }
 
 impl Recovered {
-    /// A shard in which nothing has happened.
+    /// A new shard.
     pub fn empty() -> Self {
         Self {
             partitions: HashMap::new(),
@@ -38,7 +38,7 @@ impl Recovered {
         }
     }
 
-    /// The checkpoint that states it, when all commit segments up to `through` are sealed.
+    /// The checkpoint of this shard. All commit segments up to `through` are sealed.
     pub fn checkpoint(&self, through: u64) -> Checkpoint {
         let mut partitions: Vec<_> = self.partitions.values().collect();
         partitions.sort_by_key(|p| p.log);

@@ -51,7 +51,7 @@ async fn sealer(inner: Rc<Inner>) {
                     continue;
                 }
                 if stop {
-                    // A stop does not wait until somebody makes space.
+                    // A close does not wait for disk space.
                     let shard = inner.dir.identity.shard.0;
                     tracing::warn!(shard, "no space to seal the last segment; the next start scans it");
                     break;

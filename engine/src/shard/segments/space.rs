@@ -40,7 +40,7 @@ pub struct DiskSpace {
     pub requested: u64,
     /// Bytes reserved for what has to stay of the segment that is emptied next.
     pub reserved: u64,
-    /// The reclaimer is at work, or about to look: who waits for space may still get it.
+    /// The reclaimer is at work, or about to look: tasks that wait for space may still get it.
     pub coming: bool,
     /// The next segment is being made, and counted already.
     pub preparing: bool,

@@ -1,7 +1,7 @@
 //! Waiting for disk space that the reclaimer makes.
 //!
-//! Who is about to make a file asks for its space, and waits while the reclaimer empties a segment for it. If there is
-//! none to be had, the bound is exceeded and the log goes on. Where no partition has a bound, nobody waits.
+//! A task that is about to make a file asks for its space, and waits while the reclaimer empties a segment for it. If no
+//! space can be made, the bound is exceeded and the log goes on. In a shard without a partition with a bound no task waits.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -34,8 +34,8 @@ impl Inner {
         self.tasks.wake(Task::Reclaim);
     }
 
-    /// A freed segment to become the next one, as soon as there is one. `None`: a new one is to be made, as there is
-    /// space for it or nobody makes space. What is reserved for another purpose is not taken.
+    /// Waits for a spare, or for the space of a new segment, to make the next segment of. `None`: a new one is to be made;
+    /// there is space for it, or no space is being made. Reserved space is not taken.
     pub(crate) async fn spare_or_space(self: &Rc<Self>, len: u64) -> Option<Generation> {
         let deadline = Instant::now() + PATIENCE;
         loop {

@@ -1,4 +1,4 @@
-//! The time, as whoever uses the shard told it last: the engine has no clock of its own.
+//! The time, as the user of the shard last told it: the engine has no clock of its own.
 
 use tokio::time::Instant;
 
@@ -15,7 +15,7 @@ impl Clock {
         self.told = Some((now_ms, Instant::now()));
     }
 
-    /// The time now, in milliseconds since 1970. `None`: nobody has told it yet.
+    /// The time now, in milliseconds since 1970. `None`: it was not told yet.
     pub fn now_ms(&self) -> Option<i64> {
         let (told, at) = self.told?;
         Some(told.saturating_add(i64::try_from(at.elapsed().as_millis()).unwrap_or(i64::MAX)))

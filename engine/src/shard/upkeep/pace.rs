@@ -1,6 +1,6 @@
 //! Background work gives way to commits, and to readers.
 //!
-//! Background work waits while the log is busy, or somebody reads from its disk. How readers give way to commits is in
+//! Background work waits while the log is busy, or a reader reads from its disk. How readers give way to commits is in
 //! `read::paced`.
 
 use std::sync::atomic::Ordering;

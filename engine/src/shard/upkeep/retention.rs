@@ -1,4 +1,4 @@
-//! Deleting: what lies before the log start offset, by size, by age, or because somebody asked for it.
+//! Deleting: records before the log start offset, which rises by size, by age, or on request.
 //!
 //! An entry in the commit log raises the log start offset, so that the offset is never seen to go back. Then whole runs
 //! before it are forgotten. A segment without runs is freed; in one that stays, the space of deleted runs is given back

@@ -21,7 +21,7 @@ const COMMIT_BYTES: usize = 1 << 20;
 /// The batches of a segment, by partition.
 pub type Grouped = Vec<(LogId, Vec<IndexEntry>)>;
 
-/// Bytes that batches take in a sorted segment, or a little more, when their number and the sum of their bytes are these.
+/// Bytes of a sorted segment that holds `batches` batches of `bytes` bytes in all, or a little more.
 pub fn sorted_bytes(bytes: u64, batches: u64) -> u64 {
     // Each commit begins and ends with a block that is not full.
     let commits = bytes / COMMIT_BYTES as u64 + 1;
@@ -29,12 +29,12 @@ pub fn sorted_bytes(bytes: u64, batches: u64) -> u64 {
     bytes.next_multiple_of(BLOCK as u64)
 }
 
-/// What a sorted segment is made of.
+/// Where the batches of a sorted segment come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
-    /// Of one commit segment.
+    /// From one commit segment.
     Regrouped,
-    /// Of what compaction left of one partition.
+    /// From what compaction left of one partition.
     Compacted,
 }
 
@@ -43,7 +43,7 @@ pub struct SortedWriter {
     file: DynFile,
     origin: Origin,
     generation: Generation,
-    /// Bytes that it was created with.
+    /// Bytes of the file as it was created.
     len: u64,
     /// Where the next commit goes.
     position: u64,
@@ -55,7 +55,7 @@ pub struct SortedWriter {
 }
 
 impl SortedWriter {
-    /// Creates the file, with room for `bytes`.
+    /// Creates the file, with space for `bytes`.
     pub async fn create(
         inner: &Inner,
         generation: Generation,
@@ -70,7 +70,7 @@ impl SortedWriter {
         Ok(Self { file, origin, generation, len, position: BLOCK as u64, open, pending, groups })
     }
 
-    /// Bytes on the disk, with what is still to be written.
+    /// Bytes of the segment, with those that are still to be written.
     pub fn len(&self) -> u64 {
         self.position + self.open.disk_len() as u64
     }
@@ -87,7 +87,7 @@ impl SortedWriter {
 
     /// Adds a batch that fits. Batches come by partition, and within one by offset.
     pub fn push(&mut self, log: LogId, entry: &IndexEntry, raw: &[u8]) {
-        // From here on the header says what is in the records, as the index does.
+        // The stored header states the largest timestamp of the records, as the index does.
         let raw = &*with_largest_timestamp(raw, entry.max_timestamp);
         let at = self.open.push(raw, Slotted { entry: entry.in_directory(log), slot: 0 }, false);
         self.pending.push((log, IndexEntry { position: at, len: raw.len() as u32, ..*entry }));
@@ -119,7 +119,7 @@ impl SortedWriter {
         Ok(())
     }
 
-    /// Makes segment and index durable.
+    /// Makes the segment and its index durable.
     pub async fn finish(mut self, inner: &Inner) -> io::Result<Index> {
         self.flush(inner, 0).await?;
         shrink(inner, &self.file, self.len.max(self.position), self.position).await?;

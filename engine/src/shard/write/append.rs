@@ -25,7 +25,7 @@ const RESERVE_BYTES: u64 = 64 << 10;
 pub struct Appended {
     /// Offset of its first record.
     pub base_offset: Offset,
-    /// The commit to wait for before anybody is told.
+    /// The commit to wait for before the batch is acknowledged.
     pub seq: CommitSeq,
     /// Log start offset of the partition.
     pub log_start: Offset,

@@ -31,7 +31,7 @@ pub struct InFlight {
     pub durable_below: CommitSeq,
     /// Its batches, and the log start offsets that it raises.
     pub entries: Vec<Slotted>,
-    /// Who wants to know when it is durable.
+    /// Tasks that wait until it is durable.
     pub waiters: Vec<Waker>,
     /// It is on the disk, but a commit before it may not be.
     pub done: bool,
@@ -53,7 +53,7 @@ pub struct Commits {
     filled_below: CommitSeq,
     /// A durable commit states that all commits below this sequence are durable.
     proven_below: CommitSeq,
-    /// Who waits until `append` need not say `Busy`.
+    /// Tasks that wait because `append` said `Busy`.
     appenders: Vec<Waker>,
 }
 
@@ -163,7 +163,7 @@ impl Commits {
         self.filled_below > self.proven_below
     }
 
-    /// Who waits for a commit. `None`: the commit is durable already.
+    /// The tasks that wait for a commit. `None`: the commit is durable already.
     pub fn waiters(&mut self, seq: CommitSeq) -> Option<&mut Vec<Waker>> {
         if seq == self.open.seq {
             return Some(&mut self.open.waiters);
@@ -174,7 +174,7 @@ impl Commits {
         self.closed.iter_mut().find(|c| c.seq == seq).map(|c| &mut c.waiters)
     }
 
-    /// Wakes everybody who waits for a commit, or to append: nothing will become durable any more.
+    /// Wakes all tasks that wait for a commit, or to append, as nothing will become durable any more.
     pub fn wake_all(&mut self) {
         let in_flight = self.in_flight.iter_mut().map(|c| &mut c.waiters);
         let closed = self.closed.iter_mut().map(|c| &mut c.waiters);
@@ -189,7 +189,7 @@ impl Commits {
         self.appenders.push(waker);
     }
 
-    /// Wakes who waits to append.
+    /// Wakes the tasks that wait to append.
     pub fn wake_appenders(&mut self) {
         self.appenders.drain(..).for_each(Waker::wake);
     }

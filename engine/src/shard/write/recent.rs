@@ -1,5 +1,5 @@
-//! Commits that have their position in a segment: their memory while it is in the tail cache, and their positions while
-//! somebody may look a batch up by its commit.
+//! Commits that have a position in a segment: their memory while it is in the tail cache, and their positions while a
+//! partition lists batches by their commits.
 
 use std::collections::VecDeque;
 

@@ -24,7 +24,7 @@ pub struct Output<'a> {
     clean_end: Offset,
     /// A segment of this size is followed by another.
     split: u64,
-    /// Bytes that may still be written.
+    /// Most bytes that are still to be written.
     pub bytes_left: u64,
     /// The segment that is being written.
     writer: Option<SortedWriter>,
@@ -37,7 +37,7 @@ pub struct Output<'a> {
 }
 
 impl<'a> Output<'a> {
-    /// Nothing is written yet. `keys` are those of the pass.
+    /// Without a segment. `keys` are those of the pass.
     pub fn new(inner: &'a Rc<Inner>, log: LogId, keys: &KeyOffsets) -> Self {
         let split = inner.options.segment_bytes.max(SPLIT_BYTES_MIN);
         let (writer, indexes) = (None, Vec::new());

@@ -30,7 +30,7 @@ const WORK_BYTES: usize = 128 << 10;
 /// Most bytes of a batch's records when uncompressed. A partition with a larger one is not compacted.
 const RECORDS_BYTES_MAX: usize = 64 << 20;
 
-/// Why a pass came to nothing.
+/// Why a pass did not take effect.
 #[derive(Debug, thiserror::Error)]
 pub enum PassError {
     /// The partition could not be read.
@@ -188,7 +188,7 @@ fn in_batch(batch: &[u8], cause: RecordsError) -> PassError {
     PassError::Records { offset: record_batch::base_offset(batch).unwrap_or(0), cause }
 }
 
-/// Lets others work after a while.
+/// Gives way to other tasks after some work.
 async fn pause(batch: &[u8], worked: &mut usize) {
     *worked += batch.len();
     if *worked >= WORK_BYTES {

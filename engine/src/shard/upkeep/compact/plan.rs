@@ -38,7 +38,7 @@ impl Policy {
 }
 
 impl Partition {
-    /// What a pass may cover, if there is anything that was not seen before.
+    /// What a pass may cover. `None`: there is nothing dirty, or only what the last pass has seen.
     pub(crate) fn plan(&self, now_ms: i64) -> Option<Plan> {
         if !self.config.compact || now_ms < self.compaction.not_before_ms {
             return None;

@@ -12,7 +12,7 @@ use crate::shard::upkeep::pace::{Pace, Wait};
 
 use super::pass::{PassError, compact};
 
-/// From this dirty ratio on a pass does not wait for a quiet moment: else the log would grow and grow.
+/// From this dirty ratio on a pass does not wait for a quiet moment. A log that is never quiet would grow without bound.
 const URGENT_RATIO: f64 = 0.8;
 /// A partition that could not be compacted is left alone for this long, in milliseconds.
 const RETRY_MS: i64 = 60_000;
@@ -48,7 +48,7 @@ impl Inner {
     fn put_off(&self, at: PartitionRef, error: &PassError) {
         let Some(now_ms) = self.state.borrow().clock.now_ms() else { return };
         let mut state = self.state.borrow_mut();
-        // Deleted meanwhile, or records of it: there is nothing wrong.
+        // The partition or its records were deleted meanwhile: nothing is wrong.
         let harmless = matches!(
             error,
             PassError::Ends | PassError::Read(ReadError::OutOfRange { .. } | ReadError::UnknownPartition)

@@ -96,7 +96,7 @@ impl Inner {
         }
     }
 
-    /// Has those who wait for space go on without, and waits a while.
+    /// Has tasks that wait for space go on without, and waits a while.
     async fn give_up_for_now(&self) {
         self.state.borrow_mut().space.coming = false;
         self.segments_changed.notify_waiters();

@@ -1,4 +1,4 @@
-//! What is read of a segment that is rewritten: the batches that are still needed.
+//! Reads the batches of a segment that are still needed, so that the segment can be rewritten.
 
 use std::io;
 use std::rc::Rc;
@@ -19,7 +19,7 @@ use crate::shard::upkeep::sorted_writer::Grouped;
 
 /// Bytes read at once.
 const READ_BYTES: u64 = 1 << 20;
-/// Stretches that are read at once when it must not take long.
+/// Stretches that are read at once in haste.
 const HASTY_READS: usize = 8;
 
 /// The bytes of a segment that are needed: stretches of it, each with its position.
@@ -35,7 +35,7 @@ impl Stretches {
     }
 }
 
-/// The batches of a segment that are still needed. `None`: its index is damaged.
+/// Lists the batches of a segment that are still needed. `None`: its index is damaged.
 pub async fn load_groups(inner: &Rc<Inner>, generation: Generation) -> io::Result<Option<Grouped>> {
     let file = inner.dir.open_index(generation).await?;
     let shard = inner.dir.identity.shard;
@@ -72,7 +72,7 @@ fn needed(groups: &Grouped) -> Vec<(u64, u64)> {
     needed
 }
 
-/// Reads what is needed of a segment. `None`: the shard ends.
+/// Reads the bytes of the batches. `None`: the shard ends.
 pub async fn load_data(
     inner: &Rc<Inner>,
     generation: Generation,
