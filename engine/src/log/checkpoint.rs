@@ -120,9 +120,9 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// As file content.
+    /// The content of the file.
     pub fn encode(&self, shard: ShardId) -> Bytes {
-        // The last part of the body is large, and copied only to where it is written from.
+        // The states of the partitions are large: they are copied once, to the memory that is written.
         let (mut body, logs) = (Vec::new(), &self.logs.bytes);
         for segment in &self.segments {
             put_all(
@@ -164,12 +164,12 @@ impl Checkpoint {
         buf.into_bytes()
     }
 
-    /// From file content; `None` if neither copy is a whole checkpoint of this shard.
+    /// Decodes the file's content; `None` if neither copy is a whole checkpoint of this shard.
     pub fn decode(shard: ShardId, bytes: &[u8]) -> Option<Self> {
         Self::decode_copy(shard, bytes).or_else(|| Self::decode_copy(shard, bytes.get(bytes.len() / 2..)?))
     }
 
-    /// Both copies in the file's content, `None` for one that is damaged. Version 1 had one: it counts twice.
+    /// Both copies in the file's content, `None` for a damaged copy. The only copy of version 1 counts as both.
     pub fn decode_copies(shard: ShardId, bytes: &[u8]) -> [Option<Self>; 2] {
         let first = Self::decode_copy(shard, bytes);
         if first.is_some() && u32_le(bytes, 8) == Some(1) {
@@ -184,7 +184,7 @@ impl Checkpoint {
         }
         let (header, next_sorted, trims, compacted) = match u32_le(bytes, 8)? {
             1 => (HEADER_BYTES_V1, 0, 0, 0),
-            // In version 2 the last of these was zero.
+            // In version 2 the last of these fields was zero.
             2..=FORMAT_VERSION => (HEADER_BYTES, u32_le(bytes, 48)?, u32_le(bytes, 52)?, u32_le(bytes, 56)?),
             _ => return None,
         };
@@ -216,13 +216,13 @@ impl Checkpoint {
         Some(out)
     }
 
-    /// Reads the checkpoint of a shard. `None`: there is none. `Some(None)`: it is damaged.
+    /// Reads the checkpoint of a shard. `None`: the file does not exist. `Some(None)`: the checkpoint is damaged.
     pub async fn load(disk: &DynDisk, dir: &str, shard: ShardId) -> io::Result<Option<Option<Self>>> {
         let Some(bytes) = Self::load_bytes(disk, dir).await? else { return Ok(None) };
         Ok(Some(Self::decode(shard, &bytes)))
     }
 
-    /// The content of the checkpoint's file: empty if it cannot be a checkpoint. `None`: there is none.
+    /// The content of the checkpoint's file, empty if the file's size is impossible. `None`: the file does not exist.
     pub async fn load_bytes(disk: &DynDisk, dir: &str) -> io::Result<Option<Bytes>> {
         let file = match disk.open(&files::checkpoint(dir)).await {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),

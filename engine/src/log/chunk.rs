@@ -28,13 +28,13 @@ pub struct Slotted {
 
 /// A commit that takes batches.
 pub struct OpenCommit {
-    /// The sequence it will have.
+    /// The sequence that the commit will have.
     pub seq: CommitSeq,
     buf: AlignedBuf,
     payload_len: usize,
     /// It is written even if it is empty.
     marked: bool,
-    /// Its batches.
+    /// The batches of the commit.
     pub entries: Vec<Slotted>,
     /// Tasks that wait until it is durable.
     pub waiters: Vec<Waker>,
@@ -42,12 +42,12 @@ pub struct OpenCommit {
 
 /// A commit that is complete but for its header: its place is not known yet.
 pub struct ClosedCommit {
-    /// Its sequence.
+    /// Sequence of the commit.
     pub seq: CommitSeq,
     buf: AlignedBuf,
     payload_len: usize,
     directory_crc: u32,
-    /// Its batches.
+    /// The batches of the commit.
     pub entries: Vec<Slotted>,
     /// Tasks that wait until it is durable.
     pub waiters: Vec<Waker>,
@@ -73,7 +73,7 @@ impl OpenCommit {
         self.marked = true;
     }
 
-    /// Bytes on disk as it is now; 0 when empty.
+    /// Bytes on disk with the present batches; 0 when empty.
     pub fn disk_len(&self) -> usize {
         if self.is_empty() { 0 } else { commit_len(self.payload_len, self.entries.len()) }
     }
@@ -134,8 +134,7 @@ impl OpenCommit {
         self.buf = buf;
     }
 
-    /// Writes the directory and hands the commit over. `self` becomes the next commit, empty, in the
-    /// memory behind it.
+    /// Writes the directory and returns the commit. `self` becomes the next commit, empty, in the rest of the memory.
     pub fn close(&mut self) -> ClosedCommit {
         assert!(!self.is_empty(), "an empty commit is never written");
         let start = directory_start(self.payload_len);
@@ -170,7 +169,7 @@ impl ClosedCommit {
         self.buf.capacity()
     }
 
-    /// Writes the header, now that the place is known, and freezes the bytes.
+    /// Writes the header for this place, and freezes the bytes.
     pub fn seal(mut self, place: Place, durable_below: CommitSeq) -> (Bytes, Vec<Slotted>, Vec<Waker>) {
         let header = CommitHeader {
             place,

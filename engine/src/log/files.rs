@@ -13,24 +13,24 @@ pub fn shard_dir(shard: ShardId) -> String {
     format!("shard-{:05}", shard.0)
 }
 
-/// A segment: `*.log` if it holds commits as they came, `*.sorted` if it was written by partition.
+/// File of a segment: `*.log` for a commit segment, `*.sorted` for a sorted one.
 pub fn segment(dir: &str, generation: Generation) -> String {
     let kind = if generation.is_sorted() { "sorted" } else { "log" };
     format!("{dir}/{:016}.{kind}", generation.number())
 }
 
-/// The index of a sealed segment.
+/// File of the index of a sealed segment.
 pub fn index(dir: &str, generation: Generation) -> String {
     let kind = if generation.is_sorted() { "sorted.idx" } else { "idx" };
     format!("{dir}/{:016}.{kind}", generation.number())
 }
 
-/// The checkpoint of a shard.
+/// File of the checkpoint of a shard.
 pub fn checkpoint(dir: &str) -> String {
     format!("{dir}/checkpoint")
 }
 
-/// The generation in the name of a segment, if it is one.
+/// The generation that a segment's file name states; `None` if this is no name of a segment.
 pub fn generation_of(name: &str) -> Option<Generation> {
     let (digits, kind) = name.split_once('.')?;
     let number: u64 = (digits.len() == 16).then(|| digits.parse().ok())??;
@@ -41,7 +41,7 @@ pub fn generation_of(name: &str) -> Option<Generation> {
     }
 }
 
-/// Pads to whole blocks, for a write.
+/// Pads with zeros to whole blocks, for a write.
 pub fn padded(content: &[u8]) -> Bytes {
     let mut buf = AlignedBuf::uninit(content.len());
     buf.put(0, content);
@@ -49,7 +49,7 @@ pub fn padded(content: &[u8]) -> Bytes {
     buf.into_bytes()
 }
 
-/// Durably replaces a file: afterwards, and after any crash, it has either the old content or the new.
+/// Durably replaces a file. After a crash the file has either the old content or the new one.
 pub async fn replace(disk: &impl Disk, dir: &str, path: &str, content: Bytes) -> io::Result<()> {
     let scratch = format!("{path}.new");
     match disk.remove(&scratch).await {

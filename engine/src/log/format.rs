@@ -38,14 +38,14 @@ const _: () = assert!(COMMIT_HEADER_BYTES + ENTRY_BYTES < BLOCK);
 pub struct SegmentHeader {
     /// The data directory's own id.
     pub directory: [u8; 16],
-    /// The shard it belongs to.
+    /// The shard that the segment belongs to.
     pub shard: ShardId,
-    /// Its generation.
+    /// Generation of the segment.
     pub generation: Generation,
 }
 
 impl SegmentHeader {
-    /// As one block.
+    /// The header as one block.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(BLOCK);
         out.extend_from_slice(&SEGMENT_MAGIC.to_le_bytes());
@@ -64,7 +64,7 @@ impl SegmentHeader {
         Self::decode(block).is_some() && u32_le(block, 8).is_some_and(|version| version < TRUE_TIMES_SINCE)
     }
 
-    /// From a block; `None` if it is no whole segment header.
+    /// Decodes a block; `None` if the block is no whole segment header.
     pub fn decode(block: &[u8]) -> Option<Self> {
         if u64_le(block, 0)? != SEGMENT_MAGIC || !(1..=FORMAT_VERSION).contains(&u32_le(block, 8)?) {
             return None;
@@ -95,9 +95,9 @@ pub struct Place {
 /// The header of a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CommitHeader {
-    /// Where it belongs.
+    /// Where the commit belongs.
     pub place: Place,
-    /// Its sequence.
+    /// Sequence of the commit.
     pub seq: CommitSeq,
     /// Every commit with a sequence below this one was durable when this one was written.
     pub durable_below: CommitSeq,
@@ -110,7 +110,7 @@ pub struct CommitHeader {
 }
 
 impl CommitHeader {
-    /// As bytes.
+    /// The encoded bytes.
     pub fn encode(&self) -> [u8; COMMIT_HEADER_BYTES] {
         let mut out = [0u8; COMMIT_HEADER_BYTES];
         out[0..8].copy_from_slice(&COMMIT_MAGIC.to_le_bytes());
@@ -127,7 +127,7 @@ impl CommitHeader {
         out
     }
 
-    /// From the first bytes of a block; `None` if they are no commit header that belongs to `place`.
+    /// Decodes the first bytes of a block; `None` if they are no commit header for this place.
     pub fn decode(bytes: &[u8], place: Place) -> Option<Self> {
         if u64_le(bytes, 0)? != COMMIT_MAGIC {
             return None;
@@ -174,13 +174,13 @@ pub struct Entry {
     pub log: LogId,
     /// Bytes of the batch.
     pub len: u32,
-    /// Where it begins, relative to the commit.
+    /// Position of the batch in the commit.
     pub at: u32,
     /// Offsets that the batch spans: last offset delta + 1. That is the number of its records unless it was compacted.
     pub span: u32,
-    /// Offset of its first record.
+    /// Offset of the first record.
     pub base_offset: Offset,
-    /// Largest timestamp in it, in milliseconds.
+    /// Largest timestamp of the records, in milliseconds, as the batch's header states it.
     pub max_timestamp: i64,
 }
 
@@ -190,17 +190,17 @@ impl Entry {
         Self { log, len: 0, at: 0, span: 0, base_offset: offset, max_timestamp: -1 }
     }
 
-    /// Whether it is a new log start offset instead of a batch.
+    /// Whether the entry raises a log start offset, and is no batch.
     pub fn is_trim(&self) -> bool {
         self.len == 0
     }
 
-    /// Offset after the last one it covers.
+    /// Offset after the last one that the batch spans.
     pub fn end(&self) -> Offset {
         self.base_offset + u64::from(self.span)
     }
 
-    /// As bytes.
+    /// The encoded bytes.
     pub fn encode(&self) -> [u8; ENTRY_BYTES] {
         let mut out = [0u8; ENTRY_BYTES];
         out[0..4].copy_from_slice(&self.log.0.to_le_bytes());
@@ -212,7 +212,7 @@ impl Entry {
         out
     }
 
-    /// From bytes.
+    /// Decodes bytes.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         Some(Self {
             log: LogId(u32_le(bytes, 0)?),
@@ -229,21 +229,21 @@ impl Entry {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CommitError {
-    /// Its lengths lead beyond the segment or contradict each other.
+    /// The lengths lead beyond the segment, or contradict each other.
     #[error("the lengths in the commit header do not fit the segment")]
     Lengths,
     /// The directory's checksum is wrong.
     #[error("the commit's directory is damaged")]
     Directory,
-    /// The directory and a batch contradict each other.
-    #[error("batch {0} of the commit is not the one its directory names")]
+    /// A batch is not the one that the directory names.
+    #[error("batch {0} of the commit is not the one that its directory names")]
     Mismatch(usize),
     /// A batch is damaged.
     #[error("batch {index} of the commit is damaged: {cause}")]
     Batch {
-        /// Which one.
+        /// Place of the batch in the commit, from 0.
         index: usize,
-        /// In what way.
+        /// What is wrong with the batch.
         cause: BatchError,
     },
     /// The padding is not zero.

@@ -1,4 +1,4 @@
-//! The index of a sealed segment: which batches it holds, by partition and offset.
+//! The index of a sealed segment: where each batch lies, by partition and offset.
 //!
 //! An index can always be derived from its segment, and is never believed over it: each batch that is found through an
 //! index is checked against its own bytes. An index is written once, when the segment is sealed, and read block by block.
@@ -22,7 +22,7 @@ use super::format::Entry;
 use super::sealed::{Run, Sealed, SealedSegment};
 
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"KLindex1");
-/// The version of the format in which indexes changed last.
+/// Version of the index format.
 pub(crate) const VERSION: u32 = 3;
 const BLOCK_HEADER: usize = 8;
 const TABLE_ITEM: usize = 40;
@@ -42,21 +42,21 @@ pub struct IndexEntry {
     pub base_offset: Offset,
     /// Byte position in the segment.
     pub position: u32,
-    /// Its bytes.
+    /// Bytes of the batch.
     pub len: u32,
-    /// Offsets it spans.
+    /// Offsets that the batch spans.
     pub span: u32,
-    /// Largest timestamp of its records, in milliseconds, whatever its header says.
+    /// Largest timestamp of the records, in milliseconds, whatever the batch's header says.
     pub max_timestamp: i64,
 }
 
 impl IndexEntry {
-    /// Offset after the last one it spans.
+    /// Offset after the last one that the batch spans.
     pub fn end(&self) -> Offset {
         self.base_offset + u64::from(self.span)
     }
 
-    /// As the directory of a commit states the batch of this log, but for its position there.
+    /// The entry that the directory of a commit has for this batch; the position in the commit is left 0.
     pub fn in_directory(&self, log: LogId) -> Entry {
         Entry {
             log,
@@ -69,7 +69,7 @@ impl IndexEntry {
     }
 }
 
-/// An index as read: the runs by partition, and where its entries begin.
+/// Header and table of an index: the runs by partition, and the block at which the entries begin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Index {
     /// The segment.
@@ -83,13 +83,13 @@ pub struct Index {
 }
 
 impl Index {
-    /// Bytes of its file.
+    /// Bytes of the index file.
     pub fn bytes(&self) -> u64 {
         let entries: u64 = self.runs.iter().map(|(_, run)| u64::from(run.entries)).sum();
         bytes_of(self.runs.len() as u64, entries)
     }
 
-    /// The segment in memory. None of its runs counts yet.
+    /// The sealed segment, without any runs: they are added by [`SealedSegment::add`].
     pub fn segment(&self) -> SealedSegment {
         let (sealed, entries_block, extents) = (self.sealed, self.entries_block, self.extents);
         SealedSegment { sealed, entries_block, extents, live_runs: 0, live_bytes: 0 }
@@ -109,7 +109,7 @@ fn block_crc(shard: ShardId, generation: Generation, number: u32, content: &[u8]
     crc32c::crc32c_append(crc, content)
 }
 
-/// Checks a block and returns the number of its items.
+/// Checks a block and returns the number of items in it.
 pub(crate) fn check_block(
     shard: ShardId,
     generation: Generation,
@@ -211,7 +211,7 @@ fn extents_of(batches: &[IndexEntry]) -> u32 {
     u32::from(!batches.is_empty()) + batches.windows(2).filter(far).count() as u32
 }
 
-/// The run of a partition with these batches in a segment; there is at least one.
+/// The run of a partition with these batches, at least one, in a segment.
 pub(crate) fn run_of(generation: Generation, first_entry: u32, batches: &[IndexEntry]) -> Run {
     let (Some(first), Some(last)) = (batches.first(), batches.last()) else {
         unreachable!("a partition without batches has no place in an index")
@@ -358,7 +358,7 @@ pub async fn load_run(
     Ok(out.get(skip..skip + run.entries as usize).map(<[_]>::to_vec))
 }
 
-/// Decodes one block of entries. `None`: it is damaged.
+/// Decodes one block of entries. `None`: the block is damaged.
 pub fn decode_entries(
     shard: ShardId,
     generation: Generation,

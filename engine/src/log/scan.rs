@@ -23,14 +23,14 @@ const WINDOW_BYTES: usize = 2 << 20;
 
 /// What a scan of one segment found.
 pub(crate) struct Scan {
-    /// Sequences and end.
+    /// Sequences of the commits, and end of the data.
     pub sealed: Sealed,
-    /// Its batches, by log and offset.
+    /// The batches, by log and offset.
     pub logs: BTreeMap<LogId, Vec<IndexEntry>>,
 }
 
 impl Scan {
-    /// Adds the commit at the end of what was scanned so far.
+    /// Adds the next commit of the segment.
     pub fn add(&mut self, header: &CommitHeader, entries: &[Entry]) {
         for entry in entries.iter().filter(|e| !e.is_trim()) {
             self.logs.entry(entry.log).or_default().push(IndexEntry {
@@ -130,7 +130,7 @@ impl Scanner {
         Place { shard: self.identity.shard, generation: self.generation, position }
     }
 
-    /// The commit header at `position`, if there is one that belongs there.
+    /// The commit header at `position`; `None` if no commit that belongs there begins there.
     pub async fn head(&mut self, position: u64) -> Result<Option<CommitHeader>, OpenError> {
         let Some(head) = self.bytes(position, BLOCK).await? else { return Ok(None) };
         Ok(CommitHeader::decode(&head[..COMMIT_HEADER_BYTES], self.place(position)))

@@ -4,51 +4,51 @@
 
 use crate::ids::{CommitSeq, Generation, Offset};
 
-/// A smaller segment is not rewritten to win space.
+/// A smaller segment is not rewritten to gain space.
 const WASTE_BYTES_MIN: u64 = 64 << 10;
 
 /// What a segment is, as its index and the checkpoint state it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sealed {
-    /// Its generation.
+    /// Generation of the segment.
     pub generation: Generation,
-    /// Sequence of its first commit.
+    /// Sequence of the first commit.
     pub first_seq: CommitSeq,
-    /// Sequence after its last commit.
+    /// Sequence after the last commit.
     pub next_seq: CommitSeq,
-    /// Bytes up to the end of its last commit.
+    /// Bytes up to the end of the last commit.
     pub data_end: u64,
 }
 
-/// The part of a sealed segment that belongs to one partition.
+/// A run: the batches of one partition in one sealed segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Run {
     /// The segment.
     pub generation: Generation,
-    /// Offset of its first record.
+    /// Offset of the first record.
     pub base_offset: Offset,
-    /// Offset after its last record.
+    /// Offset after the last record.
     pub next_offset: Offset,
-    /// Largest timestamp in it, in milliseconds.
+    /// Largest timestamp of the records, in milliseconds.
     pub max_timestamp: i64,
-    /// Bytes of its batches.
+    /// Bytes of the batches.
     pub bytes: u32,
-    /// Number of its first entry in the segment's index.
+    /// Number of the run's first entry in the segment's index.
     pub first_entry: u32,
-    /// Its entries in the segment's index.
+    /// Number of the run's entries in the segment's index.
     pub entries: u32,
 }
 
 /// A sealed segment in memory.
 #[derive(Debug, Clone)]
 pub struct SealedSegment {
-    /// Sequences and end.
+    /// Sequences of the commits, and end of the data.
     pub sealed: Sealed,
-    /// First block of the entries in its index.
+    /// First block of entries in the segment's index.
     pub entries_block: u32,
     /// Extents: stretches of neighbouring batches of one partition, each of which is read in one go.
     pub extents: u32,
-    /// Partitions that have a run in it.
+    /// Partitions that have a run in the segment.
     pub live_runs: u32,
     /// Bytes of these runs.
     pub live_bytes: u64,
@@ -61,7 +61,7 @@ impl SealedSegment {
         self.live_bytes += u64::from(run.bytes);
     }
 
-    /// Counts a run no more, because it was deleted or replaced.
+    /// Stops counting a run, because it was deleted or replaced.
     pub fn remove(&mut self, run: &Run) {
         self.live_runs -= 1;
         self.live_bytes = self.live_bytes.saturating_sub(u64::from(run.bytes));

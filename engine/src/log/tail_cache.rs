@@ -29,7 +29,7 @@ const UNREAD_BYTES: u64 = 32 << 20;
 pub struct TailCache {
     /// Sequence of the oldest commit here, or of the next one.
     first: CommitSeq,
-    /// Each with the number of bytes that were pushed before it.
+    /// Each commit with the number of bytes that were pushed before it.
     commits: VecDeque<(u64, Bytes)>,
     /// Bytes pushed since the start.
     pushed: u64,
@@ -60,7 +60,7 @@ impl TailCache {
         }
     }
 
-    /// Adds the next commit; drops the oldest that are not wanted or beyond the limit.
+    /// Adds the next commit; drops the oldest ones that no reader wants, or that exceed the limit.
     pub fn push(&mut self, seq: CommitSeq, commit: Bytes) {
         assert_eq!(seq, self.first + self.commits.len() as u64, "commits come in sequence");
         self.bytes += commit.len();
@@ -78,7 +78,7 @@ impl TailCache {
         }
     }
 
-    /// The commit with this sequence, if it is still here; a reader wants it.
+    /// The commit with this sequence, if it is cached; counts as a request of a reader.
     pub fn get(&self, seq: CommitSeq) -> Option<&Bytes> {
         let (start, commit) = self.commits.get(usize::try_from(seq.checked_sub(self.first)?).ok()?)?;
         self.asked_at.set(self.pushed);
@@ -87,7 +87,7 @@ impl TailCache {
         Some(commit)
     }
 
-    /// A reader came too late for something that was here.
+    /// Notes that a reader asked for a commit that was dropped already.
     pub fn missed(&self) {
         self.asked_at.set(self.pushed);
         self.wanted.set(self.bytes_max);
@@ -98,12 +98,12 @@ impl TailCache {
         self.pushed - self.asked_at.get() < UNREAD_BYTES
     }
 
-    /// Whether the commit with this sequence is here.
+    /// Whether the commit with this sequence is cached.
     pub fn holds(&self, seq: CommitSeq) -> bool {
         seq >= self.first && seq < self.first + self.commits.len() as u64
     }
 
-    /// Sequence of the oldest commit here, or of the next one.
+    /// Sequence of the oldest cached commit, or of the next commit if the cache is empty.
     pub fn first(&self) -> CommitSeq {
         self.first
     }
