@@ -58,8 +58,8 @@ pub trait Disk: Clone + 'static {
     /// Makes the entries of a directory durable.
     fn sync_dir(&self, dir: &str) -> impl Future<Output = io::Result<()>>;
 
-    /// Opens a file that is not written to any more for reading through the kernel's page cache, if the backend has one. The
-    /// kernel does not read ahead by itself: see [`DiskFile::will_need`].
+    /// Opens a file that is not written to any more for reading through the kernel's page cache, if the backend has one. With
+    /// a short read the kernel does not read ahead: see [`DiskFile::will_need`].
     fn open_cached(&self, path: &str) -> impl Future<Output = io::Result<Self::File>> {
         self.open(path)
     }

@@ -9,12 +9,13 @@
 //! transfer holds a second handle of its memory until it completes; the memory of a transfer that never completes is never
 //! freed.
 
+use std::cell::RefCell;
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::mem::ManuallyDrop;
 use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -73,20 +74,66 @@ async fn elsewhere<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static)
     done.await.map_err(io::Error::other)
 }
 
+/// With reads of this length and longer through the page cache the kernel may read ahead by itself.
+const IN_ORDER_BYTES: usize = 512 << 10;
+/// Memory that a thread keeps for reads whose bytes only have to be in the page cache.
+const SCRATCH_BYTES: usize = 1 << 20;
+
+thread_local! {
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A descriptor, for the ring and for system calls.
+#[derive(Clone)]
+struct Handle {
+    ring: Rc<tokio_uring::fs::File>,
+    std: Arc<fs::File>,
+}
+
+impl Handle {
+    fn new(std: fs::File) -> io::Result<Self> {
+        let ring = tokio_uring::fs::File::from_std(std.try_clone()?);
+        Ok(Self { ring: Rc::new(ring), std: Arc::new(std) })
+    }
+}
+
 /// An open file of a [`UringDisk`].
 #[derive(Clone)]
 pub struct UringFile {
-    ring: Rc<tokio_uring::fs::File>,
-    std: Arc<fs::File>,
-    /// Whether the file is read through the page cache.
-    cached: bool,
+    handle: Handle,
+    /// The same file opened once more, if it is read through the page cache: for long reads. The kernel decides for each
+    /// descriptor how far it reads ahead.
+    in_order: Option<Handle>,
 }
 
 impl UringFile {
     fn new(std: fs::File) -> io::Result<Self> {
-        let ring = tokio_uring::fs::File::from_std(std.try_clone()?);
-        Ok(Self { ring: Rc::new(ring), std: Arc::new(std), cached: false })
+        Ok(Self { handle: Handle::new(std)?, in_order: None })
     }
+
+    /// The descriptor for a read of `len` bytes.
+    fn to_read(&self, len: usize) -> &Handle {
+        match &self.in_order {
+            Some(in_order) if len >= IN_ORDER_BYTES => in_order,
+            _ => &self.handle,
+        }
+    }
+}
+
+/// Reads a range and discards the bytes: they are in the page cache then.
+fn read_through(file: &fs::File, range: Range<u64>) {
+    SCRATCH.with_borrow_mut(|scratch| {
+        scratch.resize(SCRATCH_BYTES, 0);
+        let mut at = range.start;
+        while at < range.end {
+            let len = SCRATCH_BYTES.min((range.end - at) as usize);
+            if file.read_at(&mut scratch[..len], at).is_err() {
+                // The consumer's own read meets the error again.
+                return;
+            }
+            at += len as u64;
+        }
+    });
 }
 
 impl Disk for UringDisk {
@@ -140,22 +187,26 @@ impl Disk for UringDisk {
     }
 
     async fn open_cached(&self, path: &str) -> io::Result<UringFile> {
-        let file = fs::File::open(self.root.join(path))?;
-        // The kernel's own read-ahead is switched off: its distance depends on the device, and it knows neither batches nor
-        // when commits have to go first.
-        rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::Random)?;
-        Ok(UringFile { cached: true, ..UringFile::new(file)? })
+        let open = |advice| {
+            let file = fs::File::open(self.root.join(path))?;
+            rustix::fs::fadvise(&file, 0, None, advice)?;
+            Handle::new(file)
+        };
+        // Around a short read the kernel would read several times as much. Behind a long one it reads what follows, in large
+        // pages, which takes a quarter of the processor time of advice (0.06 instead of 0.25 ms for each MiB).
+        let handle = open(rustix::fs::Advice::Random)?;
+        Ok(UringFile { handle, in_order: Some(open(rustix::fs::Advice::Sequential)?) })
     }
 }
 
 impl DiskFile for UringFile {
     async fn size(&self) -> io::Result<u64> {
-        Ok(self.std.metadata()?.len())
+        Ok(self.handle.std.metadata()?.len())
     }
 
     async fn read_at(&self, buf: AlignedBuf, pos: u64) -> (io::Result<usize>, AlignedBuf) {
-        let ring = Rc::clone(&self.ring);
-        // A task of its own, so that the read completes even if this future is dropped.
+        let ring = Rc::clone(&self.to_read(buf.capacity()).ring);
+        // A task of its own: it goes on when nobody waits for it any more, and ends only with the runtime.
         let read = tokio::task::spawn_local(async move {
             let memory = ManuallyDrop::new(buf.memory());
             let done = ring.read_at(buf, pos).await;
@@ -170,63 +221,73 @@ impl DiskFile for UringFile {
 
     /// Uses `RWF_NOWAIT`, with which the kernel also begins to read the missing pages.
     fn read_cached(&self, mut buf: AlignedBuf, pos: u64) -> (usize, AlignedBuf) {
-        let Some(pos) = libc::off_t::try_from(pos).ok().filter(|_| self.cached) else { return (0, buf) };
+        let cached = self.in_order.is_some();
+        let Some(pos) = libc::off_t::try_from(pos).ok().filter(|_| cached) else { return (0, buf) };
+        let file = &self.to_read(buf.capacity()).std;
         let part = libc::iovec { iov_base: buf.as_mut_ptr().cast(), iov_len: buf.capacity() };
         // SAFETY: the one part is memory that `buf` alone may touch, for as long as the call lasts.
-        let read = unsafe { libc::preadv2(self.std.as_raw_fd(), &raw const part, 1, pos, libc::RWF_NOWAIT) };
-        // After an error the caller reads again, with waiting, and gets the error then.
+        let read = unsafe { libc::preadv2(file.as_raw_fd(), &raw const part, 1, pos, libc::RWF_NOWAIT) };
+        // An error is met again by the read that waits.
         let read = usize::try_from(read).unwrap_or(0);
         // SAFETY: the kernel has just written this many bytes.
         unsafe { buf.set_init(read) }
         (read, buf)
     }
 
-    /// Runs on another thread, because the call can wait for room in the device's queue.
+    /// The kernel is advised to read short ranges. Long ones are read here, because that makes large pages.
     async fn will_need(&self, ranges: Vec<Range<u64>>) {
-        let file = Arc::clone(&self.std);
+        let this = (Arc::clone(&self.handle.std), self.in_order.as_ref().map(|h| Arc::clone(&h.std)));
         let asked = elsewhere(move || {
+            let (short, long) = this;
             for range in ranges {
-                let len = std::num::NonZeroU64::new(range.end - range.start);
-                // The call is only advice: an error changes nothing.
-                let _refused = rustix::fs::fadvise(&file, range.start, len, rustix::fs::Advice::WillNeed);
+                let len = range.end - range.start;
+                match &long {
+                    Some(long) if len >= IN_ORDER_BYTES as u64 => read_through(long, range),
+                    _ => {
+                        let len = std::num::NonZeroU64::new(len);
+                        // Advice that is refused is no advice.
+                        let _refused =
+                            rustix::fs::fadvise(&short, range.start, len, rustix::fs::Advice::WillNeed);
+                    }
+                }
             }
         });
         let _vain = asked.await;
     }
 
     async fn drop_cached(&self) {
-        let file = Arc::clone(&self.std);
+        let file = Arc::clone(&self.handle.std);
         let dropped = elsewhere(move || rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed));
         let _vain = dropped.await;
     }
 
     async fn write_at(&self, bytes: Bytes, pos: u64) -> io::Result<usize> {
         let memory = ManuallyDrop::new(bytes.clone());
-        let done = self.ring.write_at(bytes, pos).submit().await;
+        let done = self.handle.ring.write_at(bytes, pos).submit().await;
         drop(ManuallyDrop::into_inner(memory));
         done.0
     }
 
     async fn sync(&self) -> io::Result<()> {
-        self.ring.sync_data().await
+        self.handle.ring.sync_data().await
     }
 
     async fn punch(&self, pos: u64, len: u64) -> io::Result<()> {
         use rustix::fs::FallocateFlags as Flags;
-        let file = Arc::clone(&self.std);
+        let file = Arc::clone(&self.handle.std);
         let flags = Flags::PUNCH_HOLE | Flags::KEEP_SIZE;
         Ok(elsewhere(move || rustix::fs::fallocate(file.as_fd(), flags, pos, len)).await??)
     }
 
     async fn set_len(&self, len: u64) -> io::Result<()> {
-        let file = Arc::clone(&self.std);
+        let file = Arc::clone(&self.handle.std);
         elsewhere(move || file.set_len(len)).await?
     }
 }
 
 impl std::fmt::Debug for UringFile {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "UringFile(fd {})", self.std.as_raw_fd())
+        write!(f, "UringFile(fd {})", self.handle.std.as_raw_fd())
     }
 }
 
