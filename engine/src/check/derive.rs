@@ -16,15 +16,13 @@ use std::sync::Arc;
 use crate::aligned::BLOCK;
 use crate::disk::{Disk, DynDisk};
 use crate::error::OpenError;
-use crate::ids::Identity;
-use crate::ids::{CommitSeq, Generation, LogId, Offset};
+use crate::ids::{Generation, Identity, LogId, Offset};
 use crate::log::checkpoint::{Checkpoint, Compacted, LogState, LogStates};
 use crate::log::files;
 use crate::log::format::{COMPACTED, Entry};
 use crate::log::index::{self as log_index};
 use crate::log::scan::Scan;
-use crate::log::sealed::Run;
-use crate::log::sealed::Sealed;
+use crate::log::sealed::{Run, Sealed};
 
 use super::segment::{read_commit, read_sealed, scanner};
 
@@ -43,6 +41,17 @@ impl Whole {
     }
 }
 
+/// All whole segments.
+struct Segments {
+    sorted: Vec<Whole>,
+    commits: Vec<Whole>,
+    /// What compaction has made of the logs.
+    compacted: Vec<Compacted>,
+}
+
+/// Start and end of each log.
+type Bounds = BTreeMap<LogId, (Offset, Offset)>;
+
 /// The checkpoint that follows from the segments. `Err(Ok(_))`: why no checkpoint can be derived.
 pub(super) async fn derive(
     disk: &DynDisk,
@@ -53,82 +62,96 @@ pub(super) async fn derive(
     let names = disk.list(&dir).await.map_err(|e| Err(OpenError::io(format!("listing {dir}"))(e)))?;
     let mut generations: Vec<_> = names.iter().filter_map(|n| files::generation_of(n)).collect();
     generations.sort();
+    let whole = read_segments(disk, identity, live, &generations).await?;
+    check_sorted(&whole.sorted).map_err(Ok)?;
+    let (segments, bounds) = choose(&whole, live).map_err(Ok)?;
+    let sorted = generations.iter().filter(|g| g.is_sorted());
+    let commits = generations.iter().filter(|g| !g.is_sorted());
+    Ok(Checkpoint {
+        through: commits.map(|g| g.0).max().unwrap_or(0),
+        next_seq: whole.commits.iter().map(|w| w.sealed.next_seq).max().unwrap_or(1).max(1),
+        next_sorted: sorted.map(|g| g.number() as u32 + 1).max().unwrap_or(1),
+        segments,
+        trims: Vec::new(),
+        logs: Arc::new(states(&whole, live, &bounds)),
+        compacted: whole.compacted,
+    })
+}
+
+/// Reads all segments.
+async fn read_segments(
+    disk: &DynDisk,
+    identity: &Identity,
+    live: &HashSet<LogId>,
+    generations: &[Generation],
+) -> Result<Segments, Result<String, OpenError>> {
     let (mut sorted, mut commits): (Vec<Whole>, Vec<Whole>) = (Vec::new(), Vec::new());
-    let (mut through, mut next_sorted) = (0, 1);
     // Segments of compaction come first: the space of the batches that they replace may have been given back.
     for &generation in generations.iter().filter(|g| g.is_sorted()) {
-        next_sorted = next_sorted.max(generation.number() as u32 + 1);
         if by_compaction(disk, identity, generation).await.map_err(Err)? {
             let dead = |e: &Entry| !live.contains(&e.log);
-            match sorted_segment(disk, identity, generation, dead).await.map_err(Err)? {
-                Ok(found) => sorted.extend(found),
-                Err(what) => return Err(Ok(what)),
-            }
+            let found = sorted_segment(disk, identity, generation, dead).await.map_err(Err)?;
+            sorted.extend(found.map_err(Ok)?);
         }
     }
     let compacted = compacted_logs(&sorted, live);
     let is_dead = |generation: Generation, log: LogId, end: Offset| {
         !live.contains(&log) || compacted.iter().any(|c| c.log == log && c.replaces(generation, end))
     };
-    for &generation in &generations {
+    for &generation in generations {
         let dead = |e: &Entry| is_dead(generation, e.log, e.end());
         if !generation.is_sorted() {
-            through = through.max(generation.0);
             let before = commits.last().map(|w| w.sealed);
-            match commit_segment(disk, identity, generation, before, dead).await.map_err(Err)? {
-                Ok(found) => commits.extend(found),
-                Err(what) => return Err(Ok(what)),
-            }
+            let found = commit_segment(disk, identity, generation, before, dead).await.map_err(Err)?;
+            commits.extend(found.map_err(Ok)?);
         } else if sorted.iter().all(|w| w.generation() != generation) {
-            match sorted_segment(disk, identity, generation, dead).await.map_err(Err)? {
-                Ok(found) => sorted.extend(found),
-                Err(what) => return Err(Ok(what)),
-            }
+            let found = sorted_segment(disk, identity, generation, dead).await.map_err(Err)?;
+            sorted.extend(found.map_err(Ok)?);
         }
     }
     for whole in sorted.iter_mut().chain(&mut commits) {
         let generation = whole.generation();
         whole.ranges.retain(|log, (_, end)| !is_dead(generation, *log, *end));
     }
-    check_sorted(&sorted).map_err(Ok)?;
-    let mut segments: Vec<Sealed> = Vec::new();
-    let mut logs: BTreeMap<LogId, (Offset, Offset)> = BTreeMap::new();
-    let mut next_seq: CommitSeq = 1;
-    for commit in &commits {
-        next_seq = next_seq.max(commit.sealed.next_seq);
+    Ok(Segments { sorted, commits, compacted })
+}
+
+/// The segments that count, and the bounds of the logs in them. `Err`: why that cannot be told.
+fn choose(whole: &Segments, live: &HashSet<LogId>) -> Result<(Vec<Sealed>, Bounds), String> {
+    let mut bounds = Bounds::new();
+    for commit in &whole.commits {
         for (log, start) in commit.trims.iter().filter(|(log, _)| live.contains(log)) {
-            let state = logs.entry(*log).or_default();
+            let state = bounds.entry(*log).or_default();
             *state = (state.0.max(*start), state.1.max(*start));
         }
     }
-    for commit in &commits {
-        if !is_replaced(commit, &sorted, &logs).map_err(Ok)? {
+    let mut segments = Vec::new();
+    for commit in &whole.commits {
+        if !is_replaced(commit, &whole.sorted, &bounds)? {
             segments.push(commit.sealed);
-            raise(&mut logs, &commit.ranges);
+            raise(&mut bounds, &commit.ranges);
         }
     }
-    for whole in &sorted {
-        segments.push(whole.sealed);
-        raise(&mut logs, &whole.ranges);
+    for sorted in &whole.sorted {
+        segments.push(sorted.sealed);
+        raise(&mut bounds, &sorted.ranges);
     }
+    Ok((segments, bounds))
+}
+
+/// The states of the logs.
+fn states(whole: &Segments, live: &HashSet<LogId>, bounds: &Bounds) -> LogStates {
     let mut states = LogStates::default();
     for log in live.iter().copied().collect::<BTreeSet<_>>() {
-        let (start, next) = logs.get(&log).copied().unwrap_or_default();
-        let held = commits.iter().chain(&sorted).filter_map(|w| w.ranges.get(&log)).map(|r| r.0);
+        let (start, next) = bounds.get(&log).copied().unwrap_or_default();
+        let segments = whole.commits.iter().chain(&whole.sorted);
+        let held = segments.filter_map(|w| w.ranges.get(&log)).map(|r| r.0);
         // Compaction removes records at the front without raising the log start offset.
-        let first = held.min().filter(|_| compacted.iter().all(|c| c.log != log));
+        let first = held.min().filter(|_| whole.compacted.iter().all(|c| c.log != log));
         let start = start.max(first.unwrap_or(start));
         states.push(&LogState { log, start, next, producers: Vec::new() });
     }
-    Ok(Checkpoint {
-        through,
-        next_seq,
-        next_sorted,
-        segments,
-        trims: Vec::new(),
-        compacted,
-        logs: Arc::new(states),
-    })
+    states
 }
 
 /// How far the logs were compacted, as far as the segments of compaction tell.
@@ -155,7 +178,8 @@ async fn by_compaction(
     Ok(scanner.head(BLOCK as u64).await?.is_some_and(|h| h.durable_below == COMPACTED))
 }
 
-fn raise(logs: &mut BTreeMap<LogId, (Offset, Offset)>, ranges: &Ranges) {
+/// Raises the ends of logs to what a segment holds.
+fn raise(logs: &mut Bounds, ranges: &Ranges) {
     for (log, (_, end)) in ranges {
         let state = logs.entry(*log).or_default();
         state.1 = state.1.max(*end);
@@ -262,11 +286,7 @@ fn check_sorted(sorted: &[Whole]) -> Result<(), String> {
 }
 
 /// Whether sorted segments hold everything that a commit segment holds. `Err`: they hold only a part.
-fn is_replaced(
-    commit: &Whole,
-    sorted: &[Whole],
-    starts: &BTreeMap<LogId, (Offset, Offset)>,
-) -> Result<bool, String> {
+fn is_replaced(commit: &Whole, sorted: &[Whole], starts: &Bounds) -> Result<bool, String> {
     let (mut covered, mut bare) = (false, false);
     for (log, (from, to)) in &commit.ranges {
         let from = starts.get(log).map_or(*from, |s| s.0.max(*from));

@@ -15,7 +15,7 @@ use crate::log::sealed::Sealed;
 const READ_BYTES: u64 = 1 << 20;
 
 /// The state of an index.
-pub(super) enum Found {
+pub(super) enum IndexState {
     /// The file does not exist.
     Missing,
     /// The index has an older version: the next start derives it from the segment.
@@ -32,15 +32,15 @@ pub(super) async fn read(
     path: &str,
     shard: ShardId,
     sealed: &Sealed,
-) -> Result<Found, OpenError> {
+) -> Result<IndexState, OpenError> {
     let io = || OpenError::io(format!("reading {path}"));
     let file = match disk.open(path).await {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Found::Missing),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(IndexState::Missing),
         other => other.map_err(io())?,
     };
     let size = file.size().await.map_err(io())?;
     if size == 0 || !size.is_multiple_of(BLOCK as u64) {
-        return Ok(Found::Damaged(0, format!("it has {size} bytes")));
+        return Ok(IndexState::Damaged(0, format!("it has {size} bytes")));
     }
     let mut position = 0;
     while position < size {
@@ -49,33 +49,34 @@ pub(super) async fn read(
         for block in bytes.chunks_exact(BLOCK) {
             let number = (position / BLOCK as u64) as u32;
             if index::check_block(shard, sealed.generation, number, block).is_none() {
-                return Ok(Found::Damaged(position, "the checksum of the block is wrong".to_owned()));
+                return Ok(IndexState::Damaged(position, "the checksum of the block is wrong".to_owned()));
             }
             let older = || u32_le(block, 16).is_some_and(|version| version < index::VERSION);
             if number == 0 && u64_le(block, 8) == Some(index::MAGIC) && older() {
-                return Ok(Found::Older);
+                return Ok(IndexState::Older);
             }
             position += BLOCK as u64;
         }
     }
     let Some(index) = index::load(&file, shard, sealed.generation).await.map_err(io())? else {
-        return Ok(Found::Damaged(0, "its header is not that of an index of this segment".to_owned()));
+        return Ok(IndexState::Damaged(0, "its header is not that of an index of this segment".to_owned()));
     };
     if index.sealed != *sealed {
-        return Ok(Found::Damaged(0, "it states other sequences than the checkpoint".to_owned()));
+        return Ok(IndexState::Damaged(0, "it states other sequences than the checkpoint".to_owned()));
     }
     let total: usize = index.runs.iter().map(|(_, r)| r.entries as usize).sum();
     let blocks = u64::from(index.entries_block) + total.div_ceil(ENTRIES_PER_BLOCK) as u64;
     if size != blocks * BLOCK as u64 {
         let what = format!("it has {size} bytes; {blocks} blocks are stated");
-        return Ok(Found::Damaged(size.min(blocks * BLOCK as u64), what));
+        return Ok(IndexState::Damaged(size.min(blocks * BLOCK as u64), what));
     }
     let entries = index::load_entries(&file, shard, &index).await.map_err(io())?;
     Ok(match entries {
-        Some(entries) => Found::Good(index, entries),
-        None => {
-            Found::Damaged(u64::from(index.entries_block) * BLOCK as u64, "entries are missing".to_owned())
-        }
+        Some(entries) => IndexState::Good(index, entries),
+        None => IndexState::Damaged(
+            u64::from(index.entries_block) * BLOCK as u64,
+            "entries are missing".to_owned(),
+        ),
     })
 }
 

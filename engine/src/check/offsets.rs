@@ -7,11 +7,10 @@
 use crate::ids::{CommitSeq, LogId, Offset};
 use crate::log::files;
 use crate::log::index::{Index, IndexEntry};
-use crate::log::sealed::Run;
-use crate::log::sealed::Sealed;
+use crate::log::sealed::{Run, Sealed};
 
-use super::Checker;
-use super::shard::{View, next_seq};
+use super::checker::Checker;
+use super::view::{View, next_seq};
 
 /// Checks the entries of one segment.
 pub(super) fn check_runs(

@@ -10,13 +10,14 @@ use crate::catalog::Catalog;
 use crate::data_dir::DataDir;
 use crate::disk::{Disk, DynDisk};
 use crate::error::OpenError;
-use crate::ids::Identity;
-use crate::ids::{Generation, ShardId};
+use crate::ids::{Generation, Identity, ShardId};
 use crate::log::checkpoint::Checkpoint;
 use crate::log::{files, index};
 
-use super::shard::View;
-use super::{Repair, Report, Severity, check, derive, segment};
+use super::directory::check;
+use super::report::{Repair, Report, Severity};
+use super::view::View;
+use super::{derive, segment};
 
 /// Rounds of repair and check. A round may uncover something: a derived checkpoint may name segments whose indexes must be
 /// written.

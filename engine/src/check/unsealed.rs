@@ -5,25 +5,43 @@ use std::collections::BTreeMap;
 
 use crate::aligned::BLOCK;
 use crate::error::OpenError;
-use crate::ids::Generation;
+use crate::ids::{CommitSeq, Generation};
 use crate::log::files;
 use crate::log::format::Entry;
-use crate::log::scan::Scan;
+use crate::log::scan::{Scan, Scanner};
 use crate::log::sealed::Sealed;
 
-use super::shard::{View, next_seq};
-use super::{Checker, Severity, segment};
+use super::checker::Checker;
+use super::report::{Lost, Severity};
+use super::segment;
+use super::view::{View, next_seq};
 
 const REFUSED: &str =
     "a start is refused: acknowledged records are damaged here, and later ones cannot be reached";
 
+/// Segment and position at which the last whole commit ended.
+struct End {
+    /// The segment.
+    path: String,
+    /// The position in it.
+    position: u64,
+}
+
+/// A segment up to its last whole commit.
+struct Read {
+    generation: Generation,
+    path: String,
+    scan: Scan,
+    /// What is wrong with the commit that follows, if there is one.
+    what: Option<String>,
+    /// Records that are lost with it.
+    lost: Vec<Lost>,
+}
+
 /// Checks the segments that the checkpoint does not cover.
 pub(super) async fn check(c: &mut Checker<'_>, view: &mut View<'_>) -> Result<(), OpenError> {
-    let through = view.checkpoint.through;
-    let new = |g: &Generation| !g.is_sorted() && g.0 > through;
-    let unsealed: Vec<_> = view.generations.iter().copied().filter(new).collect();
-    // Segment and position at which the last whole commit ended.
-    let mut end: Option<(String, u64)> = None;
+    let unsealed: Vec<_> = view.generations.iter().copied().filter(|g| is_new(view, g)).collect();
+    let mut end: Option<End> = None;
     let mut seq = next_seq(&view.checkpoint);
     for generation in unsealed {
         let path = files::segment(&view.dir, generation);
@@ -36,61 +54,85 @@ pub(super) async fn check(c: &mut Checker<'_>, view: &mut View<'_>) -> Result<()
             }
             continue;
         }
-        let first = Sealed { generation, first_seq: seq, next_seq: seq, data_end: BLOCK as u64 };
-        let mut scan = Scan { sealed: first, logs: BTreeMap::new() };
-        let (mut batches, mut lost) = (0, Vec::new());
-        let what = loop {
-            let (position, seq) = (scan.sealed.data_end, scan.sealed.next_seq);
-            match segment::read_commit(&mut scanner, position, seq, |_| false).await? {
-                Ok((header, entries, bad)) if bad.is_empty() => {
-                    for entry in &entries {
-                        replay(c, view, entry, &path, position);
-                    }
-                    batches += entries.iter().filter(|e| !e.is_trim()).count() as u64;
-                    scan.add(&header, &entries);
-                }
-                Ok((_, _, bad)) => {
-                    let live = bad.iter().filter(|(e, _)| view.is_live(e.log));
-                    lost = live.map(|(e, _)| c.lost(e.log, e.base_offset, e.end())).collect();
-                    break bad.into_iter().next().map(|(_, what)| what);
-                }
-                Err(what) => break what,
-            }
-        };
-        let position = scan.sealed.data_end;
-        seq = scan.sealed.next_seq;
-        c.report.segments += u64::from(seq > scan.sealed.first_seq);
-        c.report.commits += seq - scan.sealed.first_seq;
-        c.report.batches += batches;
-        c.report.bytes += position;
+        let read = read(c, view, &mut scanner, (generation, path), seq).await?;
+        let position = read.scan.sealed.data_end;
+        seq = read.scan.sealed.next_seq;
         if let Some(at) = scanner.find_commit(position, |h| h.durable_below > seq).await? {
-            let before = Generation(generation.0 - 1);
-            let mut missing = String::new();
-            if new(&before) && view.generations.binary_search(&before).is_err() {
-                missing = format!("; segment {} is missing", files::segment(&view.dir, before));
-            }
-            let reason = what.map_or(String::new(), |what| format!(" ({what})"));
-            let what = format!(
-                "commit {seq} is invalid{reason}, but the commit at {at} of {path} says that it was durable{missing}"
-            );
-            // If no commit of this segment is whole, the damage lies where the segment before ended.
-            let (file, position) =
-                end.filter(|_| position == BLOCK as u64 && reason.is_empty()).unwrap_or((path, position));
-            c.fault(file, position, what).means(REFUSED).lost(lost).done();
+            refuse(c, view, read, end, at);
             return Ok(());
         }
-        if what.is_some() || scanner.find_commit(position, |h| h.seq > seq).await?.is_some() {
-            c.fault(&*path, position, format!("commit {seq} and what follows were being written"))
+        if read.what.is_some() || scanner.find_commit(position, |h| h.seq > seq).await?.is_some() {
+            c.fault(&*read.path, position, format!("commit {seq} and what follows were being written"))
                 .severity(Severity::Harmless)
                 .means("a torn tail: it was never acknowledged")
                 .advice("nothing: the next start cuts it off")
                 .done();
         }
         if position > BLOCK as u64 || end.is_none() {
-            end = Some((path, position));
+            end = Some(End { path: read.path, position });
         }
     }
     Ok(())
+}
+
+/// Whether the checkpoint does not cover a segment.
+fn is_new(view: &View<'_>, generation: &Generation) -> bool {
+    !generation.is_sorted() && generation.0 > view.checkpoint.through
+}
+
+/// Reads a segment, whose first commit is `seq`, up to its last whole commit.
+async fn read(
+    c: &mut Checker<'_>,
+    view: &mut View<'_>,
+    scanner: &mut Scanner,
+    (generation, path): (Generation, String),
+    seq: CommitSeq,
+) -> Result<Read, OpenError> {
+    let sealed = Sealed { generation, first_seq: seq, next_seq: seq, data_end: BLOCK as u64 };
+    let mut scan = Scan { sealed, logs: BTreeMap::new() };
+    let mut lost = Vec::new();
+    let what = loop {
+        let (position, seq) = (scan.sealed.data_end, scan.sealed.next_seq);
+        match segment::read_commit(scanner, position, seq, |_| false).await? {
+            Ok((header, entries, bad)) if bad.is_empty() => {
+                for entry in &entries {
+                    replay(c, view, entry, &path, position);
+                }
+                c.report.batches += entries.iter().filter(|e| !e.is_trim()).count() as u64;
+                scan.add(&header, &entries);
+            }
+            Ok((_, _, bad)) => {
+                let live = bad.iter().filter(|(e, _)| view.is_live(e.log));
+                lost = live.map(|(e, _)| c.lost(e.log, e.base_offset, e.end())).collect();
+                break bad.into_iter().next().map(|(_, what)| what);
+            }
+            Err(what) => break what,
+        }
+    };
+    let commits = scan.sealed.next_seq - scan.sealed.first_seq;
+    c.report.segments += u64::from(commits > 0);
+    c.report.commits += commits;
+    c.report.bytes += scan.sealed.data_end;
+    Ok(Read { generation, path, scan, what, lost })
+}
+
+/// Reports that a start is refused: the commit at `at` states that one was durable which is not whole.
+fn refuse(c: &mut Checker<'_>, view: &View<'_>, read: Read, end: Option<End>, at: u64) {
+    let Read { generation, path, scan, what, lost } = read;
+    let (position, seq) = (scan.sealed.data_end, scan.sealed.next_seq);
+    let before = Generation(generation.0 - 1);
+    let mut missing = String::new();
+    if is_new(view, &before) && view.generations.binary_search(&before).is_err() {
+        missing = format!("; segment {} is missing", files::segment(&view.dir, before));
+    }
+    let reason = what.map_or(String::new(), |what| format!(" ({what})"));
+    let what = format!(
+        "commit {seq} is invalid{reason}, but the commit at {at} of {path} says that it was durable{missing}"
+    );
+    // If no commit of this segment is whole, the damage lies where the segment before ended.
+    let end = end.filter(|_| position == BLOCK as u64 && reason.is_empty());
+    let End { path, position } = end.unwrap_or(End { path, position });
+    c.fault(path, position, what).means(REFUSED).lost(lost).done();
 }
 
 /// Checks an entry against the offsets of its log, and advances them.
