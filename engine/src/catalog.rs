@@ -109,7 +109,7 @@ pub struct Catalog {
 impl Catalog {
     /// Loads the catalog; writes an empty one if the directory has no catalog yet.
     pub async fn open(disk: impl Disk, shards: u16) -> Result<Self, OpenError> {
-        Self::open_on(disk.erased(), shards).await
+        Self::open_on(DynDisk::new(disk), shards).await
     }
 
     async fn open_on(disk: DynDisk, shards: u16) -> Result<Self, OpenError> {

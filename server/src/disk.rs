@@ -1,8 +1,6 @@
 //! Where the data lies: on the disk of the machine, and in a build with `--cfg keylane_planted` on the disk that a
 //! test brings, which can lose power ([`power`](crate::power)).
 
-#[cfg(not(keylane_planted))]
-use keylane_engine::disk::Disk as _;
 use keylane_engine::disk::DynDisk;
 
 use crate::config::ServerConfig;
@@ -10,7 +8,7 @@ use crate::config::ServerConfig;
 /// The disk of a data directory.
 #[cfg(not(keylane_planted))]
 pub fn open(config: &ServerConfig) -> DynDisk {
-    keylane_engine::disk::uring::UringDisk::new(&config.data, config.direct_io).erased()
+    DynDisk::new(keylane_engine::disk::uring::UringDisk::new(&config.data, config.direct_io))
 }
 
 /// The disk that this thread serves on.

@@ -39,7 +39,8 @@ async fn run() -> Vec<String> {
         ..ShardOptions::default()
     };
     let live: HashSet<_> = (0..PARTITIONS).map(LogId).collect();
-    let shard = Shard::open(disk.clone().erased(), [1; 16], ShardId(0), &live, options).await.expect("opens");
+    let shard =
+        Shard::open(DynDisk::new(disk.clone()), [1; 16], ShardId(0), &live, options).await.expect("opens");
     let parts: Vec<_> = (0..PARTITIONS).map(|log| shard.attach(LogId(log))).collect();
     // The reader is there before the first segment is sealed, and so before it can be written anew.
     disk.add_rule(Rule::once(Op::Read, Fault::Delay(TURNS)).on("1.log"));
@@ -69,7 +70,7 @@ async fn run() -> Vec<String> {
     if reader.is_finished() {
         return vec!["the read ended before its segment was freed".to_owned()];
     }
-    if let Err(e) = use_again(&disk.clone().erased()).await {
+    if let Err(e) = use_again(&DynDisk::new(disk.clone())).await {
         return vec![e];
     }
     match reader.await {

@@ -15,7 +15,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, ensure};
 use keylane::ServerConfig;
 use keylane::power::{Failure, serve};
-use keylane_engine::disk::Disk as _;
+use keylane_engine::disk::DynDisk;
 use keylane_engine::planted::{Bug, plant};
 use keylane_loadgen::args::RunArgs;
 use keylane_loadgen::client::Admin;
@@ -71,7 +71,7 @@ fn serve_until(
     let left = Rc::new(Cell::new(None));
     let (kept, failing) = (Rc::clone(&left), disk.clone());
     let cut = Box::new(move || kept.set(Some(failing.crash_image(conduct.seed, conduct.style))));
-    serve(config.clone(), disk.erased(), Failure { signal, cut })?;
+    serve(config.clone(), DynDisk::new(disk), Failure { signal, cut })?;
     left.take().context("the server ended before power failed")
 }
 

@@ -14,7 +14,7 @@ use super::shard;
 
 /// Checks a data directory. `progress` is told each file that is begun, and the bytes of log read so far.
 pub async fn check(disk: &impl Disk, progress: &mut dyn FnMut(&str, u64)) -> Report {
-    check_on(&disk.clone().erased(), progress).await
+    check_on(&DynDisk::new(disk.clone()), progress).await
 }
 
 async fn check_on(disk: &DynDisk, progress: &mut dyn FnMut(&str, u64)) -> Report {

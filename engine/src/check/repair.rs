@@ -43,7 +43,7 @@ pub async fn repair(
     before: &Report,
     progress: &mut dyn FnMut(&str, u64),
 ) -> Result<Repaired, OpenError> {
-    repair_on(&disk.clone().erased(), before, progress).await
+    repair_on(&DynDisk::new(disk.clone()), before, progress).await
 }
 
 async fn repair_on(

@@ -4,6 +4,7 @@
 //! costs one boxed future and one indirect call more, which is nothing beside a read, a write or a flush. All rules of
 //! [`Disk`] and [`DiskFile`] hold.
 
+use std::any::Any;
 use std::future::Future;
 use std::io;
 use std::ops::Range;
@@ -12,8 +13,9 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 
-use super::{Disk, DiskFile};
 use crate::aligned::AlignedBuf;
+
+use super::seam::{Disk, DiskFile};
 
 type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 
@@ -26,9 +28,12 @@ pub struct DynDisk(Rc<dyn ObjectDisk>);
 pub struct DynFile(Rc<dyn ObjectFile>);
 
 impl DynDisk {
-    /// Hides the backend of `disk`.
+    /// Hides the backend of `disk`. A disk whose backend is hidden already stays as it is.
     pub fn new(disk: impl Disk) -> Self {
-        Self(Rc::new(disk))
+        match (&disk as &dyn Any).downcast_ref::<Self>() {
+            Some(hidden) => hidden.clone(),
+            None => Self(Rc::new(disk)),
+        }
     }
 }
 
@@ -131,10 +136,6 @@ impl<F: DiskFile> ObjectFile for F {
 
 impl Disk for DynDisk {
     type File = DynFile;
-
-    fn erased(self) -> DynDisk {
-        self
-    }
 
     async fn open(&self, path: &str) -> io::Result<DynFile> {
         self.0.open(path).await

@@ -17,8 +17,8 @@ use tokio::sync::{Mutex, Semaphore, mpsc, oneshot, watch};
 
 use crate::catalog::{Catalog, Placement, Topic};
 use crate::data_dir::DataDir;
+use crate::disk::DynDisk;
 use crate::disk::uring::UringDisk;
-use crate::disk::{Disk, DynDisk};
 use crate::error::{Failure, OpenError, ReadError};
 use crate::ids::{Offset, ShardId};
 use crate::partition::Watcher;
@@ -330,7 +330,7 @@ impl CoreThread {
 
     /// `None`: the opener has given up, or knows why not.
     async fn open(&self, task: Task) -> Result<Option<(Core, Share)>, OpenError> {
-        let disk = UringDisk::new(&self.root, self.options.direct_io).erased();
+        let disk = DynDisk::new(UringDisk::new(&self.root, self.options.direct_io));
         let (found, share, catalog) = match task {
             Task::Serve { found, share } => (found, share, None),
             Task::Find { find, given } => {

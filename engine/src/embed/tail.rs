@@ -8,8 +8,9 @@ use crate::ids::Offset;
 
 use super::block_on::block_on;
 use super::core::Route;
+use super::error::EmbedError;
 use super::record::{StoredRecord, decode};
-use super::{EmbedError, Shared};
+use super::shared::Shared;
 
 /// Bytes that a tail reads at once.
 const BYTES_MAX: usize = 256 << 10;

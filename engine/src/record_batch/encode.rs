@@ -5,7 +5,7 @@
 use crate::bytes_at::{put_varint, varint_len};
 use crate::checksum;
 
-use super::{CRC_START, HEADER_BYTES, LENGTH_END};
+use super::layout::{CRC_START, HEADER_BYTES, LENGTH_END};
 
 /// Name and value of a header of a record; the value may be null.
 pub type HeaderFields<'a> = (&'a [u8], Option<&'a [u8]>);

@@ -4,10 +4,9 @@ use std::io::Write;
 
 use twox_hash::XxHash32;
 
-use super::decode::MAX_HELD;
 use super::*;
 use crate::bytes_at::put_varint;
-use crate::record_batch::{build, seal};
+use crate::record_batch::{HEADER_BYTES, RecordBatch, build, seal};
 
 const COMPRESSED: [i16; 4] = [1, 2, 3, 4];
 

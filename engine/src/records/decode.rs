@@ -10,70 +10,17 @@
 //!   program that aborts on panics asks [`panic_is_caught`] first. Streams that are cut off, checksums that do not match,
 //!   and frames that need a dictionary are malformed.
 
-use std::cell::Cell;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use super::codec::guarded;
+use super::error::DecodeError;
 use super::gzip::Gzip;
 use super::lz4::Lz4;
 use super::snappy::Snappy;
 use super::zstd::Zstd;
 
-thread_local! {
-    /// Whether a codec of another project runs on this thread: its panics are about its data, and are caught.
-    static PANIC_IS_CAUGHT: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Whether a panic on this thread would be caught and become an error about a codec's data.
-pub fn panic_is_caught() -> bool {
-    PANIC_IS_CAUGHT.get()
-}
-
-/// Runs a codec of another project; a panic becomes an error.
-pub(super) fn guarded<T>(codec: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
-    let before = PANIC_IS_CAUGHT.replace(true);
-    let result = catch_unwind(AssertUnwindSafe(codec));
-    PANIC_IS_CAUGHT.set(before);
-    result.unwrap_or_else(|_| Err(io::Error::other("the codec panicked")))
-}
-
 /// Most bytes of uncompressed records that are read from one batch.
 pub const MAX_UNCOMPRESSED: usize = 256 << 20;
-/// Most decoded bytes that a decoder keeps in memory at a time.
-pub const MAX_HELD: usize = 32 << 20;
-/// Bytes of the pieces into which gzip and zstd are decoded. Most batches fit into one piece, and then the codec keeps no
-/// window of earlier bytes.
-pub(super) const PIECE_BYTES: usize = 128 << 10;
-/// Most memory of a codec that is kept for the next batch.
-pub(super) const KEPT_BYTES: usize = 1 << 20;
-
-/// Why the records of a batch could not be uncompressed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum DecodeError {
-    /// An unknown codec in the attributes.
-    #[error("unknown compression codec {0}")]
-    Codec(i16),
-    /// The compressed records could not be decoded.
-    #[error("the {codec} compressed records of the batch are malformed: {what}")]
-    Compressed {
-        /// The codec the attributes name.
-        codec: &'static str,
-        /// The decoder's message.
-        what: String,
-    },
-    /// More uncompressed bytes than the caller allows.
-    #[error("the records of the batch take more than {limit} bytes uncompressed")]
-    TooLarge {
-        /// The limit.
-        limit: usize,
-    },
-    /// There is no memory for the uncompressed bytes.
-    #[error(
-        "no memory for {0} bytes of uncompressed records: give the process more memory and send the batch again"
-    )]
-    Memory(usize),
-}
 
 /// All uncompressed bytes of the records behind a batch's header, at most `limit`. The buffer takes one and a half times
 /// that for a moment while it grows.
@@ -191,10 +138,6 @@ impl<'a> Decoder<'a> {
         self.end = got;
         Ok(got > 0)
     }
-}
-
-pub(super) fn malformed(what: impl Into<String>) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, what.into())
 }
 
 /// Where decoded bytes come from, a piece at a time.

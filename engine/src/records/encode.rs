@@ -9,31 +9,16 @@ use std::io::{self, Write};
 
 use lz4_flex::frame::{BlockMode, BlockSize, FrameEncoder, FrameInfo};
 
-use super::decode::guarded;
+use super::codec::guarded;
+use super::error::EncodeError;
+use super::rules::Compression;
 use super::snappy::XERIAL_MAGIC;
-use super::{Compression, zstd};
+use super::zstd;
 
 /// Bytes of a snappy block, as the Java clients choose it.
 const SNAPPY_BLOCK: usize = 32 << 10;
 /// The level of LZ4 at which the fast compressor is used.
 const LZ4_FAST: i32 = 9;
-
-/// Why records could not be compressed.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum EncodeError {
-    /// An unknown codec.
-    #[error("unknown compression codec {0}")]
-    Codec(i16),
-    /// The encoder failed.
-    #[error("compressing records with codec {codec} failed; they can be stored uncompressed")]
-    Failed {
-        /// The codec, as in the attributes.
-        codec: i16,
-        /// The encoder's error.
-        source: io::Error,
-    },
-}
 
 impl Compression {
     /// The codec that a batch's attributes name, at its default level; 0 means not compressed.

@@ -8,7 +8,7 @@ use std::io;
 
 use flate2::{Crc, Decompress, FlushDecompress, Status};
 
-use super::decode::{KEPT_BYTES, PIECE_BYTES, malformed};
+use super::codec::{KEPT_BYTES, PIECE_BYTES, malformed};
 
 const MAGIC: [u8; 3] = [0x1f, 0x8b, 8];
 const HEADER_BYTES: usize = 10;

@@ -9,7 +9,7 @@ use std::io;
 
 use twox_hash::XxHash32;
 
-use super::decode::{KEPT_BYTES, malformed};
+use super::codec::{KEPT_BYTES, malformed};
 
 const MAGIC: [u8; 4] = 0x184d_2204u32.to_le_bytes();
 /// Flags of the frame descriptor.

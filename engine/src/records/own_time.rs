@@ -7,7 +7,9 @@ use std::borrow::Cow;
 
 use crate::record_batch::{HEADER_BYTES, RecordBatch, seal};
 
-use super::{APPEND_TIME, CODEC_BITS, Decoder, MAX_UNCOMPRESSED, Walk};
+use super::attributes::{APPEND_TIME, CODEC_BITS};
+use super::decode::{Decoder, MAX_UNCOMPRESSED};
+use super::walk::Walk;
 
 /// The largest timestamp of the records of a batch, in milliseconds, whatever its header says. If the records cannot be
 /// read: the larger one of the header's maximum and base timestamps.

@@ -5,25 +5,14 @@
 
 use crate::record_batch::{HEADER_BYTES, seal};
 
-use super::{CODEC_BITS, Compression, DecodeError, EncodeError, compress_with, decompress};
+use super::attributes::CODEC_BITS;
+use super::decode::decompress;
+use super::encode::compress_with;
+use super::error::RecompressError;
+use super::rules::Compression;
 
 /// Most bytes of uncompressed records of a batch that is compressed again. Up to twice as many are in memory meanwhile.
 pub const RECOMPRESSED_MAX: usize = 64 << 20;
-
-/// Why a batch could not be compressed again.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum RecompressError {
-    /// Its records cannot be uncompressed.
-    #[error(transparent)]
-    Decode(#[from] DecodeError),
-    /// The encoder failed.
-    #[error(transparent)]
-    Encode(#[from] EncodeError),
-    /// The bytes are shorter than a batch's header, or the new batch is larger than a length field can say.
-    #[error("a record batch cannot have {0} bytes")]
-    Length(usize),
-}
 
 /// A batch, which has passed all checks, with the codec that `how` asks for; `None`: the batch stays as it is. The caller
 /// bounds the size of the new batch. More than [`RECOMPRESSED_MAX`] bytes of uncompressed records are an error.

@@ -4,7 +4,7 @@
 use std::cell::Cell;
 use std::io;
 
-use super::decode::{KEPT_BYTES, MAX_HELD, malformed};
+use super::codec::{KEPT_BYTES, MAX_HELD, malformed};
 
 /// Start of the framing of the Java clients. A version and the oldest version that can read the data follow (four bytes
 /// each), then blocks, each behind its length (u32, big endian).

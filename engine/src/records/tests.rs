@@ -125,7 +125,7 @@ fn the_limit_is_exact() {
 #[test]
 fn a_panicking_codec_becomes_an_error() {
     assert!(!panic_is_caught());
-    let caught = decode::guarded(|| -> std::io::Result<()> {
+    let caught = codec::guarded(|| -> std::io::Result<()> {
         assert!(panic_is_caught());
         panic!("on purpose");
     });

@@ -7,8 +7,8 @@
 //!
 //! The records may lie in memory ([`Plain`]) or come out of a codec as a stream ([`Decoder`]); the walk is the same.
 
-use super::RecordsError;
-use super::decode::{DecodeError, Decoder};
+use super::decode::Decoder;
+use super::error::{DecodeError, RecordsError};
 
 /// Where encoded records come from.
 pub trait Source {

@@ -9,7 +9,7 @@ use zstd::zstd_safe::{
     get_error_name,
 };
 
-use super::decode::{KEPT_BYTES, MAX_HELD, PIECE_BYTES, malformed};
+use super::codec::{KEPT_BYTES, MAX_HELD, PIECE_BYTES, malformed};
 
 /// Bytes of a frame up to the descriptor of its window.
 const START_BYTES: usize = 6;

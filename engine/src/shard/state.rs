@@ -135,8 +135,8 @@ mod tests {
     use std::collections::BTreeMap;
 
     use crate::aligned::BLOCK;
-    use crate::disk::Disk;
     use crate::disk::uring::UringDisk;
+    use crate::disk::{Disk, DynDisk};
     use crate::shard::segments::base::Base;
 
     /// Changes the state of a shard in which nothing has happened, and checks it before and afterwards.
@@ -144,7 +144,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         tokio_uring::start(async {
             let len = 16 * BLOCK as u64;
-            let file = UringDisk::new(dir.path(), false).erased().create("segment", len).await.unwrap();
+            let file = DynDisk::new(UringDisk::new(dir.path(), false)).create("segment", len).await.unwrap();
             let segments = SegmentSet::new(BTreeMap::new(), 1, 1, Base::default());
             let (active, buf) = (Active::new((file, len), Generation(1), 1), AlignedBuf::uninit(BLOCK));
             let options = ShardOptions::default();

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tokio::sync::{Mutex, Notify};
 
 use crate::aligned::{AlignedBuf, Pool};
-use crate::disk::Disk;
+use crate::disk::{Disk, DynDisk};
 use crate::error::OpenError;
 use crate::ids::{Identity, LogId, ShardId};
 use crate::partition::Partition;
@@ -45,7 +45,7 @@ impl Shard {
         live: &HashSet<LogId>,
         options: ShardOptions,
     ) -> Result<Self, OpenError> {
-        let dir = ShardDir::new(disk.erased(), Identity { directory, shard });
+        let dir = ShardDir::new(DynDisk::new(disk), Identity { directory, shard });
         Self::open_in(dir, live, options.fitted()?).await
     }
 
