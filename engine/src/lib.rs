@@ -44,7 +44,7 @@
 #[cfg(test)]
 extern crate self as keylane_engine;
 #[cfg(test)]
-#[path = "../tests/hooked_disk/mod.rs"]
+#[path = "../tests/engine/hooked_disk/mod.rs"]
 mod hooked_disk;
 
 pub mod aligned;

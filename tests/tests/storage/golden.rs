@@ -5,7 +5,7 @@
 //! file is run by hand, for each version of the format:
 //!
 //! ```text
-//! cargo test --release -p keylane-tests --test golden -- --ignored
+//! cargo test --release -p keylane-tests --test storage golden:: -- --ignored
 //! ```
 //!
 //! It writes fixtures of the version that the code writes, and leaves those of other versions alone.

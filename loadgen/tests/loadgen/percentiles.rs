@@ -5,11 +5,9 @@
 //! waits for an answer before it sends the next request sends next to nothing during a stall and does not see it;
 //! that is the negative control.
 
-mod common;
-
 use std::time::Duration;
 
-use common::{broker_that_stalls, load};
+use super::common::{broker_that_stalls, load};
 use keylane_loadgen::sink::{Keep, Stall};
 
 const STALL: Stall = Stall { lasts: Duration::from_millis(200), every: Duration::from_millis(2_000) };

@@ -4,7 +4,6 @@
 //! ```text
 //! bash .ci/run planted
 //! ```
-#![cfg(keylane_planted)]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

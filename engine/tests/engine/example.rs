@@ -1,7 +1,7 @@
 //! The example that the documentation points to runs, and tells what it should.
 #![allow(clippy::unwrap_used)]
 
-#[path = "../examples/embed.rs"]
+#[path = "../../examples/embed.rs"]
 #[allow(dead_code)]
 mod embed;
 

@@ -5,7 +5,6 @@
 //! ```text
 //! bash .ci/run planted
 //! ```
-#![cfg(keylane_planted)]
 
 use std::cell::Cell;
 use std::net::SocketAddr;

@@ -7,14 +7,12 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-use hooked_disk::{Hooked, Hooks};
+use super::hooked_disk::{Hooked, Hooks};
 use keylane_engine::disk::Disk;
 use keylane_engine::record_batch::build;
 use keylane_engine::shard::{PartitionRef, Shard, ShardOptions};
 use keylane_engine::{AppendError, LogId, ShardId};
 use keylane_sim_disk::{SimDisk, SimOptions};
-
-mod hooked_disk;
 
 /// How long a read or a flush takes.
 const MOMENT: Duration = Duration::from_micros(500);

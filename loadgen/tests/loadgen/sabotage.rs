@@ -1,8 +1,6 @@
 //! The generator spoils what it sends: its own checkers must find that, under the right name, with any broker.
 
-mod common;
-
-use common::{broker, failed, load, text_of};
+use super::common::{broker, failed, load, text_of};
 use keylane_loadgen::sink::Keep;
 
 const SHAPE: &str = "--duration 300ms --warmup 0s --rate 20000 --batch-records 5 --connections 2 --keys 20 --record-bytes 200";

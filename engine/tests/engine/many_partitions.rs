@@ -78,7 +78,7 @@ fn a_start_after_a_crash_finds_every_partition_where_it_was() {
 /// Negative control; in a build with `--cfg keylane_planted` only.
 #[cfg(keylane_planted)]
 #[test]
-fn a_partition_that_is_noted_too_late_is_found_out() {
+fn a_planted_late_note_of_a_partition_is_found() {
     use keylane_engine::planted::{Bug, plant};
     plant(Some(Bug::NotedTooLate));
     let found = starts_and_crashes();

@@ -1,11 +1,9 @@
 //! Brokers that go away and come back under load: a sound one, and one that shows records before they are durable.
 
-mod common;
-
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
-use common::{broker, failed, load, text_of};
+use super::common::{broker, failed, load, text_of};
 use keylane::ServerConfig;
 use keylane_loadgen::sink::{Keep, Lie};
 

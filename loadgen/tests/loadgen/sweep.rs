@@ -1,8 +1,6 @@
 //! A small sweep over two brokers, and the files that come of it.
 
-mod common;
-
-use common::broker;
+use super::common::broker;
 use keylane_loadgen::sink::Keep;
 use keylane_loadgen::sweep::args::SweepArgs;
 use keylane_loadgen::sweep::{compare, sweep_and_print};

@@ -1,8 +1,6 @@
 //! Shapes of load, against an embedded server or a broker that keeps nothing.
 
-mod common;
-
-use common::{broker, failed, load};
+use super::common::{broker, failed, load};
 use keylane::ServerConfig;
 use keylane_loadgen::args::RunArgs;
 use keylane_loadgen::client::Admin;

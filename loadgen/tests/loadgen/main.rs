@@ -1,0 +1,10 @@
+//! The load generator against servers in the same process, honest and lying ones.
+
+mod common;
+mod lab;
+mod lies;
+mod percentiles;
+mod restart;
+mod sabotage;
+mod shapes;
+mod sweep;

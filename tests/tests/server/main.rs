@@ -1,0 +1,13 @@
+//! The server as a process, asked over the wire by hand-written requests and by the load generator.
+
+mod bad_input;
+mod bad_records;
+mod committed_offsets;
+mod directory;
+mod durable_reads;
+mod fair_fetch;
+mod full_disk;
+mod kill;
+mod lab;
+mod odd_requests;
+mod topic_settings;
