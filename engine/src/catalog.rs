@@ -58,7 +58,7 @@ impl Placement {
 /// A topic to be created.
 #[derive(Debug, Clone)]
 pub struct NewTopic {
-    /// Its name.
+    /// Name of the topic.
     pub name: String,
     /// How many partitions.
     pub partitions: usize,

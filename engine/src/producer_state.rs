@@ -30,9 +30,9 @@ pub struct Accepted {
 /// One producer's recent past in a partition.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Producer {
-    /// Its epoch.
+    /// Epoch of the producer.
     pub epoch: i16,
-    /// Its last batches, oldest first: up to five durable ones and those in flight.
+    /// The producer's last batches, oldest first: up to five durable ones, and those in flight.
     pub recent: VecDeque<Accepted>,
 }
 

@@ -22,7 +22,7 @@ fn batch(what: u8, offset: u64) -> Vec<u8> {
     batch
 }
 
-/// Reads a batch while its segment is written anew by partition, freed, and used again for a batch that differs only in
+/// Reads a batch while its segment is regrouped, freed, and used again for a batch that differs only in
 /// what it says. Returns what is wrong with what the reader gets.
 pub fn read_while_freed() -> Vec<String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
@@ -42,7 +42,7 @@ async fn run() -> Vec<String> {
     let shard =
         Shard::open(DynDisk::new(disk.clone()), [1; 16], ShardId(0), &live, options).await.expect("opens");
     let parts: Vec<_> = (0..PARTITIONS).map(|log| shard.attach(LogId(log))).collect();
-    // The reader is there before the first segment is sealed, and so before it can be written anew.
+    // The reader is there before the first segment is sealed, and so before it can be regrouped.
     disk.add_rule(Rule::once(Op::Read, Fault::Delay(TURNS)).on("1.log"));
     let mut reader = None;
     for n in 0..BATCHES {

@@ -102,9 +102,7 @@ async fn apply(
         Repair::HealCheckpoint { shard } => {
             let (identity, _) = at(shard);
             match load(disk, &identity).await? {
-                Some(checkpoint) => {
-                    store(disk, &identity, &checkpoint, "wrote it anew from its good copy").await
-                }
+                Some(checkpoint) => store(disk, &identity, &checkpoint, "replaced it by its good copy").await,
                 None => Ok(Err(format!("shard {shard}: neither copy of the checkpoint is whole"))),
             }
         }
@@ -183,5 +181,5 @@ async fn rewrite_index(
     let logs: Vec<_> = scan.logs.into_iter().filter(|(log, _)| live.contains(log)).collect();
     let (content, _) = index::build(identity.shard, sealed, &logs);
     files::replace(disk, &dir, &path, content).await.map_err(OpenError::io(format!("writing {path}")))?;
-    Ok(Ok(format!("{path}: written anew from its segment")))
+    Ok(Ok(format!("{path}: derived from its segment")))
 }

@@ -186,7 +186,7 @@ fn some_record() -> impl Strategy<Value = Seen> {
 enum Step {
     /// A batch of (key, whether it has a value), compressed with a codec.
     Append(Vec<(u8, bool)>, i16),
-    /// A pass some time later, with room for so many keys.
+    /// A pass some time later, with room for this many keys.
     Clean(i64, usize),
 }
 

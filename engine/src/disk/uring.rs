@@ -206,7 +206,7 @@ impl DiskFile for UringFile {
 
     async fn read_at(&self, buf: AlignedBuf, pos: u64) -> (io::Result<usize>, AlignedBuf) {
         let ring = Rc::clone(&self.to_read(buf.capacity()).ring);
-        // A task of its own: it goes on when nobody waits for it any more, and ends only with the runtime.
+        // A task of its own, so that the read completes even if this future is dropped.
         let read = tokio::task::spawn_local(async move {
             let memory = ManuallyDrop::new(buf.memory());
             let done = ring.read_at(buf, pos).await;
@@ -227,14 +227,15 @@ impl DiskFile for UringFile {
         let part = libc::iovec { iov_base: buf.as_mut_ptr().cast(), iov_len: buf.capacity() };
         // SAFETY: the one part is memory that `buf` alone may touch, for as long as the call lasts.
         let read = unsafe { libc::preadv2(file.as_raw_fd(), &raw const part, 1, pos, libc::RWF_NOWAIT) };
-        // An error is met again by the read that waits.
+        // After an error the caller reads again, with waiting, and gets the error then.
         let read = usize::try_from(read).unwrap_or(0);
         // SAFETY: the kernel has just written this many bytes.
         unsafe { buf.set_init(read) }
         (read, buf)
     }
 
-    /// The kernel is advised to read short ranges. Long ones are read here, because that makes large pages.
+    /// Runs on another thread, because it can wait for the device. Short ranges are left to the kernel by advice. Long ones are
+    /// read here, because then the kernel uses large pages.
     async fn will_need(&self, ranges: Vec<Range<u64>>) {
         let this = (Arc::clone(&self.handle.std), self.in_order.as_ref().map(|h| Arc::clone(&h.std)));
         let asked = elsewhere(move || {
@@ -245,7 +246,7 @@ impl DiskFile for UringFile {
                     Some(long) if len >= IN_ORDER_BYTES as u64 => read_through(long, range),
                     _ => {
                         let len = std::num::NonZeroU64::new(len);
-                        // Advice that is refused is no advice.
+                        // The call is only advice: an error changes nothing.
                         let _refused =
                             rustix::fs::fadvise(&short, range.start, len, rustix::fs::Advice::WillNeed);
                     }

@@ -31,9 +31,9 @@ pub enum EmbedError {
     /// A topic that cannot be created.
     #[error("topic {name:?} cannot be created: {rule}")]
     InvalidTopic {
-        /// Its name.
+        /// The name.
         name: String,
-        /// What it broke.
+        /// The rule that the name or number of partitions broke.
         rule: &'static str,
     },
     /// The catalog refused.
@@ -57,7 +57,7 @@ pub enum EmbedError {
          segment_bytes and uncommitted_bytes_max"
     )]
     TooLarge {
-        /// Its size.
+        /// Size of the batch.
         bytes: usize,
         /// The limit.
         max: usize,

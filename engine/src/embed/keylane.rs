@@ -30,9 +30,9 @@ const PARTITIONS_MAX: u32 = 100_000;
 /// A topic: its name and how many partitions it has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopicInfo {
-    /// Its name.
+    /// Name of the topic.
     pub name: String,
-    /// Its partitions have the numbers from 0 to one less than this.
+    /// Number of partitions; they are numbered from 0.
     pub partitions: u32,
 }
 

@@ -32,7 +32,7 @@ pub struct OpenCommit {
     pub seq: CommitSeq,
     buf: AlignedBuf,
     payload_len: usize,
-    /// It is written even if it is empty.
+    /// Whether the commit is written even if it is empty.
     marked: bool,
     /// The batches of the commit.
     pub entries: Vec<Slotted>,

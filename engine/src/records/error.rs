@@ -71,7 +71,7 @@ pub enum EncodeError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RecompressError {
-    /// Its records cannot be uncompressed.
+    /// The records cannot be uncompressed.
     #[error(transparent)]
     Decode(#[from] DecodeError),
     /// The encoder failed.

@@ -75,7 +75,7 @@ async fn check(shard: &SimShard, log: usize, count: u64) -> u64 {
     offsets.start
 }
 
-/// Appends so many batches to partitions that are drawn by weight; looks at the space at each step of the disk.
+/// Appends this many batches to partitions that are drawn by weight; looks at the space at each step of the disk.
 fn fill(seed: u64, batches: u64, logs: &[(u64, Option<u64>)]) {
     let bounds: Vec<_> = logs.iter().map(|(_, bound)| *bound).collect();
     let weights: u64 = logs.iter().map(|(weight, _)| weight).sum();

@@ -154,7 +154,7 @@ fn latest(records: &[Seen]) -> BTreeMap<String, Seen> {
     records.iter().map(|r| (r.pair.0.clone().unwrap(), r.clone())).collect()
 }
 
-/// Has the time pass until so many more passes took effect.
+/// Lets time pass until this many more passes took effect.
 async fn passes(shard: &SimShard, more: u64, now_ms: i64) {
     let counters = shard.counters();
     let wanted = counters.compacted.load(Relaxed) + more;

@@ -1,4 +1,4 @@
-//! Deletion by size, by age and on request, and segments written anew, on the real disk: the space comes
+//! Deletion by size, by age and on request, and rewritten segments, on the real disk: the space comes
 //! back, what is kept is as it was sent, and a restart changes nothing.
 #![allow(clippy::unwrap_used)]
 

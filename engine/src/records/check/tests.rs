@@ -331,7 +331,7 @@ fn bomb(count: i64) -> Vec<u8> {
         let mut head = Vec::new();
         put_varint(&mut head, fields.len() as i64 + i64::from(BLOCK) + 1);
         frame.extend(raw_block(&[head, fields].concat()));
-        // One byte, so many times.
+        // A block that repeats one byte.
         frame.extend_from_slice(&(BLOCK << 3 | 1 << 1).to_le_bytes()[..3]);
         frame.push(7);
         frame.extend(raw_block(&[0]));
