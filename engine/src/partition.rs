@@ -170,6 +170,18 @@ impl Partition {
         passed.is_none_or(|b| b.end() <= offset).then(|| in_recent(from))?
     }
 
+    /// The recent batches that readers may see, from an offset on.
+    pub fn durable_recent(&self, start: Offset) -> impl Iterator<Item = &BatchRef> {
+        let end = self.high_watermark;
+        let below = move |b: &&BatchRef| b.end() <= start;
+        self.recent.iter().skip_while(below).take_while(move |b| b.base_offset < end)
+    }
+
+    /// The most bytes that retention by size leaves it. `None`: it has no such bound.
+    pub fn bound(&self) -> Option<u64> {
+        self.config.retention_bytes.filter(|_| self.config.delete)
+    }
+
     /// Appends a batch: its offsets follow those of the last one.
     pub fn push(&mut self, batch: BatchRef) {
         self.recent.push_back(batch);

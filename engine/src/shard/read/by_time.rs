@@ -7,7 +7,6 @@ use crate::error::ReadError;
 use crate::ids::Offset;
 use crate::log::index::IndexEntry;
 use crate::log::sealed::Run;
-use crate::partition::{BatchRef, Partition};
 
 use crate::shard::handle::Shard;
 use crate::shard::partitions::PartitionRef;
@@ -143,14 +142,5 @@ impl Shard {
             Some(offset) => Ok(Some((offset, self.read(at, offset, 1).await?))),
             None => Ok(None),
         }
-    }
-}
-
-impl Partition {
-    /// The recent batches that readers may see, from an offset on.
-    fn durable_recent(&self, start: Offset) -> impl Iterator<Item = &BatchRef> {
-        let end = self.high_watermark;
-        let below = move |b: &&BatchRef| b.end() <= start;
-        self.recent.iter().skip_while(below).take_while(move |b| b.base_offset < end)
     }
 }

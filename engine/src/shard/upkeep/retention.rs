@@ -57,11 +57,6 @@ impl Shard {
 }
 
 impl Partition {
-    /// The bytes that it may have at most, if that is limited.
-    pub(crate) fn bound(&self) -> Option<u64> {
-        self.config.retention_bytes.filter(|_| self.config.delete)
-    }
-
     /// The log start offset by age, if it has to be raised.
     fn expired(&self, now_ms: i64) -> Option<Offset> {
         let keep_ms = self.config.retention_ms.filter(|_| self.config.delete)?;

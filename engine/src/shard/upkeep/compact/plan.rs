@@ -95,15 +95,10 @@ impl Inner {
         if let Some((_, oldest)) = known.filter(|(offset, _)| *offset == from) {
             return Some(oldest).filter(|t| *t >= 0);
         }
-        let run = self
-            .state
-            .borrow()
-            .partitions
-            .get(at)?
-            .runs
-            .iter()
-            .find(|run| run.next_offset > from)
-            .copied()?;
+        let run = {
+            let state = self.state.borrow();
+            *state.partitions.get(at)?.runs.iter().find(|run| run.next_offset > from)?
+        };
         let (mut number, mut first) = (0, None);
         while first.is_none() && number < run.entries {
             let block = self.entries_from(&run, number).await.ok()?;
