@@ -2,7 +2,7 @@
 //!
 //! A tour: `server` starts and stops the cores; `core` is one of them; `connection` reads requests and
 //! writes answers in order; `broker` does what requests ask for; `groups` keeps committed offsets; `mesh` and
-//! `ring` carry work between cores; `kafka` is the protocol on the wire.
+//! `ring` carry work between cores. The protocol on the wire is the crate `keylane_kafka`.
 
 mod broker;
 pub mod check;
@@ -12,7 +12,6 @@ mod controller;
 mod core;
 mod disk;
 mod groups;
-pub mod kafka;
 mod mesh;
 mod net;
 pub mod ring;

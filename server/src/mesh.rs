@@ -17,12 +17,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use keylane_engine::records::CheckedBatch;
 use keylane_engine::{AppendError, LogId, Offset};
+use keylane_kafka::ErrorCode;
 use slab::Slab;
 use tokio::sync::oneshot;
 
 use crate::broker::refusal::code_of;
 use crate::core::Core;
-use crate::kafka::ErrorCode;
 use crate::net::Bed;
 use crate::ring::{Consumer, Parker, Producer, ring};
 

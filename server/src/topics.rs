@@ -10,9 +10,8 @@ use keylane_engine::catalog::Topic;
 use keylane_engine::records::BatchRules;
 use keylane_engine::shard::PartitionRef;
 use keylane_engine::{LogConfig, LogId};
+use keylane_kafka::messages::produce::TopicRef;
 use uuid::Uuid;
-
-use crate::kafka::produce::TopicRef;
 
 /// Where committed offsets are kept. The server alone writes to it.
 pub const OFFSETS_TOPIC: &str = "__consumer_offsets";

@@ -6,20 +6,22 @@ use std::hash::Hash;
 use std::rc::Rc;
 
 use keylane_engine::catalog::{CatalogError, valid_name};
+use keylane_kafka::ErrorCode;
+use keylane_kafka::messages::create_partitions::{
+    CreatePartitionsRequest, CreatePartitionsResponse, EnlargedTopic, PartitionsTopic,
+};
+use keylane_kafka::messages::create_topics::{
+    CreatableTopic, CreateTopicsRequest, CreateTopicsResponse, CreatedTopic, CreatedTopicConfig,
+};
+use keylane_kafka::messages::delete_topics::{
+    DeletableTopic, DeleteTopicsRequest, DeleteTopicsResponse, DeletedTopic,
+};
+use keylane_kafka::messages::init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
+use keylane_kafka::messages::produce::TopicRef;
 use uuid::Uuid;
 
 use crate::controller;
 use crate::core::Core;
-use crate::kafka::ErrorCode;
-use crate::kafka::create_partitions::{
-    CreatePartitionsRequest, CreatePartitionsResponse, EnlargedTopic, PartitionsTopic,
-};
-use crate::kafka::create_topics::{
-    CreatableTopic, CreateTopicsRequest, CreateTopicsResponse, CreatedTopic, CreatedTopicConfig,
-};
-use crate::kafka::delete_topics::{DeletableTopic, DeleteTopicsRequest, DeleteTopicsResponse, DeletedTopic};
-use crate::kafka::init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
-use crate::kafka::produce::TopicRef;
 use crate::topics::is_internal;
 
 use super::configs;
@@ -136,7 +138,8 @@ fn check(core: &Core, topic: &CreatableTopic<'_>) -> Result<usize, Refusal> {
                 "give either partition and replica numbers or an assignment, not both".to_owned(),
             );
         }
-        let own = |a: &crate::kafka::create_topics::ReplicaAssignment| a.brokers == [super::NODE_ID];
+        let own =
+            |a: &keylane_kafka::messages::create_topics::ReplicaAssignment| a.brokers == [super::NODE_ID];
         let mut indexes: Vec<_> = topic.assignments.iter().map(|a| a.index).collect();
         indexes.sort_unstable();
         let dense = indexes.iter().enumerate().all(|(i, index)| usize::try_from(*index) == Ok(i));

@@ -7,14 +7,14 @@ use std::collections::HashSet;
 use std::rc::Rc;
 
 use keylane_engine::catalog::CatalogError;
+use keylane_kafka::ErrorCode;
+use keylane_kafka::messages::alter_configs::{AlterConfigsRequest, AlterConfigsResponse, AlteredResource};
+use keylane_kafka::messages::describe_configs::{BROKER, TOPIC};
+use keylane_kafka::messages::incremental_alter_configs::{IncrementalAlterConfigsRequest, Operation};
 
 use crate::config::ServerConfig;
 use crate::controller::{self, AlterError};
 use crate::core::Core;
-use crate::kafka::ErrorCode;
-use crate::kafka::alter_configs::{AlterConfigsRequest, AlterConfigsResponse, AlteredResource};
-use crate::kafka::describe_configs::{BROKER, TOPIC};
-use crate::kafka::incremental_alter_configs::{IncrementalAlterConfigsRequest, Operation};
 use crate::topic_settings::{self, Values, items_of};
 use crate::topics::is_internal;
 

@@ -5,14 +5,15 @@
 
 use std::borrow::Cow;
 
-use crate::config::ServerConfig;
-use crate::connection::Connection;
-use crate::kafka::ErrorCode;
-use crate::kafka::describe_configs::{
+use keylane_kafka::ErrorCode;
+use keylane_kafka::messages::describe_configs::{
     BROKER, ConfigResource, ConfigSource, ConfigSynonym, ConfigType, DescribeConfigsRequest,
     DescribeConfigsResponse, DescribedConfig, DescribedResource, TOPIC,
 };
-use crate::kafka::produce::TopicRef;
+use keylane_kafka::messages::produce::TopicRef;
+
+use crate::config::ServerConfig;
+use crate::connection::Connection;
 use crate::topic_settings::{self, BrokerName, SETTINGS, Setting, Values};
 
 use super::NODE_ID;

@@ -8,15 +8,15 @@ use std::time::Duration;
 
 use keylane_engine::shard::{CommitState, PartitionRef};
 use keylane_engine::{LogId, TrimError};
-use tokio::time::{Instant, timeout_at};
-
-use crate::core::Core;
-use crate::kafka::ErrorCode;
-use crate::kafka::delete_records::{
+use keylane_kafka::ErrorCode;
+use keylane_kafka::messages::delete_records::{
     DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsResponse, DeletedRecordsPartition,
     DeletedRecordsTopic, HIGH_WATERMARK,
 };
-use crate::kafka::produce::TopicRef;
+use keylane_kafka::messages::produce::TopicRef;
+use tokio::time::{Instant, timeout_at};
+
+use crate::core::Core;
 use crate::mesh::call;
 use crate::topics::Route;
 

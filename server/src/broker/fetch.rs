@@ -21,16 +21,16 @@ use futures_util::future::join_all;
 use keylane_engine::partition::Watcher;
 use keylane_engine::shard::{Batches, Offer, PartitionRef, Shard, Want};
 use keylane_engine::{LogId, Offset, ReadError};
+use keylane_kafka::messages::fetch::{FetchPartition, FetchRequest};
+use keylane_kafka::messages::fetch_response::{FetchResponseWriter, FetchedPartition};
+use keylane_kafka::messages::produce::TopicRef;
+use keylane_kafka::{ErrorCode, Reader, RequestHeader};
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::time::Instant;
 
 use crate::connection::out::Answer;
 use crate::connection::{CloseReason, Connection};
 use crate::core::{Core, FETCH_BYTES, MEMORY_UNIT};
-use crate::kafka::fetch::{FetchPartition, FetchRequest};
-use crate::kafka::fetch_response::{FetchResponseWriter, FetchedPartition};
-use crate::kafka::produce::TopicRef;
-use crate::kafka::{ErrorCode, Reader, RequestHeader};
 use crate::mesh::call;
 use crate::topics::Route;
 

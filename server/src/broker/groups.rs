@@ -4,19 +4,22 @@
 use std::collections::HashSet;
 use std::rc::Rc;
 
-use crate::core::Core;
-use crate::groups::{self, Committer, Wanted};
-use crate::kafka::ErrorCode;
-use crate::kafka::delete_groups::{DeleteGroupsRequest, DeleteGroupsResponse};
-use crate::kafka::describe_groups::{DescribeGroupsRequest, DescribeGroupsResponse, DescribedGroup};
-use crate::kafka::list_groups::{ListGroupsRequest, ListGroupsResponse, ListedGroup};
-use crate::kafka::metadata::OPERATIONS_OMITTED;
-use crate::kafka::offset_commit::{CommittedTopic, OffsetCommitRequest, OffsetCommitResponse};
-use crate::kafka::offset_delete::{OffsetDeleteRequest, OffsetDeleteResponse};
-use crate::kafka::offset_fetch::{
+use keylane_kafka::ErrorCode;
+use keylane_kafka::messages::delete_groups::{DeleteGroupsRequest, DeleteGroupsResponse};
+use keylane_kafka::messages::describe_groups::{
+    DescribeGroupsRequest, DescribeGroupsResponse, DescribedGroup,
+};
+use keylane_kafka::messages::list_groups::{ListGroupsRequest, ListGroupsResponse, ListedGroup};
+use keylane_kafka::messages::metadata::OPERATIONS_OMITTED;
+use keylane_kafka::messages::offset_commit::{CommittedTopic, OffsetCommitRequest, OffsetCommitResponse};
+use keylane_kafka::messages::offset_delete::{OffsetDeleteRequest, OffsetDeleteResponse};
+use keylane_kafka::messages::offset_fetch::{
     FetchedGroup, FetchedOffset, FetchedTopic, OffsetFetchGroup, OffsetFetchRequest, OffsetFetchResponse,
 };
-use crate::kafka::produce::TopicRef;
+use keylane_kafka::messages::produce::TopicRef;
+
+use crate::core::Core;
+use crate::groups::{self, Committer, Wanted};
 
 /// Longest metadata of an offset, in UTF-16 units as Kafka counts (`offset.metadata.max.bytes`).
 pub const METADATA_MAX: usize = 4096;

@@ -6,21 +6,23 @@ use std::collections::{BTreeMap, HashSet};
 use std::rc::Rc;
 
 use keylane_engine::catalog::{CatalogError, Topic, valid_name};
+use keylane_kafka::ErrorCode;
+use keylane_kafka::messages::describe_cluster::{
+    BROKERS, CONTROLLERS, ClusterBroker, DescribeClusterRequest, DescribeClusterResponse,
+};
+use keylane_kafka::messages::find_coordinator::{
+    Coordinator, FindCoordinatorRequest, FindCoordinatorResponse,
+};
+use keylane_kafka::messages::metadata::{
+    MetadataBroker, MetadataPartition, MetadataRequest, MetadataRequestTopic, MetadataResponse,
+    MetadataTopic, OPERATIONS_OMITTED,
+};
+use keylane_kafka::messages::produce::TopicRef;
 
 use crate::config::split_host_port;
 use crate::connection::Connection;
 use crate::controller;
 use crate::core::Core;
-use crate::kafka::ErrorCode;
-use crate::kafka::describe_cluster::{
-    BROKERS, CONTROLLERS, ClusterBroker, DescribeClusterRequest, DescribeClusterResponse,
-};
-use crate::kafka::find_coordinator::{Coordinator, FindCoordinatorRequest, FindCoordinatorResponse};
-use crate::kafka::metadata::{
-    MetadataBroker, MetadataPartition, MetadataRequest, MetadataRequestTopic, MetadataResponse,
-    MetadataTopic, OPERATIONS_OMITTED,
-};
-use crate::kafka::produce::TopicRef;
 use crate::topics::is_internal;
 
 use super::NODE_ID;

@@ -21,15 +21,15 @@ use std::rc::Rc;
 
 use bytes::{Bytes, BytesMut};
 use keylane_engine::ReadError;
+use keylane_kafka::frame::write_response;
+use keylane_kafka::messages::api_versions::{ApiVersionsRequest, ApiVersionsResponse, encode_unsupported};
+use keylane_kafka::messages::produce::ProduceRequest;
+use keylane_kafka::{
+    ApiKey, ErrorCode, HeaderError, Reader, Request, RequestHeader, ResponseHeader, SERVED, Writer,
+};
 
 use crate::connection::out::{Answer, Few};
 use crate::connection::{CloseReason, Connection};
-use crate::kafka::api_versions::{ApiVersionsRequest, ApiVersionsResponse, encode_unsupported};
-use crate::kafka::frame::write_response;
-use crate::kafka::produce::ProduceRequest;
-use crate::kafka::{
-    ApiKey, ErrorCode, HeaderError, Reader, Request, RequestHeader, ResponseHeader, SERVED, Writer,
-};
 
 /// The only node's id.
 pub const NODE_ID: i32 = 0;
@@ -77,7 +77,7 @@ pub fn dispatch(connection: &Rc<Connection>, frame: &[u8]) -> Result<Handled, Cl
 /// Encodes an answer that waits for nothing.
 fn answer_now(
     connection: &Connection,
-    encode: impl FnOnce(&mut BytesMut) -> Result<(), crate::kafka::frame::FrameError>,
+    encode: impl FnOnce(&mut BytesMut) -> Result<(), keylane_kafka::frame::FrameError>,
 ) -> Result<(), CloseReason> {
     let mut out = connection.out.borrow_mut();
     let before = out.staging().len();

@@ -8,14 +8,14 @@ use std::rc::Rc;
 
 use keylane_engine::shard::{PartitionRef, Shard};
 use keylane_engine::{Offset, ReadError};
-
-use crate::core::Core;
-use crate::kafka::ErrorCode;
-use crate::kafka::list_offsets::{
+use keylane_kafka::ErrorCode;
+use keylane_kafka::messages::list_offsets::{
     EARLIEST, EARLIEST_LOCAL, EARLIEST_PENDING_UPLOAD, LATEST, LATEST_TIERED, ListOffsetsPartition,
     ListOffsetsRequest, ListOffsetsResponse, ListedPartition, ListedTopic, MAX_TIMESTAMP,
 };
-use crate::kafka::produce::TopicRef;
+use keylane_kafka::messages::produce::TopicRef;
+
+use crate::core::Core;
 use crate::mesh::call;
 use crate::topics::Route;
 

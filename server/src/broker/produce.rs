@@ -14,16 +14,16 @@ use keylane_engine::AppendError;
 use keylane_engine::bytes_at::i16_be;
 use keylane_engine::records::{BatchRules, CODEC_BITS, CheckedBatch, Held, TimestampType, check};
 use keylane_engine::shard::PartitionRef;
+use keylane_kafka::messages::produce::{
+    PartitionAnswer, PartitionSlot, ProduceItem, ProducePartition, ProduceRequest, ProduceResponseWriter,
+    TopicRef,
+};
+use keylane_kafka::{ErrorCode, Reader, RequestHeader};
 use tokio::sync::oneshot;
 
 use crate::connection::out::{Answer, Few, Gate, Patch};
 use crate::connection::{CloseReason, Connection};
 use crate::core::{Core, MEMORY_UNIT, about_now_ms, now_ms};
-use crate::kafka::produce::{
-    PartitionAnswer, PartitionSlot, ProduceItem, ProducePartition, ProduceRequest, ProduceResponseWriter,
-    TopicRef,
-};
-use crate::kafka::{ErrorCode, Reader, RequestHeader};
 use crate::mesh;
 use crate::topics::{LocalTopic, Route};
 

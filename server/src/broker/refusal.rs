@@ -7,9 +7,8 @@ use keylane_engine::AppendError;
 use keylane_engine::producer_state::SequenceError;
 use keylane_engine::record_batch::BatchError;
 use keylane_engine::records::{DecodeError, RecordsError};
-
-use crate::kafka::ErrorCode;
-use crate::kafka::produce::RecordError;
+use keylane_kafka::ErrorCode;
+use keylane_kafka::messages::produce::RecordError;
 
 /// Records that are told of one by one in one answer, over all its partitions.
 pub const RECORD_ERRORS_MAX: usize = 1000;

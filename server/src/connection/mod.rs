@@ -14,12 +14,12 @@ use std::task::Waker;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
+use keylane_kafka::frame::{self, Frame, FrameError};
+use keylane_kafka::{HeaderError, WireError};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::broker;
 use crate::core::{Core, MEMORY_UNIT};
-use crate::kafka::frame::{self, Frame, FrameError};
-use crate::kafka::{HeaderError, WireError};
 use crate::net::Stream;
 
 use out::Out;
@@ -55,7 +55,7 @@ pub enum CloseReason {
     Wire(#[from] WireError),
     /// A Produce request without acknowledgement failed: closing is the only way to tell.
     #[error("a produce request with acks=0 failed: {0}")]
-    Unacknowledged(crate::kafka::ErrorCode),
+    Unacknowledged(keylane_kafka::ErrorCode),
     /// The rest of a frame did not come.
     #[error("a request was begun and not finished within {} s", STALL.as_secs())]
     Stalled,

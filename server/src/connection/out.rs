@@ -13,12 +13,12 @@ use std::task::{Context, Poll, Waker};
 use bytes::{Bytes, BytesMut};
 use keylane_engine::CommitSeq;
 use keylane_engine::shard::CommitState;
+use keylane_kafka::ErrorCode;
+use keylane_kafka::messages::produce::PartitionSlot;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::broker::fetch::Turn;
 use crate::core::Core;
-use crate::kafka::ErrorCode;
-use crate::kafka::produce::PartitionSlot;
 
 /// Requests of one connection that may be unanswered; then it is not read from.
 pub const UNANSWERED_MAX: usize = 2048;

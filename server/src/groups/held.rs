@@ -9,12 +9,12 @@ use keylane_engine::embed::{decode_batches, encode_batch};
 use keylane_engine::records::{BatchRules, check};
 use keylane_engine::shard::{Cached, CommitState, PartitionRef, Shard};
 use keylane_engine::{AppendError, CommitSeq, EmbedError, ReadError, Record};
+use keylane_kafka::ErrorCode;
+use keylane_kafka::messages::produce::TopicRef;
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use crate::core::{Core, now_ms};
-use crate::kafka::ErrorCode;
-use crate::kafka::produce::TopicRef;
 use crate::topics::OFFSETS_TOPIC;
 
 use super::offsets::{Change, Committed, GroupChanges, Offsets, bytes_of};

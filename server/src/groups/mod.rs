@@ -19,12 +19,12 @@ use std::future::Future;
 use std::rc::Rc;
 
 use keylane_engine::catalog::CatalogError;
+use keylane_kafka::ErrorCode;
+use keylane_kafka::messages::produce::TopicRef;
 use uuid::Uuid;
 
 use crate::controller;
 use crate::core::Core;
-use crate::kafka::ErrorCode;
-use crate::kafka::produce::TopicRef;
 use crate::mesh::call;
 use crate::topic_settings::{CLEANUP_POLICY, Values};
 use crate::topics::{OFFSETS_TOPIC, Route};

@@ -12,9 +12,8 @@
 
 use bytes::{Bytes, BytesMut};
 use keylane_engine::{Header, Record};
+use keylane_kafka::wire::{Reader, WireError, WireErrorKind, Writer};
 use uuid::Uuid;
-
-use crate::kafka::wire::{Reader, WireError, WireErrorKind, Writer};
 
 use super::offsets::{Change, Committed};
 

@@ -1,7 +1,8 @@
 //! One setting of a topic: what values it takes, and where its value comes from.
 
+use keylane_kafka::messages::describe_configs::ConfigType;
+
 use crate::config::ServerConfig;
-use crate::kafka::describe_configs::ConfigType;
 
 use super::{MAX_MESSAGE_BYTES, SEGMENT_BYTES, Values};
 

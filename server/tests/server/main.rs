@@ -1,4 +1,3 @@
-//! The command line, and the protocol against an independent codec.
+//! The command line.
 
 mod cli;
-mod kafka_codec;

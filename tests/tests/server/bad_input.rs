@@ -18,9 +18,9 @@ use kafka_protocol::messages::{
     MetadataRequest, ProduceRequest,
 };
 use kafka_protocol::protocol::{Request, StrBytes};
-use keylane::kafka::{ApiKey, SERVED};
 use keylane::{ServerConfig, ServerHandle};
 use keylane_engine::record_batch::seal;
+use keylane_kafka::{ApiKey, SERVED};
 use keylane_tests::e2e::batch::{NOBODY, batch, numbered, single};
 use keylane_tests::e2e::client::{
     Client, FETCH, PRODUCE, decode, fetch_request, fetched, frame, framed, name, produce_request, produced,
