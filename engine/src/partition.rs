@@ -27,16 +27,16 @@ pub struct BatchRef {
     pub seq: CommitSeq,
     /// Largest timestamp, in milliseconds.
     pub max_timestamp: i64,
-    /// Where it begins in the commit.
+    /// Position of the batch in the commit.
     pub at: u32,
-    /// Its bytes.
+    /// Bytes of the batch.
     pub len: u32,
-    /// Offsets it spans.
+    /// Offsets that the batch spans.
     pub span: u32,
 }
 
 impl BatchRef {
-    /// Offset after the last one it spans.
+    /// Offset after the last one that the batch spans.
     pub fn end(&self) -> Offset {
         self.base_offset + u64::from(self.span)
     }
@@ -62,7 +62,7 @@ fn keep_all() -> Arc<LogConfig> {
 /// State of one partition.
 #[derive(Debug)]
 pub struct Partition {
-    /// Its log's id.
+    /// The log of the partition.
     pub log: LogId,
     /// Log start offset: the first offset that can be read.
     pub start: Offset,
@@ -90,11 +90,11 @@ pub struct Partition {
     pub bytes: u64,
     /// The highest log start offset that was asked for, and the commit that states it.
     pub trim: (Offset, CommitSeq),
-    /// Its settings: what is kept of it.
+    /// Settings of the partition: retention and compaction.
     pub config: Arc<LogConfig>,
-    /// What compaction has made of it.
+    /// How far the partition was compacted.
     pub compacted: Option<Compacted>,
-    /// What the compaction task remembers of it.
+    /// What the compaction task remembers of the partition.
     pub compaction: CompactionNotes,
 }
 

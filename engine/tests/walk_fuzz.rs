@@ -1,12 +1,13 @@
 //! Mutated batches against the check of every batch ([`keylane_engine::records::check`]), in 512 MiB of address space.
 //!
-//! Batches are generated, compressed with any codec, and then spoiled: bits, bytes, pieces, varints, header fields, before
-//! and after the compression; checksum and length are mostly put right afterwards, so that the spoiled bytes get
-//! behind them. The verdict must be that of a second walk, written here without a look at the first, which has all
-//! uncompressed records in memory at once; what is taken must have its maximum timestamp. Nothing may panic, and what needs
-//! more memory than there is aborts.
+//! Batches are generated, compressed with any codec, and then mutated before and after the compression: bits, bytes, pieces,
+//! varints, header fields. Length and checksum are mostly corrected afterwards, so that the mutated bytes get past them. The
+//! verdict must be that of a second walk, which is written independently here and has all uncompressed records in memory at
+//! once. An accepted batch must get the maximum timestamp that the second walk finds. Nothing may panic; a check that needs
+//! more memory than the limit aborts the test.
 //!
-//! `KEYLANE_FUZZ_SECONDS=600` runs for so long with other seeds each time; without it, a few seconds with the same seeds.
+//! `KEYLANE_FUZZ_SECONDS=600` runs for 600 seconds with new seeds each time; by default the test runs a few seconds with the
+//! same seeds.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -21,11 +22,11 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 const MEMORY_BYTES: u64 = 512 << 20;
 /// Batches of a run without a time.
 const BATCHES: u64 = 30_000;
-/// Most uncompressed bytes that the second walk takes; what has more is checked for a verdict only.
+/// Most uncompressed bytes that the second walk takes; the verdict on a larger batch is not compared.
 const SECOND_BYTES_MAX: usize = 16 << 20;
 const NOW: i64 = 1_700_000_000_000;
 
-/// Numbers by chance (SplitMix64), the same for the same seed.
+/// Random numbers (SplitMix64), the same for the same seed.
 struct Rng(u64);
 
 impl Rng {
@@ -49,7 +50,7 @@ impl Rng {
     }
 }
 
-/// A number that is somewhere an edge.
+/// A number at or beside an edge of some range.
 fn edge(rng: &mut Rng) -> i64 {
     let edges = [
         0,
@@ -83,7 +84,7 @@ fn field(out: &mut Vec<u8>, rng: &mut Rng, may_be_null: bool) {
     }
 }
 
-/// Records that are right, but for one number in `spoil_1_in`.
+/// Well-formed records, in which one number in `spoil_1_in` is wrong.
 fn records(rng: &mut Rng, count: i32, spoil_1_in: u32) -> Vec<u8> {
     let mut out = Vec::new();
     for delta in 0..count {
@@ -215,7 +216,7 @@ fn second_walk(plain: &[u8], count: i32, base_timestamp: i64) -> Option<Vec<(i64
     (at == plain.len()).then_some(out)
 }
 
-/// Whether a batch is to be taken, and with which maximum timestamp; the error: nobody knows here.
+/// The maximum timestamp that an accepted batch gets; `None`: the batch is refused. The error: too large for the second walk.
 fn second_verdict(batch: &[u8], rules: &BatchRules) -> Result<Option<i64>, ()> {
     let int = |at: usize| i32::from_be_bytes(batch[at..at + 4].try_into().expect("four bytes"));
     let long = |at: usize| i64::from_be_bytes(batch[at..at + 8].try_into().expect("eight bytes"));

@@ -8,14 +8,14 @@ use crate::ids::{LogId, Offset};
 
 use super::report::{Finding, Lost, Repair, Report, Severity};
 
-/// The advice where nothing better is known.
+/// The advice for findings without a better one.
 const RESTORE: &str = "restore the file from a copy";
 
-/// A check under way.
+/// A check that is running.
 pub struct Checker<'a> {
     /// The disk.
     pub disk: &'a DynDisk,
-    /// Is told each file that is begun, and the bytes of log read so far.
+    /// Called with the name of each file that is begun, and the bytes of log read so far.
     pub progress: &'a mut dyn FnMut(&str, u64),
     /// What was found so far.
     pub report: Report,
@@ -42,7 +42,7 @@ impl Checker<'_> {
         }
     }
 
-    /// Begins to write down a fault.
+    /// Begins a finding of severity [`Severity::Fault`].
     pub fn fault(&mut self, file: impl Into<String>, position: u64, what: impl Into<String>) -> Draft<'_> {
         let finding = Finding {
             severity: Severity::Fault,
@@ -91,31 +91,31 @@ impl Draft<'_> {
         self
     }
 
-    /// What it means.
+    /// What the finding means.
     pub fn means(mut self, means: impl Into<String>) -> Self {
         self.finding.means = means.into();
         self
     }
 
-    /// What to do.
+    /// What a person can do.
     pub fn advice(mut self, advice: impl Into<String>) -> Self {
         self.finding.advice = advice.into();
         self
     }
 
-    /// Records that are lost by it.
+    /// Records that are lost by the fault.
     pub fn lost(mut self, lost: Vec<Lost>) -> Self {
         self.finding.lost = lost;
         self
     }
 
-    /// What a repair can do about it.
+    /// What a repair can do about the finding.
     pub fn repair(mut self, repair: Repair) -> Self {
         self.finding.repair = Some(repair);
         self
     }
 
-    /// Adds it to the report.
+    /// Adds the finding to the report.
     pub fn done(self) {
         self.findings.push(self.finding);
     }

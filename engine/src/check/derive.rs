@@ -45,7 +45,7 @@ impl Whole {
 struct Segments {
     sorted: Vec<Whole>,
     commits: Vec<Whole>,
-    /// What compaction has made of the logs.
+    /// How far the logs were compacted.
     compacted: Vec<Compacted>,
 }
 

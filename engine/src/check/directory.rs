@@ -12,7 +12,7 @@ use super::checker::Checker;
 use super::report::Report;
 use super::shard;
 
-/// Checks a data directory. `progress` is told each file that is begun, and the bytes of log read so far.
+/// Checks a data directory. `progress` is called with the name of each file that is begun, and the bytes of log read so far.
 pub async fn check(disk: &impl Disk, progress: &mut dyn FnMut(&str, u64)) -> Report {
     check_on(&DynDisk::new(disk.clone()), progress).await
 }

@@ -58,7 +58,7 @@ pub(super) async fn check(
     Ok(())
 }
 
-/// The checkpoint names a segment that is not there.
+/// Reports a segment that the checkpoint names and that does not exist.
 fn missing(c: &mut Checker<'_>, view: &mut View<'_>, path: String, found: &IndexState) {
     let lost = match found {
         IndexState::Good(index, _) => lost_runs(c, view, index),
@@ -92,7 +92,7 @@ async fn report_flaws(
     Ok(())
 }
 
-/// Where an index is wrong, and how.
+/// Position and description of what is wrong with an index.
 fn index_fault(
     view: &View<'_>,
     generation: Generation,

@@ -116,7 +116,7 @@ async fn read(
     Ok(Read { generation, path, scan, what, lost })
 }
 
-/// Reports that a start is refused: the commit at `at` states that one was durable which is not whole.
+/// Reports that a start is refused: the commit at `at` states that an earlier commit was durable, but that one is not whole.
 fn refuse(c: &mut Checker<'_>, view: &View<'_>, read: Read, end: Option<End>, at: u64) {
     let Read { generation, path, scan, what, lost } = read;
     let (position, seq) = (scan.sealed.data_end, scan.sealed.next_seq);

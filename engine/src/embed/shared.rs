@@ -21,9 +21,9 @@ pub type Topics = HashMap<String, Arc<Topic>>;
 
 /// What methods on any thread need.
 pub struct Shared {
-    /// To each thread.
+    /// Handles of the threads, by number.
     pub links: Vec<CoreLink>,
-    /// To each shard, for appends.
+    /// Lanes of the shards, by number, for appends.
     pub lanes: Vec<Lane>,
     /// The topics.
     pub topics: RwLock<Topics>,

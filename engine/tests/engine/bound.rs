@@ -1,6 +1,6 @@
-//! Retention by size bounds the space on the disk, on the simulated one: the files of a shard never take more than
-//! all `retention.bytes` together and one segment, whether partitions fill at the same pace or not; each keeps
-//! at least half of its own, as it was sent, also after a crash.
+//! Retention by size bounds the space of a shard, on the simulated disk: its files never take more than all
+//! `retention.bytes` together and one segment, whether partitions fill at the same pace or not. Each partition keeps at
+//! least half of its `retention.bytes`, with the records as they were sent, also after a crash.
 #![allow(clippy::unwrap_used)]
 
 use std::cell::Cell;
@@ -55,7 +55,7 @@ fn at(shard: &SimShard, log: usize) -> PartitionRef {
     shard.partition(LogId(log as u32)).unwrap()
 }
 
-/// Everything from the log start offset on is there, as it was sent; returns that offset.
+/// Checks that every batch from the log start offset on is there as it was sent; returns the log start offset.
 async fn check(shard: &SimShard, log: usize, count: u64) -> u64 {
     let offsets = shard.offsets(at(shard, log)).unwrap();
     assert!(offsets.high_watermark >= count, "log {log}: {offsets:?}, {count} acknowledged");
@@ -75,7 +75,7 @@ async fn check(shard: &SimShard, log: usize, count: u64) -> u64 {
     offsets.start
 }
 
-/// Appends this many batches to partitions that are drawn by weight; looks at the space at each step of the disk.
+/// Appends this many batches to partitions drawn by weight; checks the space at each step of the disk.
 fn fill(seed: u64, batches: u64, logs: &[(u64, Option<u64>)]) {
     let bounds: Vec<_> = logs.iter().map(|(_, bound)| *bound).collect();
     let weights: u64 = logs.iter().map(|(weight, _)| weight).sum();
@@ -116,7 +116,7 @@ fn fill(seed: u64, batches: u64, logs: &[(u64, Option<u64>)]) {
             }
         }
         disk.on_step(None);
-        // What is being emptied is emptied to the end.
+        // A segment that is being emptied may be emptied to the end.
         tokio::time::sleep(Duration::from_millis(300)).await;
         let mut starts = Vec::new();
         for (log, count) in counts.iter().enumerate() {
@@ -146,7 +146,7 @@ fn partitions_that_fill_alike_keep_to_their_bound_together() {
 
 #[test]
 fn slow_partitions_do_not_keep_the_space_of_fast_ones() {
-    // Each of the first fills up from once in a hundred segments to once in four.
+    // Partitions fill at very different rates: the fastest gets 256 times as many batches as the slowest.
     let logs: Vec<_> = (1..=16).map(|i| (i * i, Some(1 << 20))).collect();
     for seed in 0..3 {
         fill(seed, 8000, &logs);

@@ -1,5 +1,5 @@
 //! Compaction on the simulated disk: the latest record of every key is there, in order, at its offset, before and
-//! after restarts; what is superseded goes, and so does its space; whoever reads meanwhile is served.
+//! after restarts. Superseded records are removed, and their space is freed. Readers are served during a pass.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, HashSet};
@@ -73,7 +73,7 @@ fn tombstone(key: impl ToString) -> Pair {
     (Some(key.to_string()), None)
 }
 
-/// A batch in a codec, of a producer (-1: none) with the sequence of its first record.
+/// A batch with a codec, a producer id (-1: none) and the sequence of its first record.
 fn batch(pairs: &[Pair], time: i64, codec: i16, producer: i64, sequence: i32) -> Vec<u8> {
     fn text(text: &Option<String>) -> Option<&[u8]> {
         text.as_ref().map(String::as_bytes)
@@ -97,7 +97,7 @@ fn batch(pairs: &[Pair], time: i64, codec: i16, producer: i64, sequence: i32) ->
     out
 }
 
-/// Appends a batch; offset of its first record. Waits until it is durable if told to.
+/// Appends a batch; returns the offset of its first record. With `wait` the batch is durable then.
 async fn append(shard: &SimShard, log: u32, batch: &[u8], wait: bool) -> u64 {
     loop {
         match shard.check_and_append(at(shard, log), batch) {
@@ -113,7 +113,7 @@ async fn append(shard: &SimShard, log: u32, batch: &[u8], wait: bool) -> u64 {
     }
 }
 
-/// A record as it is read.
+/// A record as a reader sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Seen {
     offset: u64,
@@ -121,7 +121,7 @@ struct Seen {
     pair: Pair,
 }
 
-/// All records of a log from its start, and that its offsets rise.
+/// All records of a log from its start; checks that their offsets rise.
 async fn read_all(shard: &SimShard, log: u32) -> Vec<Seen> {
     let offsets = shard.offsets(at(shard, log)).unwrap();
     let (mut next, mut out) = (offsets.start, Vec::<Seen>::new());
@@ -168,7 +168,7 @@ async fn passes(shard: &SimShard, more: u64, now_ms: i64) {
     panic!("{} passes of {wanted}", counters.compacted.load(Relaxed));
 }
 
-/// Waits until nothing happens in the background any more.
+/// Waits until no background task changes anything any more.
 async fn settle(shard: &SimShard) {
     let counters = shard.counters();
     let busy = || {
@@ -184,7 +184,7 @@ async fn settle(shard: &SimShard) {
     }
 }
 
-/// Bytes that are not zero, by blocks: the simulated disk counts holes as well.
+/// Bytes of the blocks that are not all zero, because the simulated disk counts holes as used.
 fn used(disk: &SimDisk) -> usize {
     let blocks = |path: String| {
         let content = disk.content(&path).unwrap();
@@ -193,7 +193,7 @@ fn used(disk: &SimDisk) -> usize {
     disk.paths().into_iter().map(blocks).sum::<usize>() * 4096
 }
 
-/// Overwrites `keys` keys in `rounds` batches; what was written.
+/// Overwrites `keys` keys in `rounds` batches; returns what was written.
 async fn overwrite(shard: &SimShard, log: u32, keys: u64, rounds: u64, from: u64) -> Vec<Seen> {
     let mut all = Vec::new();
     for round in from..from + rounds {
@@ -241,7 +241,7 @@ fn the_latest_record_of_every_key_is_left_before_and_after_restarts() {
         let left = read_all(&shard, 1).await;
         assert_eq!(latest(&left), latest(&all));
         assert!(left.len() < 800, "{}", left.len());
-        // With the indexes gone they are derived.
+        // Missing indexes are derived.
         shard.close().await.unwrap();
         for path in disk.paths().into_iter().filter(|p| p.ends_with(".idx")) {
             disk.remove(&path).await.unwrap();
@@ -342,7 +342,7 @@ fn young_records_wait_and_old_ones_do_not() {
         passes(&shard, 1, TIME + 6000).await;
         let left = read_all(&shard, 1).await.len();
         assert!(left < 2000, "{left}");
-        // A ratio that is never reached, and a lag that is: it closes the active segment as well.
+        // The dirty ratio is never reached, but the lag is: the lag closes the active segment, too.
         let lazy = LogConfig { min_cleanable_dirty_ratio: 1.0, ..compacted() };
         shard.configure(at(&shard, 1), Arc::new(lazy.clone()));
         overwrite(&shard, 1, 3, 20, 300).await;
@@ -466,7 +466,7 @@ fn the_end_of_the_log_and_its_producers_outlive_the_last_records() {
         append(&shard, 1, &batch(&gone, TIME, 0, 9, sequence), true).await;
         let last = batch(&[tombstone("x")], TIME, 0, 9, sequence + 10);
         let end = append(&shard, 1, &last, true).await + 1;
-        // Closing seals what there is.
+        // Closing seals the active segment.
         shard.close().await.unwrap();
         let shard = open(&disk, &[1], config.clone()).await;
         passes(&shard, 1, TIME).await;

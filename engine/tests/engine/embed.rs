@@ -1,5 +1,5 @@
-//! The engine inside a program, on the real disk: order under concurrency, what survives a close and a drop, what
-//! tails see, times, errors, back-pressure.
+//! The embedded engine on the real disk: order under concurrency, records after a close and a drop, tails, times, errors,
+//! back-pressure.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::HashMap;
@@ -17,7 +17,7 @@ use keylane_engine::{
 
 const TOPIC: &str = "events";
 const PARTITIONS: u32 = 4;
-/// Nothing here takes longer, unless it hangs.
+/// A wait that takes longer than this counts as hanging.
 const LONG: Duration = Duration::from_secs(30);
 
 fn temp() -> tempfile::TempDir {
@@ -67,7 +67,7 @@ fn number(record: &StoredRecord) -> u32 {
     std::str::from_utf8(record.record.value.as_ref().unwrap()).unwrap().parse().unwrap()
 }
 
-/// Each key's numbers are 0, 1, 2, ...; returns how many each has.
+/// Checks that the numbers of each key are 0, 1, 2, ...; returns how many each key has.
 fn check_order(records: &[StoredRecord]) -> Result<HashMap<Bytes, u32>, String> {
     let mut next: HashMap<Bytes, u32> = HashMap::new();
     for record in records {
@@ -81,7 +81,7 @@ fn check_order(records: &[StoredRecord]) -> Result<HashMap<Bytes, u32>, String> 
     Ok(next)
 }
 
-/// Every record that was acked is there, with its content.
+/// Checks that every acked record is there, with its content.
 fn check_acked(log: &Keylane, acked: &[(u32, u64, Record)]) -> Result<(), String> {
     let all: Vec<_> = (0..PARTITIONS).map(|p| read_all(log, p)).collect();
     for (partition, offset, record) in acked {
@@ -115,7 +115,7 @@ fn concurrent_appenders_keep_the_order_of_each_key() {
                     let partition = append.partition();
                     let offset = append.wait().unwrap();
                     if number_is_some_hundred(&record) {
-                        // What was acked can be read at once.
+                        // An acked record can be read at once.
                         assert_eq!(log.read(TOPIC, partition, offset, 1).unwrap()[0].record, record);
                     }
                 }
@@ -131,7 +131,7 @@ fn concurrent_appenders_keep_the_order_of_each_key() {
             assert_eq!(log.partition_for_key(TOPIC, &key).unwrap(), partition);
             keys += 1;
         }
-        // The checker can fail.
+        // Negative control: the checker can fail.
         let mut swapped = records.clone();
         let key = swapped[0].record.key.clone();
         let other = swapped.iter().skip(1).position(|r| r.record.key == key).unwrap() + 1;
@@ -147,7 +147,7 @@ fn number_is_some_hundred(record: &Record) -> bool {
     record.value.as_ref().is_some_and(|v| v.ends_with(b"00"))
 }
 
-/// Segments without an index: what the next open scans.
+/// Segments without an index, which the next open scans.
 fn unsealed(dir: &Path) -> usize {
     let shards = std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().path()).filter(|p| p.is_dir());
     let files = shards.flat_map(|s| std::fs::read_dir(s).unwrap().map(|e| e.unwrap().path()));
@@ -186,7 +186,7 @@ fn acked_records_are_there_after_a_close_and_after_a_drop() {
     }
     let log = open(dir.path(), 2);
     check_acked(&log, &acked).unwrap();
-    // The checker can fail.
+    // Negative control: the checker can fail.
     let (partition, offset, mut record) = acked[17].clone();
     assert!(check_acked(&log, &[(partition, offset + 1, record.clone())]).is_err());
     assert!(check_acked(&log, &[(partition, 1 << 20, record.clone())]).is_err());
@@ -397,7 +397,7 @@ fn a_full_queue_says_so_or_lets_the_appender_wait() {
         assert_eq!(append.wait().unwrap(), offset as u64);
     }
     assert_eq!(log.offsets(TOPIC, 0).unwrap().high_watermark, count);
-    // One that is larger than the whole queue goes through it all the same.
+    // A batch that is larger than the whole queue gets through as well.
     log.append(TOPIC, 0, &[Record::new("k", vec![7; 100_000])]).unwrap();
 }
 

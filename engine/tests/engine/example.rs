@@ -1,4 +1,4 @@
-//! The example that the documentation points to runs, and tells what it should.
+//! The example that the documentation names runs, and prints what it should.
 #![allow(clippy::unwrap_used)]
 
 #[path = "../../examples/embed.rs"]

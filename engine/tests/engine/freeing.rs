@@ -15,7 +15,7 @@ use keylane_engine::{AppendError, LogId, ShardId};
 use keylane_sim_disk::{SimDisk, SimOptions};
 
 const SEGMENT: u64 = 16 << 20;
-/// What is given back at once, and the index of a segment.
+/// Bytes that are freed at once, and an index of a segment.
 const AT_ONCE: u64 = (4 << 20) + (64 << 10);
 const BATCHES: u64 = 2500;
 
@@ -60,7 +60,7 @@ fn a_freed_segment_gives_its_space_back_in_parts() {
         })));
         last = shard.trim(at, BATCHES - 1).unwrap();
         assert_eq!(shard.committed(last).await, CommitState::Durable);
-        // All but the one in use, the next one and two spares.
+        // All segments but the active one, the next one and two spares.
         let due = filled - 4 * SEGMENT;
         for _ in 0..500 {
             if disk.used_bytes() <= due {

@@ -1,6 +1,6 @@
-//! Very many partitions: a checkpoint states them as they were at the end of its segment, although they are noted a
-//! few at a time while commits go on. On the simulated disk, where a commit takes a few turns of the scheduler, so
-//! that many become durable while partitions are noted: on a real disk the noting has often ended before the first.
+//! Very many partitions: a checkpoint states each as it was at the end of a segment, although only a few are noted at a time
+//! while commits go on. The simulated disk is used because a commit takes a few turns of the scheduler there, so that many
+//! become durable while partitions are noted. On a real disk the noting often ends before the first commit does.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::HashSet;
@@ -12,7 +12,7 @@ use keylane_engine::shard::{CommitState, Shard, ShardOptions};
 use keylane_engine::{AppendError, LogId, OpenError, ShardId};
 use keylane_sim_disk::{CrashStyle, SimDisk, SimOptions};
 
-/// Far more than are noted at once.
+/// Many more partitions than are noted at once.
 const PARTITIONS: u32 = 20_000;
 
 async fn open(disk: &SimDisk) -> Result<Shard, OpenError> {
@@ -28,8 +28,8 @@ async fn open(disk: &SimDisk) -> Result<Shard, OpenError> {
     Shard::open(disk.clone(), [1; 16], ShardId(0), &live, options).await
 }
 
-/// Three times: a start, appends while segments are sealed, and kill -9. What is unsealed is scanned by the next
-/// start, and what does not go on where the checkpoint says that it ends is refused.
+/// Three rounds of a start, appends while segments are sealed, and kill -9. The next start scans the unsealed segments, and
+/// refuses a log that does not continue at the end that the checkpoint states.
 fn starts_and_crashes() -> Result<(), OpenError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let mut disk = SimDisk::new(1, SimOptions { latency_turns: (0, 2), ..SimOptions::default() });
@@ -45,7 +45,7 @@ fn starts_and_crashes() -> Result<(), OpenError> {
             let batch = build(&[(b"key", &[round as u8; 500])], 1_000);
             let mut last = 0;
             for i in 0..4_000u64 {
-                // The last slots are noted last, the first ones first: both are written to all the time.
+                // The partitions that are noted first and last are written to all the time.
                 let number = match i % 3 {
                     0 => PARTITIONS as u64 - 1 - i % 100,
                     1 => i % 100,

@@ -1,4 +1,4 @@
-//! Reads of old data beside commits are small and few; without commits they are as large as they can be.
+//! While commits flow, reads of old data are small and few; without commits they are as large as possible.
 #![allow(clippy::unwrap_used)]
 
 use std::cell::Cell;
@@ -17,7 +17,7 @@ use keylane_sim_disk::{SimDisk, SimOptions};
 /// How long a read or a flush takes.
 const MOMENT: Duration = Duration::from_micros(500);
 
-/// Bytes of the largest read, of the reads that go on, and the most of the latter.
+/// Bytes of the largest read, of all reads in flight, and the maximum of the latter.
 #[derive(Default)]
 struct Seen {
     largest: Cell<usize>,

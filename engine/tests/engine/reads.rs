@@ -1,5 +1,5 @@
-//! Readers of old data: each byte is read about once, memory comes back, what is wanted next is here when it is asked
-//! for, no reader waits for another one, and a segment that is freed meanwhile leaves nothing. On the simulated disk.
+//! Readers of old data, on the simulated disk: each byte is read about once, memory is given back, read-ahead is in time, no
+//! reader waits for another one, and a segment that is freed during a read leaves nothing behind.
 #![allow(clippy::unwrap_used)]
 
 use std::cell::Cell;
@@ -23,7 +23,7 @@ fn run<T>(test: impl Future<Output = T>) -> T {
     runtime.block_on(tokio::task::LocalSet::new().run_until(test))
 }
 
-/// A shard of which nearly everything is on the disk only, and its partitions.
+/// A shard with nearly all batches on the disk only, and its partitions.
 async fn filled(disk: &SimDisk) -> (Shard, Vec<PartitionRef>) {
     disk.create_dir("").await.unwrap();
     let options = ShardOptions {
@@ -48,7 +48,7 @@ async fn filled(disk: &SimDisk) -> (Shard, Vec<PartitionRef>) {
         };
     }
     assert_eq!(shard.committed(last).await, CommitState::Durable);
-    // Reads beside commits have their own ways.
+    // Reads are throttled for a moment after the last commit: wait until that is over.
     tokio::time::sleep(Duration::from_millis(300)).await;
     (shard, parts)
 }
@@ -62,7 +62,8 @@ async fn read_all(shard: &Shard, at: PartitionRef, most: &Cell<usize>) -> u64 {
         (offset, bytes) = (part.next_offset, bytes + part.bytes as u64);
         shard.read_ahead(vec![(at, offset)]);
         most.set(most.get().max(shard.read_memory_bytes()));
-        // What a client does with its records takes a moment: what is asked for before it has come counts twice.
+        // A client needs a moment for its records. Without it, bytes would be requested before the read-ahead has brought them,
+        // and count twice.
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     bytes
@@ -95,7 +96,7 @@ fn what_is_wanted_next_is_here_when_it_is_asked_for() {
         let disk = SimDisk::new(3, SimOptions { latency_turns: (1, 4), ..SimOptions::default() });
         let (shard, parts) = filled(&disk).await;
         let part = shard.read(parts[0], 0, 1 << 20).await.unwrap();
-        // Without a word of what comes next the disk is asked again.
+        // Without read-ahead the next read goes to the disk.
         let before = disk.steps();
         let part = shard.read(parts[0], part.next_offset, 1 << 20).await.unwrap();
         assert!(disk.steps() > before);
@@ -113,7 +114,7 @@ fn no_reader_waits_for_another_one() {
     run(async {
         let disk = SimDisk::new(4, SimOptions { latency_turns: (1, 4), ..SimOptions::default() });
         let (shard, parts) = filled(&disk).await;
-        // The first read of a segment takes nearly for ever.
+        // The first read of a segment never ends within the test.
         disk.add_rule(Rule::once(Op::Read, Fault::Delay(u32::MAX)).on(".log"));
         let (stuck, first) = (shard.clone(), parts[0]);
         let stuck = tokio::task::spawn_local(async move { stuck.read(first, 0, 64 << 10).await });
@@ -125,7 +126,7 @@ fn no_reader_waits_for_another_one() {
             let all = read_all(&shard, *at, &most);
             tokio::time::timeout(Duration::from_secs(60), all).await.expect("a reader waited");
         }
-        // Nor does one who wants the very same bytes.
+        // A reader of the very same bytes does not wait either.
         let same = tokio::time::timeout(Duration::from_secs(60), shard.read(parts[0], 0, 64 << 10)).await;
         assert!(same.expect("a reader waited").unwrap().bytes > 0);
         assert!(!stuck.is_finished());
@@ -138,7 +139,7 @@ fn of_a_segment_that_is_freed_meanwhile_nothing_is_kept() {
     run(async {
         let disk = SimDisk::new(2, SimOptions { latency_turns: (1, 4), ..SimOptions::default() });
         let (shard, parts) = filled(&disk).await;
-        // The first reads of segments stay under way until these are freed.
+        // The first reads of the segments do not end before the segments are freed.
         disk.add_rule(Rule::once(Op::Read, Fault::Delay(1_000_000)).on(".log").times(8));
         let readers: Vec<_> = parts
             .iter()
@@ -182,7 +183,7 @@ fn of_a_segment_that_is_freed_meanwhile_nothing_is_kept() {
         for reader in readers {
             assert_eq!(reader.await.unwrap(), end);
         }
-        // What came of it afterwards belongs to nobody.
+        // Memory of the delayed reads is given back.
         tokio::time::sleep(Duration::from_millis(100)).await;
         let held = shard.read_memory_bytes();
         assert!(held <= 4 << 20, "{held} bytes of freed segments are held");

@@ -1,5 +1,5 @@
 //! Deletion by size, by age and on request, and rewritten segments, on the real disk: the space comes
-//! back, what is kept is as it was sent, and a restart changes nothing.
+//! is freed, the remaining records are as they were sent, and a restart changes nothing.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::HashSet;
@@ -38,7 +38,7 @@ async fn open_with(root: &Path, logs: &[u32], segment_bytes: u64) -> UringShard 
     Shard::open(UringDisk::new(root, true), [1; 16], ShardId(0), &live, options).await.unwrap()
 }
 
-/// One record in a batch of 8 KiB or so, with its number in it.
+/// A batch of about 8 KiB with one record, which contains its number.
 fn batch(log: u32, i: u64) -> Vec<u8> {
     let value = vec![i as u8; 8000 + (i as usize * 37) % 400];
     build(&[(format!("{log}/{i}").as_bytes(), &value)], 1_000 + i as i64)
@@ -59,7 +59,7 @@ async fn append(shard: &UringShard, at: PartitionRef, from: u64, to: u64) {
     }
 }
 
-/// Everything from the log start offset on is there, as it was sent; returns that offset.
+/// Checks that every record from the log start offset on is there as it was sent; returns the log start offset.
 async fn check(shard: &UringShard, log: u32, count: u64) -> u64 {
     let at = shard.partition(LogId(log)).unwrap();
     let offsets = shard.offsets(at).unwrap();
@@ -206,7 +206,7 @@ fn deleted_on_request_is_deleted_durably_and_its_space_comes_back() {
         assert_eq!(shard.offsets(one).unwrap().start, 0, "not before it is durable");
         shard.committed(seq).await;
         assert_eq!(check(&shard, 1, 300).await, 290);
-        // Lower than it is already: as it was.
+        // A lower log start offset than the present one changes nothing.
         shard.committed(shard.trim(one, 10).unwrap()).await;
         assert_eq!(check(&shard, 1, 300).await, 290);
         eventually("space comes back", || used(dir.path()) < before / 2).await;
@@ -254,7 +254,7 @@ fn a_deleted_neighbour_gives_its_space_back_on_a_busy_log() {
         busy.abort();
         assert_eq!(check(&shard, 2, 40).await, 0);
     });
-    // As after kill -9: what was under way has ended with the runtime.
+    // As after kill -9: operations in flight ended with the runtime.
     tokio_uring::start(async {
         for entry in std::fs::read_dir(dir.path().join("shard-00000")).unwrap() {
             let path = entry.unwrap().path();
@@ -291,7 +291,7 @@ fn regrouped_segments_hold_the_same_before_and_after_a_restart() {
         let at = shard.partition(LogId(3)).unwrap();
         shard.committed(shard.trim(at, 80).unwrap()).await;
     });
-    // As after kill -9: what was under way has ended with the runtime.
+    // As after kill -9: operations in flight ended with the runtime.
     tokio_uring::start(async {
         let shard = open(dir.path(), &logs).await;
         for &log in &logs {

@@ -1,5 +1,4 @@
-//! A shard on the real disk: what is appended is read back, from memory and from the disk, before and
-//! after a restart.
+//! A shard on the real disk: appended batches are read back, from memory and from the disk, before and after a restart.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::HashSet;
@@ -103,7 +102,7 @@ fn appended_is_read_back_across_segments_and_restarts() {
             }
         });
     }
-    // The last round ended without a close; and a closed directory needs no scan.
+    // The last round ended without a close. After a close, a start has nothing to scan.
     tokio_uring::start(async {
         let shard = open(root.path(), &[1, 2, 3]).await;
         assert!(shard.counters().scanned_bytes.load(std::sync::atomic::Ordering::Relaxed) > 0);
