@@ -1,5 +1,5 @@
 //! Bugs planted on purpose, to prove that the tests find them. Present only in a build with
-//! `--cfg keylane_planted`; in every other build [`is`] is a constant and nothing is left of a plant.
+//! `--cfg keylane_planted`; in every other build `is` is a constant and nothing is left of a plant.
 //!
 //! A test plants at most one at a time, on its own thread (`tests/tests/planted/planted.rs`). `docs/testing.md`
 //! says where each of them happened.

@@ -61,7 +61,7 @@ pub struct Opened<'a> {
 
 impl<'a> Opened<'a> {
     /// Uncompresses the records of a batch that passed [`RecordBatch::check_stored`]. At most `limit` bytes
-    /// are taken for them, beside what [`Decoder`] holds.
+    /// are taken for them, beside what [`Decoder`](super::Decoder) holds.
     pub fn of(batch: &'a [u8], limit: usize) -> Result<Self, RecordsError> {
         let short = RecordsError::Header("it is cut off");
         let view = RecordBatch::peek(batch).ok_or(short.clone())?;
