@@ -31,21 +31,24 @@ pub enum Wait {
 
 /// Gives way to the log.
 pub struct Pace {
+    /// How long the log may put the work off.
+    pub wait: Wait,
+    /// Commits and reads up to the last turn.
     seen: u64,
 }
 
 impl Pace {
-    /// For a new piece of background work.
-    pub fn new() -> Self {
-        Self { seen: 0 }
+    /// For background work that the log may put off as long as `wait` says.
+    pub fn new(wait: Wait) -> Self {
+        Self { wait, seen: 0 }
     }
 
     /// Returns when a piece of background work may be done: at once if nothing was committed since the last time, else
-    /// when the log is busy less than half of the time, or has been too busy for as long as `wait` says. `false`: the
+    /// when the log is busy less than half of the time, or has been too busy for as long as the work may be put off. `false`: the
     /// shard ends.
-    pub async fn turn(&mut self, inner: &Inner, wait: Wait) -> bool {
+    pub async fn turn(&mut self, inner: &Inner) -> bool {
         tokio::task::yield_now().await;
-        let mut again = match wait {
+        let mut again = match self.wait {
             Wait::ForEver => u32::MAX,
             Wait::AWhile => 24,
             Wait::Moment => 0,

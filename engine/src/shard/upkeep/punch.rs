@@ -64,7 +64,7 @@ pub async fn puncher(inner: Rc<Inner>) {
             }
             continue;
         }
-        let quiet = match tokio::time::timeout(PATIENCE, Pace::new().turn(&inner, Wait::ForEver)).await {
+        let quiet = match tokio::time::timeout(PATIENCE, Pace::new(Wait::ForEver).turn(&inner)).await {
             Ok(true) => true,
             Ok(false) => break,
             Err(_still_busy) => false,

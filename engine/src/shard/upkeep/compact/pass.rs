@@ -17,7 +17,7 @@ use crate::shard::handle::Shard;
 use crate::shard::inner::Inner;
 use crate::shard::partitions::PartitionRef;
 use crate::shard::state::State;
-use crate::shard::upkeep::pace::{Pace, Wait};
+use crate::shard::upkeep::pace::Pace;
 
 use super::exchange::exchange;
 use super::output::Output;
@@ -51,24 +51,19 @@ pub enum PassError {
 }
 
 /// Compacts a partition, in as many passes as its keys need.
-pub async fn compact(
-    inner: &Rc<Inner>,
-    at: PartitionRef,
-    pace: &mut Pace,
-    wait: Wait,
-) -> Result<(), PassError> {
+pub async fn compact(inner: &Rc<Inner>, at: PartitionRef, pace: &mut Pace) -> Result<(), PassError> {
     loop {
         let now_ms = inner.state.borrow().clock.now_ms().unwrap_or(0);
         let Some(plan) = inner.state.borrow().partitions.get(at).and_then(|p| p.plan(now_ms)) else {
             return Ok(());
         };
-        let Some(keys) = collect_keys(inner, at, &plan, pace, wait).await? else {
+        let Some(keys) = collect_keys(inner, at, &plan, pace).await? else {
             inner.state.borrow_mut().settle(at, &plan);
             return Ok(());
         };
         let full = keys.full;
         let mut output = Output::new(inner, at.log(), &keys.offsets);
-        let end = match rewrite_all(inner, at, &plan, &keys.offsets, &mut output, pace, wait).await {
+        let end = match rewrite_all(inner, at, &plan, &keys.offsets, &mut output, pace).await {
             Ok(end) => end,
             Err(e) => {
                 output.discard().await?;
@@ -102,7 +97,6 @@ async fn collect_keys(
     at: PartitionRef,
     plan: &Plan,
     pace: &mut Pace,
-    wait: Wait,
 ) -> Result<Option<Keys>, PassError> {
     let shard = Shard { inner: Rc::clone(inner) };
     let records = usize::try_from(plan.end - plan.clean_end).unwrap_or(usize::MAX);
@@ -110,7 +104,7 @@ async fn collect_keys(
     let (mut full, mut worked) = (false, 0);
     let mut next = plan.clean_end;
     'read: while next < plan.end {
-        if !pace.turn(inner, wait).await {
+        if !pace.turn(inner).await {
             return Err(PassError::Ends);
         }
         let batches = shard.read_disk(at, next, READ_BYTES).await?;
@@ -140,7 +134,6 @@ async fn rewrite_all(
     keys: &KeyOffsets,
     output: &mut Output<'_>,
     pace: &mut Pace,
-    wait: Wait,
 ) -> Result<Offset, PassError> {
     let shard = Shard { inner: Rc::clone(inner) };
     let now_ms = inner.state.borrow().clock.now_ms().unwrap_or(0);
@@ -156,7 +149,7 @@ async fn rewrite_all(
     };
     let (mut next, mut worked) = (plan.start, 0);
     while next < end {
-        if !pace.turn(inner, wait).await {
+        if !pace.turn(inner).await {
             return Err(PassError::Ends);
         }
         let batches = shard.read_disk(at, next, READ_BYTES).await?;

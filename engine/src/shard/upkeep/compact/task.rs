@@ -19,7 +19,7 @@ const RETRY_MS: i64 = 60_000;
 
 /// Compacts what is due until the shard stops or fails.
 pub async fn compactor(inner: Rc<Inner>) {
-    let mut pace = Pace::new();
+    let mut pace = Pace::new(Wait::AWhile);
     while !inner.ends() {
         let woken = inner.tasks.woken(Task::Compact);
         let due = inner.due_for_compaction().await;
@@ -35,8 +35,8 @@ pub async fn compactor(inner: Rc<Inner>) {
                 Due::Lag(_) => true,
                 Due::Ratio(ratio) => ratio >= URGENT_RATIO,
             };
-            let wait = if urgent { Wait::Moment } else { Wait::AWhile };
-            if let Err(e) = compact(&inner, at, &mut pace, wait).await {
+            pace.wait = if urgent { Wait::Moment } else { Wait::AWhile };
+            if let Err(e) = compact(&inner, at, &mut pace).await {
                 inner.put_off(at, &e);
             }
         }

@@ -60,7 +60,7 @@ impl Inner {
         if !is_there() {
             return true;
         }
-        match rewrite(self, generation, &mut Pace::new(), Wait::Haste).await {
+        match rewrite(self, generation, &mut Pace::new(Wait::Haste)).await {
             Ok(true) => true,
             Ok(false) => !is_there(),
             Err(e) => {

@@ -26,21 +26,16 @@ struct Needed {
 }
 
 /// Rewrites what is still needed of a segment. `false`: the segment stays as it is.
-pub async fn rewrite(
-    inner: &Rc<Inner>,
-    generation: Generation,
-    pace: &mut Pace,
-    wait: Wait,
-) -> io::Result<bool> {
-    let Some(needed) = load(inner, generation, pace, wait).await? else { return Ok(false) };
+pub async fn rewrite(inner: &Rc<Inner>, generation: Generation, pace: &mut Pace) -> io::Result<bool> {
+    let Some(needed) = load(inner, generation, pace).await? else { return Ok(false) };
     let (bytes, index_bytes) = sorted_len(&needed.groups);
     // Without haste the rewrite is optional, and the bound is not: without space, the segment stays as it is.
-    if wait != Wait::Haste && !inner.space_for(bytes + index_bytes).await {
+    if pace.wait != Wait::Haste && !inner.space_for(bytes + index_bytes).await {
         return Ok(false);
     }
     let Some(new) = inner.state.borrow_mut().segments.take_sorted() else { return Ok(false) };
-    inner.state.borrow_mut().count_sorted(new, bytes, index_bytes, wait);
-    match write_sorted(inner, new, needed, bytes, pace, wait).await {
+    inner.state.borrow_mut().count_sorted(new, bytes, index_bytes, pace.wait);
+    match write_sorted(inner, new, needed, bytes, pace).await {
         Ok(Some(index)) => exchange(inner, generation, &index).await,
         Ok(None) => discard(inner, new).await.map(|()| false),
         Err(e) => {
@@ -51,12 +46,7 @@ pub async fn rewrite(
 }
 
 /// Reads what is needed of a segment. `None`: the segment is gone, its index is damaged, or the shard ends.
-async fn load(
-    inner: &Rc<Inner>,
-    generation: Generation,
-    pace: &mut Pace,
-    wait: Wait,
-) -> io::Result<Option<Needed>> {
+async fn load(inner: &Rc<Inner>, generation: Generation, pace: &mut Pace) -> io::Result<Option<Needed>> {
     let is_there = || inner.state.borrow().segments.sealed.contains_key(&generation);
     if !is_there() {
         return Ok(None);
@@ -65,7 +55,7 @@ async fn load(
         tracing::warn!(%generation, "its index is damaged: the segment is not regrouped");
         return Ok(None);
     };
-    match load_data(inner, generation, &groups, pace, wait).await {
+    match load_data(inner, generation, &groups, pace).await {
         Ok(data) => Ok(data.map(|data| Needed { generation, groups, data })),
         // The segment was freed meanwhile, and its file cut.
         Err(_) if !is_there() => Ok(None),
@@ -91,10 +81,9 @@ async fn write_sorted(
     needed: Needed,
     bytes: u64,
     pace: &mut Pace,
-    wait: Wait,
 ) -> io::Result<Option<Index>> {
     let mut writer = SortedWriter::create(inner, new, Origin::Regrouped, bytes).await?;
-    let copied = copy(inner, &needed, &mut writer, pace, wait).await?;
+    let copied = copy(inner, &needed, &mut writer, pace).await?;
     // The memory is large, and not needed any more.
     drop(needed);
     if copied { writer.finish(inner).await.map(Some) } else { Ok(None) }
@@ -113,7 +102,6 @@ async fn copy(
     needed: &Needed,
     writer: &mut SortedWriter,
     pace: &mut Pace,
-    wait: Wait,
 ) -> io::Result<bool> {
     let mut copied = 0;
     for (log, group) in &needed.groups {
@@ -126,7 +114,7 @@ async fn copy(
                 return Ok(false);
             };
             if !writer.fits(raw.len()) {
-                if !pace.turn(inner, wait).await {
+                if !pace.turn(inner).await {
                     return Ok(false);
                 }
                 writer.flush(inner, raw.len()).await?;

@@ -78,13 +78,12 @@ pub async fn load_data(
     generation: Generation,
     groups: &Grouped,
     pace: &mut Pace,
-    wait: Wait,
 ) -> io::Result<Option<Stretches>> {
     let file = inner.dir.open_segment(generation).await?;
-    let at_once = if wait == Wait::Haste { HASTY_READS } else { 1 };
+    let at_once = if pace.wait == Wait::Haste { HASTY_READS } else { 1 };
     let mut stretches = Vec::new();
     for some in needed(groups).chunks(at_once) {
-        if !pace.turn(inner, wait).await {
+        if !pace.turn(inner).await {
             return Ok(None);
         }
         let read = async |&(from, to): &(u64, u64)| -> io::Result<_> {

@@ -14,7 +14,7 @@ use super::rewrite::rewrite;
 
 /// Regroups segments, one after the other, until the shard stops or fails.
 pub async fn regrouper(inner: Rc<Inner>) {
-    let mut pace = Pace::new();
+    let mut pace = Pace::new(Wait::ForEver);
     while !inner.ends() {
         let woken = inner.tasks.woken(Task::Regroup);
         let next = inner.state.borrow_mut().segments.to_regroup.pop_front();
@@ -37,6 +37,6 @@ async fn regroup(inner: &Rc<Inner>, generation: Generation, pace: &mut Pace) -> 
     let wasteful = inner.state.borrow().segments.sealed.get(&generation).map(SealedSegment::is_wasteful);
     let Some(wasteful) = wasteful else { return Ok(()) };
     // What is done for the space must not wait for ever.
-    let wait = if wasteful { Wait::AWhile } else { Wait::ForEver };
-    rewrite(inner, generation, pace, wait).await.map(drop)
+    pace.wait = if wasteful { Wait::AWhile } else { Wait::ForEver };
+    rewrite(inner, generation, pace).await.map(drop)
 }
