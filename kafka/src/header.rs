@@ -4,7 +4,7 @@
 //! so that an unsupported version of ApiVersions can still be answered. Request header v0 exists only in
 //! an API that is not served (ControlledShutdown 0); response header v1 has tagged fields (KIP-482), and the
 //! response of ApiVersions always has v0 because its reader does not know yet what the broker speaks (KIP-511).
-use crate::versions::ApiKey;
+use crate::api::ApiKey;
 use crate::wire::{Reader, WireError, Writer};
 
 /// Longest request but Produce, in bytes. Decoded, such a request takes up to some thirty times its length in
@@ -41,7 +41,7 @@ pub enum HeaderError {
         /// The request's number.
         correlation_id: i32,
     },
-    /// A version that is not served. Answer ApiVersions with [`crate::messages::api_versions::encode_unsupported`];
+    /// A version that is not served. Answer ApiVersions with [`crate::versions::encode_unsupported`];
     /// close the connection for any other.
     #[error("version {version} of {api:?} is not served")]
     UnsupportedVersion {
@@ -82,6 +82,15 @@ impl<'a> RequestHeader<'a> {
         let client_id = r.nullable_string(false, "client_id")?;
         r.skip_tags(api.is_flexible(version))?;
         Ok(Self { api, version, correlation_id, client_id })
+    }
+
+    /// Writes the header of a request.
+    pub fn encode(&self, w: &mut Writer<'_>) {
+        w.i16(self.api.code());
+        w.i16(self.version);
+        w.i32(self.correlation_id);
+        w.nullable_string(false, self.client_id);
+        w.no_tags(self.api.is_flexible(self.version));
     }
 
     /// What the response's header needs.

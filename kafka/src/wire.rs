@@ -18,7 +18,7 @@ pub const STRING_BYTES_MAX: usize = i16::MAX as usize;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("field `{field}` at byte {position}: {kind}")]
 pub struct WireError {
-    /// Name of the field, as in Kafka's message definitions.
+    /// Name of the field in the declaration of its message.
     pub field: &'static str,
     /// Where the field starts, from the first byte after the length prefix.
     pub position: usize,
@@ -438,6 +438,12 @@ impl<'b> Writer<'b> {
             None if flexible => self.uvarint(0),
             None => self.i16(-1),
         }
+    }
+
+    /// Bytes as they are, without a length.
+    #[inline]
+    pub fn bytes(&mut self, bytes: &[u8]) {
+        self.out.put_slice(bytes);
     }
 
     /// An array of INT32.

@@ -10,7 +10,7 @@ use keylane_engine::catalog::Topic;
 use keylane_engine::records::BatchRules;
 use keylane_engine::shard::PartitionRef;
 use keylane_engine::{LogConfig, LogId};
-use keylane_kafka::messages::produce::TopicRef;
+use keylane_kafka::TopicRef;
 use uuid::Uuid;
 
 /// Where committed offsets are kept. The server alone writes to it.

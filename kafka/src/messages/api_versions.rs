@@ -1,38 +1,36 @@
-//! ApiVersions (API 18), versions 0 to 4: the first request of a connection (KIP-35, KIP-511).
-//!
-//! Promise: a client that asks in a version that is not served gets an answer it can read: version 0 with
-//! UNSUPPORTED_VERSION and the versions of this API. No features (KIP-584) are supported or finalized.
-use bytes::BytesMut;
-
+//! ApiVersions (API 18): the first request of a connection (KIP-35, KIP-511).
+use crate::declare::message;
 use crate::error::ErrorCode;
-use crate::frame::{FrameError, write_response};
-use crate::header::ResponseHeader;
-use crate::versions::{ApiKey, ApiSpec};
-use crate::wire::{Reader, WireError, WireErrorKind, Writer};
 
-/// An ApiVersions request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ApiVersionsRequest<'a> {
-    /// Name of the client library (v3).
-    pub client_software_name: &'a str,
-    /// Its version (v3).
-    pub client_software_version: &'a str,
-}
+message! {
+    /// An ApiVersions request.
+    #[derive(Copy)]
+    pub struct ApiVersionsRequest<'a> {
+        /// Name of the client library.
+        client_software_name: &'a str, 3..;
+        /// Its version.
+        client_software_version: &'a str, 3..;
+    }
 
-impl<'a> ApiVersionsRequest<'a> {
-    /// Reads a whole request.
-    pub fn decode(version: i16, r: &mut Reader<'a>) -> Result<Self, WireError> {
-        if !ApiKey::ApiVersions.serves(version) {
-            return Err(r.error("request_api_version", WireErrorKind::Version(version)));
-        }
-        let flexible = ApiKey::ApiVersions.is_flexible(version);
-        let mut request = Self { client_software_name: "", client_software_version: "" };
-        if version >= 3 {
-            request.client_software_name = r.string(flexible, "client_software_name")?;
-            request.client_software_version = r.string(flexible, "client_software_version")?;
-        }
-        r.skip_tags(flexible)?;
-        Ok(request)
+    /// An ApiVersions response. No features (KIP-584) are supported or finalized.
+    pub struct ApiVersionsResponse {
+        /// Outcome.
+        error: ErrorCode, ..;
+        /// What is served.
+        apis: Vec<ApiVersion>, ..;
+        /// How long the client is to wait, in milliseconds.
+        throttle_time_ms: i32, 1..;
+    }
+
+    /// Versions of an API that are served.
+    #[derive(Copy)]
+    pub struct ApiVersion {
+        /// The API.
+        api_key: i16, ..;
+        /// First version.
+        min_version: i16, ..;
+        /// Last version.
+        max_version: i16, ..;
     }
 }
 
@@ -48,43 +46,6 @@ impl ApiVersionsRequest<'_> {
         };
         version < 3 || (valid(self.client_software_name) && valid(self.client_software_version))
     }
-}
-
-/// An ApiVersions response.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ApiVersionsResponse<'a> {
-    /// Outcome.
-    pub error: ErrorCode,
-    /// What is served.
-    pub apis: &'a [ApiSpec],
-}
-
-impl ApiVersionsResponse<'_> {
-    /// Writes the body.
-    pub fn encode(&self, version: i16, w: &mut Writer<'_>) {
-        let flexible = ApiKey::ApiVersions.is_flexible(version);
-        w.i16(self.error.code());
-        w.length(flexible, self.apis.len());
-        for api in self.apis {
-            w.i16(api.key.code());
-            w.i16(api.advertised_min);
-            w.i16(api.max);
-            w.no_tags(flexible);
-        }
-        if version >= 1 {
-            w.i32(0); // throttle_time_ms
-        }
-        w.no_tags(flexible); // supported and finalized features: none
-    }
-}
-
-/// Answers an ApiVersions request whose version is not served.
-pub fn encode_unsupported(out: &mut BytesMut, correlation_id: i32) -> Result<(), FrameError> {
-    let version = 0;
-    let header = ResponseHeader { api: ApiKey::ApiVersions, version, correlation_id };
-    let apis = [ApiKey::ApiVersions.spec()];
-    let response = ApiVersionsResponse { error: ErrorCode::UnsupportedVersion, apis: &apis };
-    write_response(out, header, |w| response.encode(version, w))
 }
 
 #[cfg(test)]

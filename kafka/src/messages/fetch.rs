@@ -1,189 +1,147 @@
-//! Fetch request (API 1), versions 4 to 18: topics by id from 13 (KIP-516), the replica's state tagged from
-//! 15 (KIP-903). The response is written by [`super::fetch_response`].
+//! Fetch (API 1): topics by id from version 13 (KIP-516), the replica's state tagged from 15 (KIP-903).
 //!
-//! Promise: what is allocated is bounded by the bytes of the request.
+//! The server writes responses with [`crate::hot::fetch`], which copies no records.
 use uuid::Uuid;
 
-use super::produce::TopicRef;
-use crate::versions::ApiKey;
-use crate::wire::{Reader, WireError, WireErrorKind};
+use crate::declare::message;
+use crate::error::ErrorCode;
+use crate::field::TopicRef;
 
-/// A Fetch request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FetchRequest<'a> {
-    /// Cluster that the client thinks it talks to.
-    pub cluster_id: Option<&'a str>,
-    /// Follower that asks; -1 for a consumer.
-    pub replica_id: i32,
-    /// Epoch of the follower; -1 for a consumer.
-    pub replica_epoch: i64,
-    /// How long to wait for `min_bytes`.
-    pub max_wait_ms: i32,
-    /// What to wait for.
-    pub min_bytes: i32,
-    /// Most bytes of the response, but for a first batch that is larger.
-    pub max_bytes: i32,
-    /// 0: read uncommitted, 1: read committed.
-    pub isolation_level: i8,
-    /// Session; 0 for none.
-    pub session_id: i32,
-    /// Epoch of the session; -1 for a full fetch without a session.
-    pub session_epoch: i32,
-    /// What to read.
-    pub topics: Vec<FetchTopic<'a>>,
-    /// What to take out of the session.
-    pub forgotten_topics: Vec<ForgottenTopic<'a>>,
-    /// Rack of the consumer.
-    pub rack_id: &'a str,
-}
+message! {
+    /// A Fetch request.
+    pub struct FetchRequest<'a> {
+        /// Follower that asks; -1 for a consumer.
+        replica_id: i32 = -1, ..=14;
+        /// How long to wait for `min_bytes`.
+        max_wait_ms: i32, ..;
+        /// What to wait for.
+        min_bytes: i32, ..;
+        /// Most bytes of the response, but for a first batch that is larger.
+        max_bytes: i32 = i32::MAX, ..;
+        /// 0: read uncommitted, 1: read committed.
+        isolation_level: i8, ..;
+        /// Session; 0 for none.
+        session_id: i32, 7..;
+        /// Epoch of the session; -1 for a full fetch without a session.
+        session_epoch: i32 = -1, 7..;
+        /// What to read.
+        topics: Vec<FetchTopic<'a>>, ..;
+        /// What to take out of the session.
+        forgotten_topics: Vec<ForgottenTopic<'a>>, 7..;
+        /// Rack of the consumer.
+        rack_id: &'a str, 11..;
+        /// Cluster that the client thinks it talks to.
+        cluster_id: Option<&'a str>, 12.., tag 0;
+        /// Follower that asks, with its epoch.
+        replica_state: ReplicaState, 15.., tag 1;
+    }
 
-/// A topic to read from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FetchTopic<'a> {
-    /// Which topic.
-    pub topic: TopicRef<'a>,
-    /// Its partitions.
-    pub partitions: Vec<FetchPartition>,
-}
+    /// A follower.
+    #[derive(Copy)]
+    pub struct ReplicaState {
+        /// Its id; -1 for a consumer.
+        replica_id: i32 = -1, ..;
+        /// Its epoch; -1 for a consumer.
+        replica_epoch: i64 = -1, ..;
+    }
 
-/// A partition to read from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FetchPartition {
-    /// Which partition.
-    pub index: i32,
-    /// Epoch of the leader as the client knows it; -1 if it does not.
-    pub current_leader_epoch: i32,
-    /// First offset wanted.
-    pub fetch_offset: i64,
-    /// Epoch of the last record a follower has; -1 for a consumer.
-    pub last_fetched_epoch: i32,
-    /// Log start of a follower; -1 for a consumer.
-    pub log_start_offset: i64,
-    /// Most bytes from this partition.
-    pub max_bytes: i32,
-    /// Directory of a follower (v17).
-    pub replica_directory_id: Uuid,
-    /// High watermark that a follower knows (v18).
-    pub high_watermark: i64,
-}
+    /// A topic to read from.
+    pub struct FetchTopic<'a> {
+        /// Which topic.
+        topic: TopicRef<'a>, ..;
+        /// Its partitions.
+        partitions: Vec<FetchPartition>, ..;
+    }
 
-/// A topic that leaves the session.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ForgottenTopic<'a> {
-    /// Which topic.
-    pub topic: TopicRef<'a>,
-    /// Its partitions.
-    pub partitions: Vec<i32>,
-}
+    /// A partition to read from.
+    #[derive(Copy)]
+    pub struct FetchPartition {
+        /// Which partition.
+        index: i32, ..;
+        /// Epoch of the leader as the client knows it; -1 if it does not.
+        current_leader_epoch: i32 = -1, 9..;
+        /// First offset wanted.
+        fetch_offset: i64, ..;
+        /// Epoch of the last record a follower has; -1 for a consumer.
+        last_fetched_epoch: i32 = -1, 12..;
+        /// Log start of a follower; -1 for a consumer.
+        log_start_offset: i64 = -1, 5..;
+        /// Most bytes from this partition.
+        max_bytes: i32, ..;
+        /// Directory of a follower.
+        replica_directory_id: Uuid, 17.., tag 0;
+        /// High watermark that a follower knows.
+        high_watermark: i64 = i64::MAX, 18.., tag 1;
+    }
 
-fn topic<'a>(version: i16, flexible: bool, r: &mut Reader<'a>) -> Result<TopicRef<'a>, WireError> {
-    Ok(if version >= 13 {
-        TopicRef::Id(r.uuid("topic_id")?)
-    } else {
-        TopicRef::Name(r.string(flexible, "topic")?)
-    })
-}
+    /// A topic that leaves the session.
+    pub struct ForgottenTopic<'a> {
+        /// Which topic.
+        topic: TopicRef<'a>, ..;
+        /// Its partitions.
+        partitions: Vec<i32>, ..;
+    }
 
-impl<'a> FetchRequest<'a> {
-    /// Reads a whole request.
-    pub fn decode(version: i16, r: &mut Reader<'a>) -> Result<Self, WireError> {
-        if !ApiKey::Fetch.serves(version) {
-            return Err(r.error("request_api_version", WireErrorKind::Version(version)));
-        }
-        let flexible = ApiKey::Fetch.is_flexible(version);
-        let topic_bytes_min = match version {
-            13.. => 16 + 1 + 1,
-            12 => 1 + 1 + 1,
-            _ => 2 + 4,
-        };
-        let mut replica_id = if version <= 14 { r.i32("replica_id")? } else { -1 };
-        let max_wait_ms = r.i32("max_wait_ms")?;
-        let min_bytes = r.i32("min_bytes")?;
-        let max_bytes = r.i32("max_bytes")?;
-        let isolation_level = r.i8("isolation_level")?;
-        let (session_id, session_epoch) =
-            if version >= 7 { (r.i32("session_id")?, r.i32("session_epoch")?) } else { (0, -1) };
-        let topics =
-            r.vec(flexible, topic_bytes_min, "topics", |r| FetchTopic::decode(version, flexible, r))?;
-        let forgotten_topics = if version >= 7 {
-            r.vec(flexible, topic_bytes_min, "forgotten_topics_data", |r| {
-                let topic = topic(version, flexible, r)?;
-                let partitions = r.i32s(flexible, "partitions")?;
-                r.skip_tags(flexible)?;
-                Ok(ForgottenTopic { topic, partitions })
-            })?
-        } else {
-            Vec::new()
-        };
-        let rack_id = if version >= 11 { r.string(flexible, "rack_id")? } else { "" };
-        let mut cluster_id = None;
-        let mut replica_epoch = -1;
-        r.tags(flexible, |tag, field| {
-            match tag {
-                0 => cluster_id = field.nullable_string(true, "cluster_id")?,
-                1 if version >= 15 => {
-                    replica_id = field.i32("replica_id")?;
-                    replica_epoch = field.i64("replica_epoch")?;
-                    field.skip_tags(true)?;
-                }
-                _ => return Ok(()),
-            }
-            field.finish()
-        })?;
-        Ok(Self {
-            cluster_id,
-            replica_id,
-            replica_epoch,
-            max_wait_ms,
-            min_bytes,
-            max_bytes,
-            isolation_level,
-            session_id,
-            session_epoch,
-            topics,
-            forgotten_topics,
-            rack_id,
-        })
+    /// A Fetch response.
+    pub struct FetchResponse<'a> {
+        /// How long the client is to wait, in milliseconds.
+        throttle_time_ms: i32, ..;
+        /// Outcome of the request as a whole.
+        error: ErrorCode, 7..;
+        /// Session; 0 for none.
+        session_id: i32, 7..;
+        /// What was read.
+        topics: Vec<FetchedTopic<'a>>, ..;
+    }
+
+    /// What was read of a topic.
+    pub struct FetchedTopic<'a> {
+        /// Which topic.
+        topic: TopicRef<'a>, ..;
+        /// Its partitions.
+        partitions: Vec<FetchedPartition<'a>>, ..;
+    }
+
+    /// What was read of a partition.
+    pub struct FetchedPartition<'a> {
+        /// Which partition.
+        index: i32, ..;
+        /// Outcome.
+        error: ErrorCode, ..;
+        /// End of what is durable; -1 in an error.
+        high_watermark: i64 = -1, ..;
+        /// End of what `read_committed` may see; -1 in an error.
+        last_stable_offset: i64 = -1, ..;
+        /// First offset of the log; -1 in an error (but told with OFFSET_OUT_OF_RANGE).
+        log_start_offset: i64 = -1, 5..;
+        /// Aborted transactions in the records; null for `read_uncommitted`.
+        aborted_transactions: Option<Vec<AbortedTransaction>>, ..;
+        /// Another replica to read from; -1 for none.
+        preferred_read_replica: i32 = -1, 11..;
+        /// Whole batches.
+        records: Option<&'a [u8]>, ..;
+    }
+
+    /// A transaction whose records do not count.
+    #[derive(Copy)]
+    pub struct AbortedTransaction {
+        /// Its producer.
+        producer_id: i64, ..;
+        /// Its first offset in the partition.
+        first_offset: i64, ..;
     }
 }
 
-impl<'a> FetchTopic<'a> {
-    fn decode(version: i16, flexible: bool, r: &mut Reader<'a>) -> Result<Self, WireError> {
-        let topic = topic(version, flexible, r)?;
-        let partition_bytes_min = match version {
-            12.. => 4 + 4 + 8 + 4 + 8 + 4 + 1,
-            9.. => 4 + 4 + 8 + 8 + 4,
-            5.. => 4 + 8 + 8 + 4,
-            _ => 4 + 8 + 4,
-        };
-        let partitions = r.vec(flexible, partition_bytes_min, "partitions", |r| {
-            FetchPartition::decode(version, flexible, r)
-        })?;
-        r.skip_tags(flexible)?;
-        Ok(Self { topic, partitions })
+impl FetchRequest<'_> {
+    /// The follower that asks, whatever the version; -1 for a consumer.
+    pub fn follower(&self) -> i32 {
+        self.replica_id.max(self.replica_state.replica_id)
     }
 }
 
-impl FetchPartition {
-    fn decode(version: i16, flexible: bool, r: &mut Reader<'_>) -> Result<Self, WireError> {
-        let mut partition = Self {
-            index: r.i32("partition")?,
-            current_leader_epoch: if version >= 9 { r.i32("current_leader_epoch")? } else { -1 },
-            fetch_offset: r.i64("fetch_offset")?,
-            last_fetched_epoch: if version >= 12 { r.i32("last_fetched_epoch")? } else { -1 },
-            log_start_offset: if version >= 5 { r.i64("log_start_offset")? } else { -1 },
-            max_bytes: r.i32("partition_max_bytes")?,
-            replica_directory_id: Uuid::nil(),
-            high_watermark: i64::MAX,
-        };
-        r.tags(flexible, |tag, field| {
-            match tag {
-                0 if version >= 17 => partition.replica_directory_id = field.uuid("replica_directory_id")?,
-                1 if version >= 18 => partition.high_watermark = field.i64("high_watermark")?,
-                _ => return Ok(()),
-            }
-            field.finish()
-        })?;
-        Ok(partition)
+impl FetchedPartition<'_> {
+    /// A partition that could not be read.
+    pub fn failed(index: i32, error: ErrorCode) -> Self {
+        Self { index, error, ..Self::default() }
     }
 }

@@ -1,4 +1,7 @@
-//! Requests and responses, one file for each API.
+//! Requests and responses, one file for each API, and the table of the APIs that are served.
+//!
+//! To serve another API: declare its messages in a file here, name the file below, add a row to the table, and
+//! write a handler in the server, which does not compile without one.
 pub mod alter_configs;
 pub mod api_versions;
 pub mod create_partitions;
@@ -10,7 +13,6 @@ pub mod describe_cluster;
 pub mod describe_configs;
 pub mod describe_groups;
 pub mod fetch;
-pub mod fetch_response;
 pub mod find_coordinator;
 pub mod incremental_alter_configs;
 pub mod init_producer_id;
@@ -21,3 +23,39 @@ pub mod offset_commit;
 pub mod offset_delete;
 pub mod offset_fetch;
 pub mod produce;
+
+/// The table of the APIs that are served, by key: calls a macro with its rows.
+///
+/// A row has the API's name in Kafka and its number; the versions that are served; the first version with compact
+/// types and tagged fields (KIP-482), one after the last if none has them; the file, the request and the response.
+///
+/// Produce is advertised from version 0 on although 0 to 2 are refused, as Kafka 4 does (KAFKA-18659): older
+/// librdkafka takes a higher minimum for a broker without its message formats and silently turns compression off.
+#[macro_export]
+macro_rules! for_each_api {
+    ($callback:ident) => {
+        $callback! {
+            Produce = 0, 3..=13 advertised 0, flexible 9, produce::{ProduceRequest<'a>, ProduceResponse<'a>};
+            Fetch = 1, 4..=18, flexible 12, fetch::{FetchRequest<'a>, FetchResponse<'a>};
+            ListOffsets = 2, 1..=11, flexible 6, list_offsets::{ListOffsetsRequest<'a>, ListOffsetsResponse<'a>};
+            Metadata = 3, 0..=13, flexible 9, metadata::{MetadataRequest<'a>, MetadataResponse<'a>};
+            OffsetCommit = 8, 2..=9, flexible 8, offset_commit::{OffsetCommitRequest<'a>, OffsetCommitResponse<'a>};
+            OffsetFetch = 9, 1..=9, flexible 6, offset_fetch::{OffsetFetchRequest<'a>, OffsetFetchResponse<'a>};
+            FindCoordinator = 10, 0..=6, flexible 3, find_coordinator::{FindCoordinatorRequest<'a>, FindCoordinatorResponse<'a>};
+            DescribeGroups = 15, 0..=6, flexible 5, describe_groups::{DescribeGroupsRequest<'a>, DescribeGroupsResponse<'a>};
+            ListGroups = 16, 0..=5, flexible 3, list_groups::{ListGroupsRequest<'a>, ListGroupsResponse<'a>};
+            ApiVersions = 18, 0..=4, flexible 3, api_versions::{ApiVersionsRequest<'a>, ApiVersionsResponse};
+            CreateTopics = 19, 2..=7, flexible 5, create_topics::{CreateTopicsRequest<'a>, CreateTopicsResponse<'a>};
+            DeleteTopics = 20, 1..=6, flexible 4, delete_topics::{DeleteTopicsRequest<'a>, DeleteTopicsResponse<'a>};
+            DeleteRecords = 21, 0..=2, flexible 2, delete_records::{DeleteRecordsRequest<'a>, DeleteRecordsResponse<'a>};
+            InitProducerId = 22, 0..=5, flexible 2, init_producer_id::{InitProducerIdRequest<'a>, InitProducerIdResponse};
+            DescribeConfigs = 32, 1..=4, flexible 4, describe_configs::{DescribeConfigsRequest<'a>, DescribeConfigsResponse<'a>};
+            AlterConfigs = 33, 0..=2, flexible 2, alter_configs::{AlterConfigsRequest<'a>, AlterConfigsResponse<'a>};
+            CreatePartitions = 37, 0..=3, flexible 2, create_partitions::{CreatePartitionsRequest<'a>, CreatePartitionsResponse<'a>};
+            DeleteGroups = 42, 0..=2, flexible 2, delete_groups::{DeleteGroupsRequest<'a>, DeleteGroupsResponse<'a>};
+            IncrementalAlterConfigs = 44, 0..=1, flexible 1, incremental_alter_configs::{IncrementalAlterConfigsRequest<'a>, IncrementalAlterConfigsResponse<'a>};
+            OffsetDelete = 47, 0..=0, flexible 1, offset_delete::{OffsetDeleteRequest<'a>, OffsetDeleteResponse<'a>};
+            DescribeCluster = 60, 0..=2, flexible 0, describe_cluster::{DescribeClusterRequest, DescribeClusterResponse<'a>};
+        }
+    };
+}

@@ -1,394 +1,95 @@
-//! Produce (API 0), versions 3 to 13: one record batch per partition, topics by id from 13 (KIP-516).
+//! Produce (API 0): one record batch per partition, topics by id from version 13 (KIP-516).
 //!
-//! This is the hot path. Promises: decoding allocates nothing and copies nothing; the whole request is
-//! checked before its first partition is handed out, so a damaged tail cannot leave half a request appended.
-//! The response is written before the commit that it reports, and patched where the commit turned out
-//! otherwise, so it keeps its place in the order of answers.
-use std::ops::Range;
+//! The server reads requests and writes responses with [`crate::hot::produce`], which allocates nothing.
+use std::borrow::Cow;
 
-use bytes::BytesMut;
-use uuid::Uuid;
-
+use crate::declare::message;
 use crate::error::ErrorCode;
-use crate::frame::{FrameError, ResponseFrame};
-use crate::header::ResponseHeader;
-use crate::versions::ApiKey;
-use crate::wire::{Reader, WireError, WireErrorKind, Writer};
+use crate::field::TopicRef;
 
-/// A topic as a request names it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum TopicRef<'a> {
-    /// By name.
-    Name(&'a str),
-    /// By id.
-    Id(Uuid),
-}
-
-/// Shape of a version.
-#[derive(Debug, Clone, Copy)]
-struct Layout {
-    flexible: bool,
-    ids: bool,
-}
-
-impl Layout {
-    fn of(version: i16) -> Self {
-        Self { flexible: ApiKey::Produce.is_flexible(version), ids: version >= 13 }
+message! {
+    /// A Produce request.
+    pub struct ProduceRequest<'a> {
+        /// Transaction, if the producer has one.
+        transactional_id: Option<&'a str>, ..;
+        /// -1: all, 1: leader, 0: no answer.
+        acks: i16 = -1, ..;
+        /// How long the client waits.
+        timeout_ms: i32, ..;
+        /// Topics to write to.
+        topics: Vec<ProduceTopic<'a>>, ..;
     }
 
-    fn topic_bytes_min(self) -> usize {
-        match (self.flexible, self.ids) {
-            (_, true) => 16 + 1 + 1,
-            (true, false) => 1 + 1 + 1,
-            (false, false) => 2 + 4,
-        }
+    /// A topic to write to.
+    pub struct ProduceTopic<'a> {
+        /// Which topic.
+        topic: TopicRef<'a>, ..;
+        /// Its partitions.
+        partitions: Vec<ProducePartition<'a>>, ..;
     }
 
-    fn partition_bytes_min(self) -> usize {
-        if self.flexible { 4 + 1 + 1 } else { 4 + 4 }
-    }
-}
-
-/// A Produce request that was checked from end to end.
-#[derive(Debug, Clone)]
-pub struct ProduceRequest<'a> {
-    /// Transaction, if the producer has one.
-    pub transactional_id: Option<&'a str>,
-    /// -1: all, 1: leader, 0: no answer. Anything else is to be refused.
-    pub acks: i16,
-    /// How long the client waits.
-    pub timeout_ms: i32,
-    /// Topics in the request.
-    pub topic_count: usize,
-    /// Topics with partitions. Only those are answered, as in Kafka.
-    pub answered_topics: usize,
-    /// Partitions in all topics together.
-    pub partition_count: usize,
-    layout: Layout,
-    topics: Reader<'a>,
-}
-
-/// A topic of a request; its partitions follow it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ProduceTopic<'a> {
-    /// Which topic.
-    pub topic: TopicRef<'a>,
-    /// How many partitions the request has for it.
-    pub partition_count: usize,
-}
-
-/// Records for one partition.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ProducePartition<'a> {
-    /// Which topic.
-    pub topic: TopicRef<'a>,
-    /// Which of its partitions.
-    pub index: i32,
-    /// The records as they came; empty if they are null.
-    pub records: &'a [u8],
-    /// Where the records lie in the frame (from the first byte after the length prefix).
-    pub range: Range<usize>,
-}
-
-/// What a request holds, in its order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ProduceItem<'a> {
-    /// A topic begins.
-    Topic(ProduceTopic<'a>),
-    /// A partition of the topic before it.
-    Partition(ProducePartition<'a>),
-}
-
-impl<'a> ProduceRequest<'a> {
-    /// Reads and checks a whole request.
-    pub fn decode(version: i16, r: &mut Reader<'a>) -> Result<Self, WireError> {
-        if !ApiKey::Produce.serves(version) {
-            return Err(r.error("request_api_version", WireErrorKind::Version(version)));
-        }
-        let layout = Layout::of(version);
-        let transactional_id = r.nullable_string(layout.flexible, "transactional_id")?;
-        let acks = r.i16("acks")?;
-        let timeout_ms = r.i32("timeout_ms")?;
-        let topic_count = r.array(layout.flexible, layout.topic_bytes_min(), "topic_data")?;
-        let topics = r.clone();
-        let mut items = Items::new(layout, topic_count, topics.clone());
-        let (mut answered_topics, mut partition_count) = (0, 0);
-        while let Some(item) = items.step()? {
-            match item {
-                ProduceItem::Topic(topic) => answered_topics += usize::from(topic.partition_count > 0),
-                ProduceItem::Partition(_) => partition_count += 1,
-            }
-        }
-        *r = items.reader;
-        r.skip_tags(layout.flexible)?;
-        Ok(Self {
-            transactional_id,
-            acks,
-            timeout_ms,
-            topic_count,
-            answered_topics,
-            partition_count,
-            layout,
-            topics,
-        })
+    /// Records for one partition.
+    pub struct ProducePartition<'a> {
+        /// Which partition.
+        index: i32, ..;
+        /// One record batch.
+        records: Option<&'a [u8]>, ..;
     }
 
-    /// Topics, each followed by its partitions, in the order of the request.
-    pub fn items(&self) -> Items<'a> {
-        Items::new(self.layout, self.topic_count, self.topics.clone())
+    /// A Produce response.
+    pub struct ProduceResponse<'a> {
+        /// The topics of the request that have partitions.
+        topics: Vec<ProducedTopic<'a>>, ..;
+        /// How long the client is to wait, in milliseconds.
+        throttle_time_ms: i32, ..;
     }
 
-    /// Partitions in the order of the request.
-    pub fn partitions(&self) -> impl Iterator<Item = ProducePartition<'a>> + use<'a> {
-        self.items().filter_map(|item| match item {
-            ProduceItem::Topic(_) => None,
-            ProduceItem::Partition(partition) => Some(partition),
-        })
+    /// Outcome for a topic.
+    pub struct ProducedTopic<'a> {
+        /// Which topic.
+        topic: TopicRef<'a>, ..;
+        /// Its partitions.
+        partitions: Vec<ProducedPartition<'a>>, ..;
     }
 
-    /// The only partition, if there is only one: what librdkafka always sends.
-    pub fn single_partition(&self) -> Option<ProducePartition<'a>> {
-        if self.partition_count == 1 { self.partitions().next() } else { None }
+    /// What became of the records for one partition.
+    pub struct ProducedPartition<'a> {
+        /// Which partition.
+        index: i32, ..;
+        /// What is wrong, if something is.
+        error: ErrorCode, ..;
+        /// Offset of the first record; -1 in an error.
+        base_offset: i64 = -1, ..;
+        /// The time that the records got, if that is the time of their append; -1 if not, and in an error.
+        log_append_time_ms: i64 = -1, ..;
+        /// Log start offset of the partition; -1 in an error.
+        log_start_offset: i64 = -1, 5..;
+        /// The records to blame.
+        record_errors: Vec<RecordError<'a>>, 8..;
+        /// What is wrong, for people.
+        error_message: Option<Cow<'a, str>>, 8..;
+    }
+
+    /// A record to blame for the refusal of its batch (KIP-467).
+    pub struct RecordError<'a> {
+        /// Its place in the batch, from 0.
+        batch_index: i32, ..;
+        /// What is wrong with it.
+        message: Option<Cow<'a, str>>, ..;
     }
 }
 
-/// Walks through the topics and partitions of a request.
-#[derive(Debug, Clone)]
-pub struct Items<'a> {
-    layout: Layout,
-    reader: Reader<'a>,
-    topics_left: usize,
-    partitions_left: usize,
-    /// A topic is open: its tagged fields follow its last partition.
-    topic: Option<TopicRef<'a>>,
-}
-
-impl<'a> Items<'a> {
-    fn new(layout: Layout, topics_left: usize, reader: Reader<'a>) -> Self {
-        Self { layout, reader, topics_left, partitions_left: 0, topic: None }
-    }
-
-    #[inline]
-    fn step(&mut self) -> Result<Option<ProduceItem<'a>>, WireError> {
-        let Layout { flexible, ids } = self.layout;
-        let r = &mut self.reader;
-        if let Some(topic) = self.topic {
-            if self.partitions_left > 0 {
-                self.partitions_left -= 1;
-                let index = r.i32("index")?;
-                let range = r.nullable_bytes(flexible, "records")?.unwrap_or(r.position()..r.position());
-                let records = r.slice(range.clone());
-                r.skip_tags(flexible)?;
-                return Ok(Some(ProduceItem::Partition(ProducePartition { topic, index, records, range })));
-            }
-            r.skip_tags(flexible)?;
-            self.topic = None;
-        }
-        if self.topics_left == 0 {
-            return Ok(None);
-        }
-        self.topics_left -= 1;
-        let topic =
-            if ids { TopicRef::Id(r.uuid("topic_id")?) } else { TopicRef::Name(r.string(flexible, "name")?) };
-        self.partitions_left = r.array(flexible, self.layout.partition_bytes_min(), "partition_data")?;
-        self.topic = Some(topic);
-        Ok(Some(ProduceItem::Topic(ProduceTopic { topic, partition_count: self.partitions_left })))
-    }
-}
-
-impl<'a> Iterator for Items<'a> {
-    type Item = ProduceItem<'a>;
-
-    #[inline]
-    fn next(&mut self) -> Option<Self::Item> {
-        // `ProduceRequest::decode` has walked the same bytes to their end without an error.
-        let step = self.step();
-        debug_assert!(step.is_ok());
-        step.unwrap_or_default()
-    }
-}
-
-/// A record to blame for the refusal of its batch (KIP-467).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RecordError {
-    /// Its place in the batch, from 0.
-    pub batch_index: i32,
-    /// What is wrong with it.
-    pub message: String,
-}
-
-impl RecordError {
+impl RecordError<'static> {
     /// What is wrong with the record at `index`.
     pub fn new(index: u32, message: String) -> Self {
-        Self { batch_index: i32::try_from(index).unwrap_or(i32::MAX), message }
+        Self { batch_index: i32::try_from(index).unwrap_or(i32::MAX), message: Some(message.into()) }
     }
 }
 
-/// What became of the records for one partition.
-#[derive(Debug, Clone, Copy)]
-pub struct PartitionAnswer<'a> {
-    /// Which partition.
-    pub index: i32,
-    /// What is wrong, if something is.
-    pub error: ErrorCode,
-    /// Offset of the first record; -1 in an error.
-    pub base_offset: i64,
-    /// The time that the records got, if that is the time of their append; -1 if not, and in an error.
-    pub log_append_time_ms: i64,
-    /// Log start offset of the partition; -1 in an error. From version 5 on.
-    pub log_start_offset: i64,
-    /// The records to blame. From version 8 on.
-    pub record_errors: &'a [RecordError],
-    /// What is wrong, for people. From version 8 on.
-    pub error_message: Option<&'a str>,
-}
-
-impl PartitionAnswer<'_> {
+impl ProducedPartition<'_> {
     /// An error, with nothing to say beyond it.
     #[inline]
     pub fn failed(index: i32, error: ErrorCode) -> Self {
-        Self {
-            index,
-            error,
-            base_offset: -1,
-            log_append_time_ms: -1,
-            log_start_offset: -1,
-            record_errors: &[],
-            error_message: None,
-        }
-    }
-}
-
-/// Where the answer for one partition lies in its response frame (length prefix included).
-///
-/// The positions stay right while the frame is moved as a whole.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PartitionSlot {
-    /// Position of `error_code` (INT16); `base_offset` and `log_append_time_ms` (INT64 both) follow it.
-    at: u32,
-}
-
-impl PartitionSlot {
-    /// Position of `error_code` (INT16).
-    pub fn error_code_at(self) -> usize {
-        self.at as usize
-    }
-
-    /// Position of `base_offset` (INT64).
-    pub fn base_offset_at(self) -> usize {
-        self.at as usize + 2
-    }
-
-    /// Turns the outcome in the frame, which starts with its length prefix, into an error.
-    ///
-    /// # Panics
-    /// If the slot does not belong to the frame.
-    pub fn fail(self, frame: &mut [u8], error: ErrorCode) {
-        let slot = frame.get_mut(self.at as usize..).and_then(|rest| rest.first_chunk_mut::<18>());
-        let slot = slot.expect("the slot of a partition lies in its response frame");
-        let (code, offset_and_time) = slot.split_at_mut(2);
-        code.copy_from_slice(&error.code().to_be_bytes());
-        // Both -1.
-        offset_and_time.fill(0xff);
-    }
-}
-
-/// Writes a Produce response at the end of a connection's buffer.
-///
-/// The calls follow the request: each topic with its number of partitions, then so many partitions.
-#[derive(Debug)]
-#[must_use = "a response is complete only after `finish`"]
-pub struct ProduceResponseWriter<'b> {
-    w: Writer<'b>,
-    frame: ResponseFrame,
-    version: i16,
-    layout: Layout,
-    topics_left: usize,
-    partitions_left: usize,
-    topic_open: bool,
-}
-
-impl<'b> ProduceResponseWriter<'b> {
-    /// Writes the frame's start for a response of `topics` topics.
-    pub fn begin(out: &'b mut BytesMut, version: i16, correlation_id: i32, topics: usize) -> Self {
-        let mut w = Writer::new(out);
-        let header = ResponseHeader { api: ApiKey::Produce, version, correlation_id };
-        let frame = ResponseFrame::begin(&mut w, header);
-        let layout = Layout::of(version);
-        w.length(layout.flexible, topics);
-        Self { w, frame, version, layout, topics_left: topics, partitions_left: 0, topic_open: false }
-    }
-
-    /// Where the frame (its length prefix) starts in the buffer.
-    pub fn frame_start(&self) -> usize {
-        self.frame.start()
-    }
-
-    fn close_topic(&mut self) {
-        assert_eq!(self.partitions_left, 0, "a topic is answered with all its partitions");
-        if self.topic_open {
-            self.w.no_tags(self.layout.flexible);
-            self.topic_open = false;
-        }
-    }
-
-    /// Begins a topic.
-    ///
-    /// # Panics
-    /// If the topic before it lacks partitions, or there are more topics than were announced.
-    pub fn topic(&mut self, topic: TopicRef<'_>, partitions: usize) {
-        self.close_topic();
-        assert!(self.topics_left > 0, "more topics than announced");
-        self.topics_left -= 1;
-        match topic {
-            TopicRef::Name(name) => self.w.string(self.layout.flexible, name),
-            TopicRef::Id(id) => self.w.uuid(id),
-        }
-        self.w.length(self.layout.flexible, partitions);
-        self.partitions_left = partitions;
-        self.topic_open = true;
-    }
-
-    /// Writes a partition's outcome and says where it lies.
-    ///
-    /// # Panics
-    /// If there are more partitions than were announced.
-    #[inline]
-    pub fn partition(&mut self, answer: &PartitionAnswer<'_>) -> PartitionSlot {
-        assert!(self.partitions_left > 0, "more partitions than announced");
-        self.partitions_left -= 1;
-        let flexible = self.layout.flexible;
-        self.w.i32(answer.index);
-        let at = self.w.position() - self.frame.start();
-        self.w.i16(answer.error.code());
-        self.w.i64(answer.base_offset);
-        self.w.i64(answer.log_append_time_ms);
-        if self.version >= 5 {
-            self.w.i64(answer.log_start_offset);
-        }
-        if self.version >= 8 {
-            self.w.length(flexible, answer.record_errors.len());
-            for record in answer.record_errors {
-                self.w.i32(record.batch_index);
-                self.w.nullable_string(flexible, Some(&record.message));
-                self.w.no_tags(flexible);
-            }
-            self.w.nullable_string(flexible, answer.error_message);
-        }
-        self.w.no_tags(flexible); // current_leader would be tag 0
-        // A frame is at most i32::MAX bytes long; a longer one is refused by `finish`.
-        PartitionSlot { at: u32::try_from(at).unwrap_or(u32::MAX) }
-    }
-
-    /// Ends the frame. A response that is too long for a frame is taken out of the buffer.
-    ///
-    /// # Panics
-    /// If topics or partitions that were announced are missing.
-    pub fn finish(mut self) -> Result<(), FrameError> {
-        self.close_topic();
-        assert_eq!(self.topics_left, 0, "a response has all topics of its request");
-        self.w.i32(0); // throttle_time_ms
-        self.w.no_tags(self.layout.flexible); // node_endpoints would be tag 0
-        self.frame.end(&mut self.w, 0)
+        Self { index, error, ..Self::default() }
     }
 }

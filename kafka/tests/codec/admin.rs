@@ -7,8 +7,9 @@ use kafka_protocol::messages::create_topics_request::{
 };
 use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
 use kafka_protocol::messages::{self as theirs, BrokerId, ProducerId, TransactionalId};
+use keylane_kafka::messages::alter_configs::ConfigEntry;
 use keylane_kafka::messages::create_partitions::{
-    CreatePartitionsRequest, CreatePartitionsResponse, EnlargedTopic, PartitionsTopic,
+    CreatePartitionsRequest, CreatePartitionsResponse, EnlargedTopic, NewPartition, PartitionsTopic,
 };
 use keylane_kafka::messages::create_topics::{
     CreatableTopic, CreateTopicsRequest, CreateTopicsResponse, CreatedTopic, CreatedTopicConfig,
@@ -19,7 +20,7 @@ use keylane_kafka::messages::delete_topics::{
 };
 use keylane_kafka::messages::describe_configs::ConfigSource;
 use keylane_kafka::messages::init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
-use keylane_kafka::{ApiKey, ErrorCode, Reader};
+use keylane_kafka::{ApiKey, ErrorCode, Message, Reader};
 use uuid::Uuid;
 
 use super::{answered, encoded, id, name, prefixes_are_refused, text};
@@ -57,7 +58,10 @@ fn create_topics_requests_are_read() {
                     num_partitions: -1,
                     replication_factor: -1,
                     assignments: vec![ReplicaAssignment { index: 3, brokers: vec![1, 2] }],
-                    configs: vec![("retention.ms", Some("1000")), ("cleanup.policy", None)],
+                    configs: vec![
+                        ConfigEntry { name: "retention.ms", value: Some("1000") },
+                        ConfigEntry { name: "cleanup.policy", value: None },
+                    ],
                 },
                 CreatableTopic {
                     name: "clicks",
@@ -83,6 +87,7 @@ fn create_topics_responses_are_written() {
             value: Some("1000".into()),
             read_only: false,
             source: ConfigSource::Topic,
+            ..Default::default()
         };
         let response = CreateTopicsResponse {
             topics: vec![
@@ -101,6 +106,7 @@ fn create_topics_responses_are_written() {
                     "Topic 'clicks' already exists.",
                 ),
             ],
+            ..Default::default()
         };
         let theirs: theirs::CreateTopicsResponse =
             answered(ApiKey::CreateTopics, version, |w| response.encode(version, w));
@@ -142,7 +148,7 @@ fn delete_topics_requests_are_read() {
         } else {
             DeletableTopic { name: Some("clicks"), topic_id: Uuid::nil() }
         };
-        assert_eq!(ours, DeleteTopicsRequest { topics: vec![first, second], timeout_ms: 8 });
+        assert_eq!((ours.topics().collect(), ours.timeout_ms), (vec![first, second], 8));
         prefixes_are_refused(&body, |r| DeleteTopicsRequest::decode(version, r).map(drop));
     }
 }
@@ -161,6 +167,7 @@ fn delete_topics_responses_are_written() {
                 deleted(Some("orders"), 1, ErrorCode::None, None),
                 deleted(None, 2, ErrorCode::UnknownTopicId, Some("unknown")),
             ],
+            ..Default::default()
         };
         let theirs: theirs::DeleteTopicsResponse =
             answered(ApiKey::DeleteTopics, version, |w| response.encode(version, w));
@@ -197,7 +204,14 @@ fn create_partitions_both_ways() {
         let expected = CreatePartitionsRequest {
             topics: vec![
                 PartitionsTopic { name: "orders", count: 6, assignments: None },
-                PartitionsTopic { name: "clicks", count: 6, assignments: Some(vec![vec![1], vec![1, 2]]) },
+                PartitionsTopic {
+                    name: "clicks",
+                    count: 6,
+                    assignments: Some(vec![
+                        NewPartition { brokers: vec![1] },
+                        NewPartition { brokers: vec![1, 2] },
+                    ]),
+                },
             ],
             timeout_ms: 5,
             validate_only: true,
@@ -211,6 +225,7 @@ fn create_partitions_both_ways() {
                 error: ErrorCode::InvalidPartitions,
                 error_message: Some("fewer".into()),
             }],
+            ..Default::default()
         };
         let theirs: theirs::CreatePartitionsResponse =
             answered(ApiKey::CreatePartitions, version, |w| response.encode(version, w));
@@ -241,8 +256,12 @@ fn init_producer_id_both_ways() {
             assert_eq!(ours, expected);
             prefixes_are_refused(&body, |r| InitProducerIdRequest::decode(version, r).map(drop));
         }
-        let response =
-            InitProducerIdResponse { error: ErrorCode::None, producer_id: 1 << 40, producer_epoch: 3 };
+        let response = InitProducerIdResponse {
+            error: ErrorCode::None,
+            producer_id: 1 << 40,
+            producer_epoch: 3,
+            ..Default::default()
+        };
         let theirs: theirs::InitProducerIdResponse =
             answered(ApiKey::InitProducerId, version, |w| response.encode(version, w));
         assert_eq!((theirs.error_code, theirs.producer_id.0, theirs.producer_epoch), (0, 1 << 40, 3));

@@ -1,13 +1,14 @@
 //! AlterConfigs 0 to 2, IncrementalAlterConfigs 0 and 1.
 use kafka_protocol::messages::{self as theirs, alter_configs_request, incremental_alter_configs_request};
 use keylane_kafka::messages::alter_configs::{
-    AlterConfigsRequest, AlterConfigsResource, AlterConfigsResponse, AlteredResource,
+    AlterConfigsRequest, AlterConfigsResource, AlterConfigsResponse, AlteredResource, ConfigEntry,
 };
 use keylane_kafka::messages::describe_configs::{BROKER, TOPIC};
 use keylane_kafka::messages::incremental_alter_configs::{
-    ConfigChange, IncrementalAlterConfigsRequest, IncrementalResource, Operation,
+    ConfigChange, IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse, IncrementalResource,
+    Operation,
 };
-use keylane_kafka::{ApiKey, ErrorCode, Reader};
+use keylane_kafka::{ApiKey, ErrorCode, Message, Reader};
 
 use super::{answered, encoded, prefixes_are_refused, text};
 
@@ -29,7 +30,8 @@ fn alter_configs_requests_are_read() {
             .with_validate_only(true);
         let body = encoded(&request, version);
         let ours = AlterConfigsRequest::decode(version, &mut Reader::new(&body)).unwrap();
-        let configs = vec![("retention.ms", Some("-1")), ("segment.ms", None)];
+        let entry = |name, value| ConfigEntry { name, value };
+        let configs = vec![entry("retention.ms", Some("-1")), entry("segment.ms", None)];
         let expected = AlterConfigsRequest {
             resources: vec![
                 AlterConfigsResource { kind: TOPIC, name: "orders", configs },
@@ -84,35 +86,29 @@ fn incremental_alter_configs_requests_are_read() {
 
 #[test]
 fn responses_are_written() {
-    let response = AlterConfigsResponse {
-        resources: vec![
-            AlteredResource {
-                error: ErrorCode::None,
-                error_message: None,
-                kind: TOPIC,
-                name: "orders".into(),
-            },
-            AlteredResource {
-                error: ErrorCode::InvalidConfig,
-                error_message: Some("why".into()),
-                kind: BROKER,
-                name: "0".into(),
-            },
-        ],
-    };
+    let resources = vec![
+        AlteredResource { error: ErrorCode::None, error_message: None, kind: TOPIC, name: "orders".into() },
+        AlteredResource {
+            error: ErrorCode::InvalidConfig,
+            error_message: Some("why".into()),
+            kind: BROKER,
+            name: "0".into(),
+        },
+    ];
     let expected = [(0, None, TOPIC, text("orders")), (40, Some(text("why")), BROKER, text("0"))];
     for version in 0..=2 {
         let api = ApiKey::AlterConfigs;
-        let theirs: theirs::AlterConfigsResponse =
-            answered(api, version, |w| response.encode(api, version, w));
+        let response = AlterConfigsResponse { resources: resources.clone(), ..Default::default() };
+        let theirs: theirs::AlterConfigsResponse = answered(api, version, |w| response.encode(version, w));
         let read = theirs.responses.into_iter();
         let read = read.map(|r| (r.error_code, r.error_message, r.resource_type, r.resource_name));
         assert!(read.eq(expected.clone()), "v{version}");
     }
     for version in 0..=1 {
         let api = ApiKey::IncrementalAlterConfigs;
+        let response = IncrementalAlterConfigsResponse { resources: resources.clone(), ..Default::default() };
         let theirs: theirs::IncrementalAlterConfigsResponse =
-            answered(api, version, |w| response.encode(api, version, w));
+            answered(api, version, |w| response.encode(version, w));
         let read = theirs.responses.into_iter();
         let read = read.map(|r| (r.error_code, r.error_message, r.resource_type, r.resource_name));
         assert!(read.eq(expected.clone()), "v{version}");

@@ -2,8 +2,9 @@
 use bytes::BytesMut;
 use kafka_protocol::messages::{ApiVersionsRequest as TheirRequest, ApiVersionsResponse as TheirResponse};
 use keylane_kafka::frame::write_response;
-use keylane_kafka::messages::api_versions::{ApiVersionsRequest, ApiVersionsResponse, encode_unsupported};
-use keylane_kafka::{ApiKey, ErrorCode, Reader, ResponseHeader, SERVED};
+use keylane_kafka::messages::api_versions::ApiVersionsRequest;
+use keylane_kafka::versions::{encode_unsupported, served};
+use keylane_kafka::{ApiKey, Message, Reader, ResponseHeader, SERVED};
 
 use super::{decoded, encoded, text};
 
@@ -29,7 +30,7 @@ fn responses_of_every_version_have_a_header_of_version_0() {
     for version in 0..=4 {
         let mut out = BytesMut::new();
         let header = ResponseHeader { api: ApiKey::ApiVersions, version, correlation_id: 4 };
-        let response = ApiVersionsResponse { error: ErrorCode::None, apis: SERVED };
+        let response = served();
         write_response(&mut out, header, |w| response.encode(version, w)).unwrap();
         let theirs: TheirResponse = decoded(&out, version, 4, 0);
         assert_eq!((theirs.error_code, theirs.throttle_time_ms), (0, 0));

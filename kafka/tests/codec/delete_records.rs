@@ -7,7 +7,7 @@ use keylane_kafka::messages::delete_records::{
     DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsResponse, DeleteRecordsTopic,
     DeletedRecordsPartition, DeletedRecordsTopic, HIGH_WATERMARK,
 };
-use keylane_kafka::{ApiKey, ErrorCode, Reader};
+use keylane_kafka::{ApiKey, ErrorCode, Message, Reader};
 
 use super::{answered, encoded, name, prefixes_are_refused};
 
@@ -48,6 +48,7 @@ fn delete_records_both_ways() {
                 DeletedRecordsTopic { name: "orders".into(), partitions: vec![done, failed] },
                 DeletedRecordsTopic { name: "clicks".into(), partitions: vec![] },
             ],
+            ..Default::default()
         };
         let theirs: theirs::DeleteRecordsResponse =
             answered(ApiKey::DeleteRecords, version, |w| response.encode(version, w));

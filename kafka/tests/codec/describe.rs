@@ -9,7 +9,7 @@ use keylane_kafka::messages::describe_configs::{
     DescribeConfigsResponse, DescribedConfig, DescribedResource, TOPIC,
 };
 use keylane_kafka::messages::metadata::OPERATIONS_OMITTED;
-use keylane_kafka::{ApiKey, ErrorCode, Reader};
+use keylane_kafka::{ApiKey, ErrorCode, Message, Reader};
 
 use super::{answered, encoded, prefixes_are_refused, text};
 
@@ -40,8 +40,15 @@ fn describe_cluster_both_ways() {
             endpoint_type: BROKERS,
             cluster_id: "cluster".into(),
             controller_id: 1,
-            brokers: vec![ClusterBroker { id: 1, host: "host".into(), port: 9092, rack: None }],
+            brokers: vec![ClusterBroker {
+                id: 1,
+                host: "host".into(),
+                port: 9092,
+                rack: None,
+                ..Default::default()
+            }],
             cluster_authorized_operations: OPERATIONS_OMITTED,
+            ..Default::default()
         };
         let theirs: theirs::DescribeClusterResponse =
             answered(ApiKey::DescribeCluster, version, |w| response.encode(version, w));
@@ -135,6 +142,7 @@ fn describe_configs_responses_are_written() {
                     configs: vec![],
                 },
             ],
+            ..Default::default()
         };
         let theirs: theirs::DescribeConfigsResponse =
             answered(ApiKey::DescribeConfigs, version, |w| response.encode(version, w));

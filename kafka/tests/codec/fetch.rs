@@ -5,10 +5,11 @@ use kafka_protocol::messages::fetch_request::{
     ReplicaState,
 };
 use kafka_protocol::messages::{BrokerId, FetchRequest as TheirRequest, FetchResponse as TheirResponse};
-use keylane_kafka::messages::fetch::{FetchPartition, FetchRequest, FetchTopic, ForgottenTopic};
-use keylane_kafka::messages::fetch_response::{FetchResponseWriter, FetchedPartition};
-use keylane_kafka::messages::produce::TopicRef;
-use keylane_kafka::{ApiKey, ErrorCode, Reader};
+use keylane_kafka::hot::fetch::FetchResponseWriter;
+use keylane_kafka::messages::fetch::{
+    self, AbortedTransaction, FetchPartition, FetchRequest, FetchTopic, FetchedPartition, ForgottenTopic,
+};
+use keylane_kafka::{ApiKey, ErrorCode, Message, Reader, TopicRef};
 use uuid::Uuid;
 
 use super::{decoded, encoded, id, name, text};
@@ -99,8 +100,12 @@ fn requests_of_every_version_are_read() {
         let forgotten = ForgottenTopic { topic: topic_ref(version, "old", 4), partitions: vec![1, 2] };
         let expected = FetchRequest {
             cluster_id: (version >= 12).then_some("cluster"),
-            replica_id: 8,
-            replica_epoch: if version >= 15 { 9 } else { -1 },
+            replica_id: if version >= 15 { -1 } else { 8 },
+            replica_state: if version >= 15 {
+                fetch::ReplicaState { replica_id: 8, replica_epoch: 9 }
+            } else {
+                fetch::ReplicaState::default()
+            },
             max_wait_ms: 500,
             min_bytes: 1,
             max_bytes: 50 << 20,
@@ -112,6 +117,7 @@ fn requests_of_every_version_are_read() {
             rack_id: if version >= 11 { "rack-1" } else { "" },
         };
         assert_eq!(ours, expected, "v{version}");
+        assert_eq!(ours.follower(), 8);
         for len in 0..body.len() {
             assert!(
                 FetchRequest::decode(version, &mut Reader::new(&body[..len])).is_err(),
@@ -129,20 +135,22 @@ fn responses_of_every_version_are_written_without_copying_records() {
     for version in 4..=18 {
         let mut writer = FetchResponseWriter::begin(version, 21, ErrorCode::None, 2);
         writer.topic(topic_ref(version, "orders", 1), 3);
+        let aborted = |producer_id, first_offset| AbortedTransaction { producer_id, first_offset };
         let good = FetchedPartition {
             index: 0,
             error: ErrorCode::None,
             high_watermark: 100,
             last_stable_offset: 90,
             log_start_offset: 2,
-            aborted_transactions: Some(&[(5, 50), (6, 60)]),
+            aborted_transactions: Some(vec![aborted(5, 50), aborted(6, 60)]),
+            ..Default::default()
         };
         writer.partition(&good, [first.clone(), Bytes::new(), second.clone()]);
         writer.partition(&FetchedPartition::failed(4, ErrorCode::OffsetOutOfRange), []);
-        let empty = FetchedPartition { index: 5, aborted_transactions: None, ..good };
+        let empty = FetchedPartition { index: 5, aborted_transactions: None, ..good.clone() };
         writer.partition(&empty, []);
         writer.topic(topic_ref(version, "clicks", 3), 1);
-        let good = FetchedPartition { index: 7, aborted_transactions: Some(&[]), ..good };
+        let good = FetchedPartition { index: 7, aborted_transactions: Some(vec![]), ..good };
         writer.partition(&good, [third.clone()]);
         assert_eq!(writer.records_bytes(), 70_305);
         let segments = writer.finish().unwrap();

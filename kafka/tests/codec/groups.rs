@@ -4,12 +4,12 @@ use kafka_protocol::messages::{
     DescribeGroupsRequest as TheirDescribe, DescribeGroupsResponse as TheirDescribed, GroupId,
     ListGroupsRequest as TheirList, ListGroupsResponse as TheirListed,
 };
-use keylane_kafka::messages::delete_groups::{DeleteGroupsRequest, DeleteGroupsResponse};
+use keylane_kafka::messages::delete_groups::{DeleteGroupsRequest, DeleteGroupsResponse, DeletedGroup};
 use keylane_kafka::messages::describe_groups::{
     DescribeGroupsRequest, DescribeGroupsResponse, DescribedGroup,
 };
 use keylane_kafka::messages::list_groups::{ListGroupsRequest, ListGroupsResponse, ListedGroup};
-use keylane_kafka::{ApiKey, ErrorCode, Reader};
+use keylane_kafka::{ApiKey, ErrorCode, Message, Reader};
 
 use super::{answered, encoded, prefixes_are_refused, text};
 
@@ -36,10 +36,11 @@ fn describe_groups_of_every_version() {
             error: ErrorCode::GroupIdNotFound,
             error_message: Some("why".into()),
             group: "g".into(),
-            state: "Dead",
+            state: "Dead".into(),
             authorized_operations: 12,
+            ..Default::default()
         };
-        let response = DescribeGroupsResponse { groups: vec![described] };
+        let response = DescribeGroupsResponse { groups: vec![described], ..Default::default() };
         let theirs: TheirDescribed =
             answered(ApiKey::DescribeGroups, version, |w| response.encode(version, w));
         let found = &theirs.groups[0];
@@ -70,11 +71,15 @@ fn list_groups_of_every_version() {
 
         let listed = ListedGroup {
             group: "g".into(),
-            protocol_type: "consumer",
-            state: "Empty",
-            group_type: "classic",
+            protocol_type: "consumer".into(),
+            state: "Empty".into(),
+            group_type: "classic".into(),
         };
-        let response = ListGroupsResponse { error: ErrorCode::CoordinatorNotAvailable, groups: vec![listed] };
+        let response = ListGroupsResponse {
+            error: ErrorCode::CoordinatorNotAvailable,
+            groups: vec![listed],
+            ..Default::default()
+        };
         let theirs: TheirListed = answered(ApiKey::ListGroups, version, |w| response.encode(version, w));
         let found = &theirs.groups[0];
         assert_eq!(
@@ -95,8 +100,9 @@ fn delete_groups_of_every_version() {
         assert_eq!(ours, DeleteGroupsRequest { groups: vec!["g", "h"] });
         prefixes_are_refused(&body, |r| DeleteGroupsRequest::decode(version, r).map(drop));
 
-        let results = vec![("g".into(), ErrorCode::None), ("h".into(), ErrorCode::GroupIdNotFound)];
-        let response = DeleteGroupsResponse { results };
+        let result = |group: &'static str, error| DeletedGroup { group: group.into(), error };
+        let results = vec![result("g", ErrorCode::None), result("h", ErrorCode::GroupIdNotFound)];
+        let response = DeleteGroupsResponse { results, ..Default::default() };
         let theirs: TheirDeleted = answered(ApiKey::DeleteGroups, version, |w| response.encode(version, w));
         let flat: Vec<_> = theirs.results.iter().map(|r| (r.group_id.clone(), r.error_code)).collect();
         assert_eq!(flat, [(group("g"), 0), (group("h"), 69)]);

@@ -9,7 +9,7 @@ use keylane_kafka::messages::list_offsets::{
     ListOffsetsPartition, ListOffsetsRequest, ListOffsetsResponse, ListOffsetsTopic, ListedPartition,
     ListedTopic,
 };
-use keylane_kafka::{ApiKey, ErrorCode, Reader};
+use keylane_kafka::{ApiKey, ErrorCode, Message, Reader};
 
 use super::{answered, encoded, name, prefixes_are_refused};
 
@@ -64,6 +64,7 @@ fn responses_of_every_version_are_written() {
         let failed = ListedPartition::failed(1, ErrorCode::UnknownTopicOrPartition);
         let response = ListOffsetsResponse {
             topics: vec![ListedTopic { name: "orders".into(), partitions: vec![found, failed] }],
+            ..Default::default()
         };
         // Both versions have header and body in common.
         let theirs: TheirResponse =

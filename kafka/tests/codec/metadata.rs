@@ -7,7 +7,7 @@ use keylane_kafka::messages::metadata::{
     MetadataBroker, MetadataPartition, MetadataRequest, MetadataRequestTopic, MetadataResponse,
     MetadataTopic, OPERATIONS_OMITTED,
 };
-use keylane_kafka::{ApiKey, ErrorCode, Reader, ResponseHeader};
+use keylane_kafka::{ApiKey, ErrorCode, Message, Reader, ResponseHeader};
 use uuid::Uuid;
 
 use super::{decoded, encoded, id, name, text};
@@ -53,7 +53,7 @@ fn requests_of_every_version_are_read() {
 
 #[test]
 fn all_topics_and_no_topics_are_told_apart() {
-    read(&TheirRequest::default().with_topics(Some(vec![])), 0, |ours| assert_eq!(ours.topics, None));
+    read(&TheirRequest::default().with_topics(Some(vec![])), 0, |ours| assert_eq!(ours.topics(0), None));
     for version in 1..=13 {
         read(&TheirRequest::default().with_topics(None), version, |ours| {
             assert_eq!((ours.topics, ours.allow_auto_topic_creation), (None, true));
@@ -71,7 +71,9 @@ fn responses_of_every_version_are_written() {
             index: 4,
             leader_id: 1,
             leader_epoch: 0,
-            replicas: &[1],
+            replicas: vec![1].into(),
+            isr_nodes: vec![1].into(),
+            ..Default::default()
         };
         let response = MetadataResponse {
             brokers: vec![MetadataBroker {
@@ -102,6 +104,7 @@ fn responses_of_every_version_are_written() {
             ],
             cluster_authorized_operations: 7,
             error: ErrorCode::RebootstrapRequired,
+            ..Default::default()
         };
         let mut out = BytesMut::new();
         let header = ResponseHeader { api: ApiKey::Metadata, version, correlation_id: 4 };

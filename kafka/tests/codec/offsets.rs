@@ -15,16 +15,23 @@ use kafka_protocol::messages::{
     OffsetFetchRequest as TheirFetch, OffsetFetchResponse as TheirFetched,
 };
 use keylane_kafka::messages::offset_commit::{
-    CommittedTopic, OffsetCommitPartition, OffsetCommitRequest, OffsetCommitResponse, OffsetCommitTopic,
+    CommittedPartition, CommittedTopic, OffsetCommitPartition, OffsetCommitRequest, OffsetCommitResponse,
+    OffsetCommitTopic,
 };
-use keylane_kafka::messages::offset_delete::{OffsetDeleteRequest, OffsetDeleteResponse};
+use keylane_kafka::messages::offset_delete::{
+    OffsetDeletePartition, OffsetDeleteRequest, OffsetDeleteResponse, OffsetDeleteTopic,
+};
 use keylane_kafka::messages::offset_fetch::{
     FetchedGroup, FetchedOffset, FetchedTopic, OffsetFetchGroup, OffsetFetchRequest, OffsetFetchResponse,
     OffsetFetchTopic,
 };
-use keylane_kafka::{ApiKey, ErrorCode, Reader};
+use keylane_kafka::{ApiKey, ErrorCode, Message, Reader};
 
 use super::{answered, encoded, name, prefixes_are_refused, text};
+
+fn outcome(index: i32, error: ErrorCode) -> CommittedPartition {
+    CommittedPartition { index, error }
+}
 
 fn group(s: &str) -> GroupId {
     GroupId(text(s))
@@ -67,6 +74,7 @@ fn commits_of_every_version_are_read() {
             generation: 6,
             member_id: "m-1",
             group_instance_id: (version >= 7).then_some("i"),
+            retention_time_ms: if version <= 4 { 77 } else { -1 },
             topics: vec![OffsetCommitTopic {
                 name: "orders",
                 partitions: vec![partition(0, 17, Some("m")), partition(3, 1 << 40, None)],
@@ -82,9 +90,11 @@ fn commits_of_every_version_are_read() {
 
 #[test]
 fn answers_to_commits_of_every_version_are_written() {
-    let partitions = vec![(0, ErrorCode::None), (3, ErrorCode::OffsetMetadataTooLarge)];
-    let response =
-        OffsetCommitResponse { topics: vec![CommittedTopic { name: "orders".into(), partitions }] };
+    let partitions = vec![outcome(0, ErrorCode::None), outcome(3, ErrorCode::OffsetMetadataTooLarge)];
+    let response = OffsetCommitResponse {
+        topics: vec![CommittedTopic { name: "orders".into(), partitions }],
+        ..Default::default()
+    };
     for version in 2..=9 {
         let theirs: TheirCommitted = answered(ApiKey::OffsetCommit, version, |w| response.encode(version, w));
         assert_eq!((theirs.topics.len(), &theirs.topics[0].name), (1, &name("orders")));
@@ -123,9 +133,17 @@ fn fetches_of_every_version_are_read() {
             let body = encoded(&request, version);
             let ours = OffsetFetchRequest::decode(version, &mut Reader::new(&body)).unwrap();
             let topics = (!all).then(|| vec![OffsetFetchTopic { name: "orders", partitions: vec![0, 7] }]);
-            let one = |group| OffsetFetchGroup { group, topics: topics.clone() };
+            let member = |group| {
+                if version >= 9 {
+                    OffsetFetchGroup { group, member_id: Some("m"), member_epoch: 3, topics: None }
+                } else {
+                    OffsetFetchGroup { group, ..Default::default() }
+                }
+            };
+            let one = |group| OffsetFetchGroup { topics: topics.clone(), ..member(group) };
             let groups = if version >= 8 { vec![one("g"), one("h")] } else { vec![one("g")] };
-            assert_eq!(ours, OffsetFetchRequest { groups }, "version {version}");
+            assert_eq!(ours.require_stable, version >= 7);
+            assert_eq!(ours.into_groups(version), groups, "version {version}");
             prefixes_are_refused(&body, |r| OffsetFetchRequest::decode(version, r).map(drop));
         }
     }
@@ -135,7 +153,13 @@ fn fetches_of_every_version_are_read() {
 }
 
 fn fetched(group: &str, error: ErrorCode) -> FetchedGroup<'static> {
-    let found = FetchedOffset { index: 0, offset: 17, leader_epoch: 4, metadata: "m".into() };
+    let found = FetchedOffset {
+        index: 0,
+        offset: 17,
+        leader_epoch: 4,
+        metadata: Some("m".into()),
+        ..Default::default()
+    };
     let topic = FetchedTopic { name: "orders".into(), partitions: vec![found, FetchedOffset::nothing(7)] };
     FetchedGroup { group: group.to_owned().into(), error, topics: vec![topic] }
 }
@@ -149,7 +173,7 @@ fn answers_to_fetches_of_every_version_are_written() {
             vec![(0, 17, epoch, "m".to_owned(), error), (7, -1, -1, String::new(), error)]
         };
         let error = ErrorCode::CoordinatorNotAvailable;
-        let response = OffsetFetchResponse { groups: vec![fetched("g", error), fetched("h", error)] };
+        let response = OffsetFetchResponse::new(version, vec![fetched("g", error), fetched("h", error)]);
         let theirs: TheirFetched = answered(ApiKey::OffsetFetch, version, |w| response.encode(version, w));
         let metadata = |m: &Option<_>| m.clone().map(|m: kafka_protocol::protocol::StrBytes| m.to_string());
         if version < 8 {
@@ -185,12 +209,21 @@ fn offset_delete_is_read_and_answered() {
     let request = TheirDelete::default().with_group_id(group("g")).with_topics(vec![topic]);
     let body = encoded(&request, 0);
     let ours = OffsetDeleteRequest::decode(0, &mut Reader::new(&body)).unwrap();
-    assert_eq!(ours, OffsetDeleteRequest { group: "g", topics: vec![("orders", vec![0, 7])] });
+    assert_eq!(
+        ours,
+        OffsetDeleteRequest {
+            group: "g",
+            topics: vec![OffsetDeleteTopic {
+                name: "orders",
+                partitions: vec![OffsetDeletePartition { index: 0 }, OffsetDeletePartition { index: 7 }]
+            }]
+        }
+    );
     prefixes_are_refused(&body, |r| OffsetDeleteRequest::decode(0, r).map(drop));
 
-    let partitions = vec![(0, ErrorCode::None), (7, ErrorCode::UnknownTopicOrPartition)];
+    let partitions = vec![outcome(0, ErrorCode::None), outcome(7, ErrorCode::UnknownTopicOrPartition)];
     let topics = vec![CommittedTopic { name: "orders".into(), partitions }];
-    let response = OffsetDeleteResponse { error: ErrorCode::GroupIdNotFound, topics };
+    let response = OffsetDeleteResponse { error: ErrorCode::GroupIdNotFound, topics, ..Default::default() };
     let theirs: TheirDeleted = answered(ApiKey::OffsetDelete, 0, |w| response.encode(0, w));
     assert_eq!((theirs.error_code, &theirs.topics[0].name), (69, &name("orders")));
     let flat: Vec<_> =

@@ -4,11 +4,11 @@ use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProdu
 use kafka_protocol::messages::{
     ProduceRequest as TheirRequest, ProduceResponse as TheirResponse, TransactionalId,
 };
-use keylane_kafka::messages::produce::{
-    PartitionAnswer, ProduceItem, ProducePartition, ProduceRequest, ProduceResponseWriter, ProduceTopic,
-    RecordError, TopicRef,
+use keylane_kafka::hot::produce::{
+    ProduceItem, ProducePartition, ProduceRequest, ProduceResponseWriter, ProduceTopic,
 };
-use keylane_kafka::{ApiKey, ErrorCode, Reader, WireErrorKind};
+use keylane_kafka::messages::produce::{ProducedPartition, RecordError};
+use keylane_kafka::{ApiKey, ErrorCode, Reader, TopicRef, WireErrorKind};
 
 use super::{decoded, encoded, id, name, text};
 
@@ -130,18 +130,18 @@ fn responses_of_every_version_are_written_and_patched() {
         let mut writer = ProduceResponseWriter::begin(&mut out, version, 77, 2);
         let start = writer.frame_start();
         writer.topic(topic_ref(version, "orders", 1), 2);
-        let good = |index, base_offset, log_append_time_ms, log_start_offset| PartitionAnswer {
+        let good = |index, base_offset, log_append_time_ms, log_start_offset| ProducedPartition {
             base_offset,
             log_append_time_ms,
             log_start_offset,
-            ..PartitionAnswer::failed(index, ErrorCode::None)
+            ..ProducedPartition::failed(index, ErrorCode::None)
         };
         let first = writer.partition(&good(0, 1_000, 77, 10));
         let blamed = [RecordError::new(4, "no key".to_owned()), RecordError::new(9, "none".to_owned())];
-        let second = writer.partition(&PartitionAnswer {
-            record_errors: &blamed,
-            error_message: Some("two records"),
-            ..PartitionAnswer::failed(9, ErrorCode::InvalidRecord)
+        let second = writer.partition(&ProducedPartition {
+            record_errors: blamed.to_vec(),
+            error_message: Some("two records".into()),
+            ..ProducedPartition::failed(9, ErrorCode::InvalidRecord)
         });
         writer.topic(topic_ref(version, "clicks", 3), 1);
         let third = writer.partition(&good(3, 5, 78, 0));

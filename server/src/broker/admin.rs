@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use keylane_engine::catalog::{CatalogError, valid_name};
 use keylane_kafka::ErrorCode;
+use keylane_kafka::TopicRef;
 use keylane_kafka::messages::create_partitions::{
     CreatePartitionsRequest, CreatePartitionsResponse, EnlargedTopic, PartitionsTopic,
 };
@@ -17,7 +18,6 @@ use keylane_kafka::messages::delete_topics::{
     DeletableTopic, DeleteTopicsRequest, DeleteTopicsResponse, DeletedTopic,
 };
 use keylane_kafka::messages::init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
-use keylane_kafka::messages::produce::TopicRef;
 use uuid::Uuid;
 
 use crate::controller;
@@ -62,7 +62,7 @@ pub async fn create_topics(
         let failed = |(code, message)| CreatedTopic::failed(topic.name.to_owned(), code, message);
         topics.push(created.unwrap_or_else(failed));
     }
-    CreateTopicsResponse { topics }
+    CreateTopicsResponse { topics, ..Default::default() }
 }
 
 async fn create_one(
@@ -71,8 +71,8 @@ async fn create_one(
     validate_only: bool,
 ) -> Result<CreatedTopic<'static>, Refusal> {
     let partitions = check(core, topic)?;
-    let settings =
-        configs::accept(&topic.configs, &core.config).map_err(|m| (ErrorCode::InvalidConfig, m))?;
+    let asked: Vec<_> = topic.configs.iter().map(|config| (config.name, config.value)).collect();
+    let settings = configs::accept(&asked, &core.config).map_err(|m| (ErrorCode::InvalidConfig, m))?;
     let id = if validate_only {
         // As Kafka answers: the id that a topic could have, which none has.
         Uuid::new_v4()
@@ -89,6 +89,7 @@ async fn create_one(
         value: c.value,
         read_only: c.read_only,
         source: c.source,
+        is_sensitive: false,
     });
     Ok(CreatedTopic {
         name: topic.name.to_owned().into(),
@@ -184,10 +185,11 @@ pub async fn delete_topics(
     request: &DeleteTopicsRequest<'_>,
     version: i16,
 ) -> DeleteTopicsResponse<'static> {
-    let naming = Naming::of(request);
+    let wanted: Vec<_> = request.topics().collect();
+    let naming = Naming::of(&wanted);
     let mut done = HashSet::new();
-    let mut topics = Vec::with_capacity(request.topics.len());
-    for topic in request.topics.iter().filter(|t| done.insert((t.name, t.topic_id))) {
+    let mut topics = Vec::with_capacity(wanted.len());
+    for topic in wanted.iter().filter(|t| done.insert((t.name, t.topic_id))) {
         let known = {
             let topics = core.topics.borrow();
             let by = topic.name.map_or(TopicRef::Id(topic.topic_id), TopicRef::Name);
@@ -206,7 +208,7 @@ pub async fn delete_topics(
             None => topics.push(delete_one(core, topic, known, version).await),
         }
     }
-    DeleteTopicsResponse { topics }
+    DeleteTopicsResponse { topics, ..Default::default() }
 }
 
 /// How a request names the topics to delete.
@@ -218,9 +220,9 @@ struct Naming<'a> {
 }
 
 impl<'a> Naming<'a> {
-    fn of(request: &DeleteTopicsRequest<'a>) -> Self {
-        let names = || request.topics.iter().filter_map(|t| t.name);
-        let ids = || request.topics.iter().map(|t| t.topic_id).filter(|id| !id.is_nil());
+    fn of(topics: &[DeletableTopic<'a>]) -> Self {
+        let names = || topics.iter().filter_map(|t| t.name);
+        let ids = || topics.iter().map(|t| t.topic_id).filter(|id| !id.is_nil());
         Self {
             names: names().collect(),
             names_twice: repeated(names()),
@@ -299,7 +301,7 @@ pub async fn create_partitions(
         };
         topics.push(EnlargedTopic { name: topic.name.to_owned().into(), error, error_message });
     }
-    CreatePartitionsResponse { topics }
+    CreatePartitionsResponse { topics, ..Default::default() }
 }
 
 async fn grow_one(core: &Rc<Core>, topic: &PartitionsTopic<'_>, validate_only: bool) -> Result<(), Refusal> {
@@ -316,7 +318,7 @@ async fn grow_one(core: &Rc<Core>, topic: &PartitionsTopic<'_>, validate_only: b
         return Err((ErrorCode::InvalidPartitions, message));
     }
     if let Some(assignments) = &topic.assignments
-        && (assignments.len() != count - has || assignments.iter().any(|a| *a != [super::NODE_ID]))
+        && (assignments.len() != count - has || assignments.iter().any(|a| a.brokers != [super::NODE_ID]))
     {
         let message = format!("each new partition is assigned to the only node, {}", super::NODE_ID);
         return Err((ErrorCode::InvalidReplicaAssignment, message));
@@ -347,7 +349,7 @@ pub async fn init_producer_id(
     }
     match controller::next_producer_id(core).await {
         Some(Ok(producer_id)) => {
-            InitProducerIdResponse { error: ErrorCode::None, producer_id, producer_epoch: 0 }
+            InitProducerIdResponse { producer_id, producer_epoch: 0, ..Default::default() }
         }
         Some(Err(e)) => {
             tracing::error!(%e, "could not give out a producer id");

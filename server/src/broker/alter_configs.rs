@@ -10,7 +10,9 @@ use keylane_engine::catalog::CatalogError;
 use keylane_kafka::ErrorCode;
 use keylane_kafka::messages::alter_configs::{AlterConfigsRequest, AlterConfigsResponse, AlteredResource};
 use keylane_kafka::messages::describe_configs::{BROKER, TOPIC};
-use keylane_kafka::messages::incremental_alter_configs::{IncrementalAlterConfigsRequest, Operation};
+use keylane_kafka::messages::incremental_alter_configs::{
+    IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse, Operation,
+};
 
 use crate::config::ServerConfig;
 use crate::controller::{self, AlterError};
@@ -32,32 +34,33 @@ pub enum Change {
 
 /// Answers AlterConfigs.
 pub async fn replace(core: &Rc<Core>, request: &AlterConfigsRequest<'_>) -> AlterConfigsResponse<'static> {
-    let owned = |value: &Option<&str>| value.map(str::to_owned);
     let changes = request.resources.iter().map(|resource| {
-        let pairs = resource.configs.iter().map(|(name, value)| ((*name).to_owned(), owned(value)));
+        let pairs = resource.configs.iter().map(|c| (c.name.to_owned(), c.value.map(str::to_owned)));
         (resource.kind, resource.name, Change::Replace(pairs.collect()))
     });
-    all(core, changes.collect(), request.validate_only).await
+    let resources = all(core, changes.collect(), request.validate_only).await;
+    AlterConfigsResponse { resources, ..Default::default() }
 }
 
 /// Answers IncrementalAlterConfigs.
 pub async fn change(
     core: &Rc<Core>,
     request: &IncrementalAlterConfigsRequest<'_>,
-) -> AlterConfigsResponse<'static> {
+) -> IncrementalAlterConfigsResponse<'static> {
     let changes = request.resources.iter().map(|resource| {
         let each = resource.configs.iter();
         let each = each.map(|c| (c.name.to_owned(), c.operation, c.value.map(str::to_owned)));
         (resource.kind, resource.name, Change::Each(each.collect()))
     });
-    all(core, changes.collect(), request.validate_only).await
+    let resources = all(core, changes.collect(), request.validate_only).await;
+    IncrementalAlterConfigsResponse { resources, ..Default::default() }
 }
 
 async fn all(
     core: &Rc<Core>,
     changes: Vec<(i8, &str, Change)>,
     validate_only: bool,
-) -> AlterConfigsResponse<'static> {
+) -> Vec<AlteredResource<'static>> {
     let mut seen = HashSet::new();
     let twice: HashSet<_> =
         changes.iter().map(|(kind, name, _)| (*kind, *name)).filter(|r| !seen.insert(*r)).collect();
@@ -74,7 +77,7 @@ async fn all(
         };
         resources.push(AlteredResource { error, error_message, kind, name: name.to_owned().into() });
     }
-    AlterConfigsResponse { resources }
+    resources
 }
 
 async fn one(

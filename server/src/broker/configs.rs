@@ -6,11 +6,11 @@
 use std::borrow::Cow;
 
 use keylane_kafka::ErrorCode;
+use keylane_kafka::TopicRef;
 use keylane_kafka::messages::describe_configs::{
     BROKER, ConfigResource, ConfigSource, ConfigSynonym, ConfigType, DescribeConfigsRequest,
     DescribeConfigsResponse, DescribedConfig, DescribedResource, TOPIC,
 };
-use keylane_kafka::messages::produce::TopicRef;
 
 use crate::config::ServerConfig;
 use crate::connection::Connection;
@@ -240,7 +240,7 @@ pub fn describe(
             configs,
         });
     }
-    DescribeConfigsResponse { resources }
+    DescribeConfigsResponse { resources, ..Default::default() }
 }
 
 #[cfg(test)]

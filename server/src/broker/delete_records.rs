@@ -9,11 +9,11 @@ use std::time::Duration;
 use keylane_engine::shard::{CommitState, PartitionRef};
 use keylane_engine::{LogId, TrimError};
 use keylane_kafka::ErrorCode;
+use keylane_kafka::TopicRef;
 use keylane_kafka::messages::delete_records::{
     DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsResponse, DeletedRecordsPartition,
     DeletedRecordsTopic, HIGH_WATERMARK,
 };
-use keylane_kafka::messages::produce::TopicRef;
 use tokio::time::{Instant, timeout_at};
 
 use crate::core::Core;
@@ -65,7 +65,8 @@ pub async fn delete(core: &Rc<Core>, request: &DeleteRecordsRequest<'_>) -> Dele
         partitions: topic.partitions.iter().zip(&mut outcomes).map(|(p, o)| answer(p.index, o)).collect(),
     });
     // Topics without partitions are not answered, as in Kafka.
-    DeleteRecordsResponse { topics: topics.filter(|topic| !topic.partitions.is_empty()).collect() }
+    let topics = topics.filter(|topic| !topic.partitions.is_empty()).collect();
+    DeleteRecordsResponse { topics, ..Default::default() }
 }
 
 fn answer(index: i32, outcome: Outcome) -> DeletedRecordsPartition {

@@ -21,10 +21,9 @@ use futures_util::future::join_all;
 use keylane_engine::partition::Watcher;
 use keylane_engine::shard::{Batches, Offer, PartitionRef, Shard, Want};
 use keylane_engine::{LogId, Offset, ReadError};
-use keylane_kafka::messages::fetch::{FetchPartition, FetchRequest};
-use keylane_kafka::messages::fetch_response::{FetchResponseWriter, FetchedPartition};
-use keylane_kafka::messages::produce::TopicRef;
-use keylane_kafka::{ErrorCode, Reader, RequestHeader};
+use keylane_kafka::hot::fetch::FetchResponseWriter;
+use keylane_kafka::messages::fetch::{FetchPartition, FetchRequest, FetchedPartition};
+use keylane_kafka::{ErrorCode, Message, Reader, RequestHeader, TopicRef};
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::time::Instant;
 
@@ -458,7 +457,7 @@ fn respond(
                     high_watermark: part.high_watermark as i64,
                     last_stable_offset: part.high_watermark as i64,
                     log_start_offset: part.log_start as i64,
-                    aborted_transactions: None,
+                    ..FetchedPartition::default()
                 },
             };
             writer.partition(&head, part.batches.slices);

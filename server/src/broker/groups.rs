@@ -5,18 +5,20 @@ use std::collections::HashSet;
 use std::rc::Rc;
 
 use keylane_kafka::ErrorCode;
-use keylane_kafka::messages::delete_groups::{DeleteGroupsRequest, DeleteGroupsResponse};
+use keylane_kafka::TopicRef;
+use keylane_kafka::messages::delete_groups::{DeleteGroupsRequest, DeleteGroupsResponse, DeletedGroup};
 use keylane_kafka::messages::describe_groups::{
     DescribeGroupsRequest, DescribeGroupsResponse, DescribedGroup,
 };
 use keylane_kafka::messages::list_groups::{ListGroupsRequest, ListGroupsResponse, ListedGroup};
 use keylane_kafka::messages::metadata::OPERATIONS_OMITTED;
-use keylane_kafka::messages::offset_commit::{CommittedTopic, OffsetCommitRequest, OffsetCommitResponse};
-use keylane_kafka::messages::offset_delete::{OffsetDeleteRequest, OffsetDeleteResponse};
+use keylane_kafka::messages::offset_commit::{
+    CommittedPartition, CommittedTopic, OffsetCommitRequest, OffsetCommitResponse,
+};
+use keylane_kafka::messages::offset_delete::{OffsetDeleteRequest, OffsetDeleteResponse, OffsetDeleteTopic};
 use keylane_kafka::messages::offset_fetch::{
     FetchedGroup, FetchedOffset, FetchedTopic, OffsetFetchGroup, OffsetFetchRequest, OffsetFetchResponse,
 };
-use keylane_kafka::messages::produce::TopicRef;
 
 use crate::core::Core;
 use crate::groups::{self, Committer, Wanted};
@@ -62,21 +64,29 @@ pub async fn commit(
     };
     let mut topics = Vec::with_capacity(request.topics.len());
     for topic in &request.topics {
-        let partitions = topic.partitions.iter().map(|p| (p.index, outcome(p.metadata))).collect();
+        let partitions = topic.partitions.iter();
+        let partitions =
+            partitions.map(|p| CommittedPartition { index: p.index, error: outcome(p.metadata) });
+        let partitions = partitions.collect();
         topics.push(CommittedTopic { name: topic.name.to_owned().into(), partitions });
     }
     // Topics without partitions are not answered, as in Kafka.
     topics.retain(|topic| !topic.partitions.is_empty());
-    OffsetCommitResponse { topics }
+    OffsetCommitResponse { topics, ..Default::default() }
 }
 
 /// Answers OffsetFetch.
-pub async fn fetch(core: &Rc<Core>, request: &OffsetFetchRequest<'_>) -> OffsetFetchResponse<'static> {
-    let mut groups = Vec::with_capacity(request.groups.len());
-    for group in &request.groups {
+pub async fn fetch(
+    core: &Rc<Core>,
+    request: OffsetFetchRequest<'_>,
+    version: i16,
+) -> OffsetFetchResponse<'static> {
+    let asked = request.into_groups(version);
+    let mut groups = Vec::with_capacity(asked.len());
+    for group in &asked {
         groups.push(fetch_one(core, group).await);
     }
-    OffsetFetchResponse { groups }
+    OffsetFetchResponse::new(version, groups)
 }
 
 async fn fetch_one(core: &Rc<Core>, wanted: &OffsetFetchGroup<'_>) -> FetchedGroup<'static> {
@@ -98,7 +108,8 @@ async fn fetch_one(core: &Rc<Core>, wanted: &OffsetFetchGroup<'_>) -> FetchedGro
             index,
             offset: c.offset,
             leader_epoch: c.leader_epoch,
-            metadata: String::from(c.metadata).into(),
+            metadata: Some(String::from(c.metadata).into()),
+            error: ErrorCode::None,
         },
     };
     let topics = found.into_iter().map(|(name, list)| FetchedTopic {
@@ -114,27 +125,29 @@ pub async fn delete_offsets(
     request: &OffsetDeleteRequest<'_>,
 ) -> OffsetDeleteResponse<'static> {
     if request.group.is_empty() {
-        return OffsetDeleteResponse { error: ErrorCode::InvalidGroupId, topics: Vec::new() };
+        return OffsetDeleteResponse { error: ErrorCode::InvalidGroupId, ..Default::default() };
     }
-    let which = request.topics.iter().map(|(name, list)| ((*name).to_owned(), list.clone())).collect();
+    let list = |topic: &OffsetDeleteTopic<'_>| topic.partitions.iter().map(|p| p.index).collect();
+    let which = request.topics.iter().map(|topic| (topic.name.to_owned(), list(topic))).collect();
     if let Err(error) = groups::remove(core, request.group, Some(which)).await {
-        return OffsetDeleteResponse { error, topics: Vec::new() };
+        return OffsetDeleteResponse { error, ..Default::default() };
     }
     let topics = core.topics.borrow();
     let known = |topic: &str, partition: i32| {
         let topic = topics.get(TopicRef::Name(topic));
         topic.is_some_and(|t| usize::try_from(partition).is_ok_and(|p| p < t.routes.len()))
     };
-    let outcome = |topic: &str, partition| {
-        let known = known(topic, partition);
-        (partition, if known { ErrorCode::None } else { ErrorCode::UnknownTopicOrPartition })
+    let outcome = |topic: &str, index| {
+        let known = known(topic, index);
+        let error = if known { ErrorCode::None } else { ErrorCode::UnknownTopicOrPartition };
+        CommittedPartition { index, error }
     };
-    let answer = |(name, list): &(&str, Vec<i32>)| CommittedTopic {
-        name: (*name).to_owned().into(),
-        partitions: list.iter().map(|p| outcome(name, *p)).collect(),
+    let answer = |topic: &OffsetDeleteTopic<'_>| CommittedTopic {
+        name: topic.name.to_owned().into(),
+        partitions: topic.partitions.iter().map(|p| outcome(topic.name, p.index)).collect(),
     };
-    let asked = request.topics.iter().filter(|(_, list)| !list.is_empty());
-    OffsetDeleteResponse { error: ErrorCode::None, topics: asked.map(answer).collect() }
+    let asked = request.topics.iter().filter(|topic| !topic.partitions.is_empty());
+    OffsetDeleteResponse { topics: asked.map(answer).collect(), ..Default::default() }
 }
 
 /// Answers ListGroups.
@@ -149,15 +162,15 @@ pub async fn list(core: &Rc<Core>, request: &ListGroupsRequest<'_>) -> ListGroup
     };
     let group = |name: String| ListedGroup {
         group: name.into(),
-        protocol_type: "",
-        state: EMPTY,
-        group_type: CLASSIC,
+        protocol_type: "".into(),
+        state: EMPTY.into(),
+        group_type: CLASSIC.into(),
     };
     match listed {
         Ok(names) => {
-            ListGroupsResponse { error: ErrorCode::None, groups: names.into_iter().map(group).collect() }
+            ListGroupsResponse { groups: names.into_iter().map(group).collect(), ..Default::default() }
         }
-        Err(error) => ListGroupsResponse { error, groups: Vec::new() },
+        Err(error) => ListGroupsResponse { error, ..Default::default() },
     }
 }
 
@@ -181,15 +194,16 @@ pub async fn describe(
             error,
             error_message: missing.then(|| format!("there is no group {group}").into()),
             group: (*group).to_owned().into(),
-            state,
+            state: state.into(),
             authorized_operations: if wants && error.is_none() {
                 GROUP_OPERATIONS
             } else {
                 OPERATIONS_OMITTED
             },
+            ..Default::default()
         });
     }
-    DescribeGroupsResponse { groups: described }
+    DescribeGroupsResponse { groups: described, ..Default::default() }
 }
 
 /// Answers DeleteGroups.
@@ -198,7 +212,7 @@ pub async fn delete(core: &Rc<Core>, request: &DeleteGroupsRequest<'_>) -> Delet
     let mut done = HashSet::new();
     for group in request.groups.iter().filter(|group| done.insert(**group)) {
         let error = groups::remove(core, group, None).await.err().unwrap_or(ErrorCode::None);
-        results.push(((*group).to_owned().into(), error));
+        results.push(DeletedGroup { group: (*group).to_owned().into(), error });
     }
-    DeleteGroupsResponse { results }
+    DeleteGroupsResponse { results, ..Default::default() }
 }

@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use keylane_engine::catalog::{CatalogError, Topic, valid_name};
 use keylane_kafka::ErrorCode;
+use keylane_kafka::TopicRef;
 use keylane_kafka::messages::describe_cluster::{
     BROKERS, CONTROLLERS, ClusterBroker, DescribeClusterRequest, DescribeClusterResponse,
 };
@@ -17,7 +18,6 @@ use keylane_kafka::messages::metadata::{
     MetadataBroker, MetadataPartition, MetadataRequest, MetadataRequestTopic, MetadataResponse,
     MetadataTopic, OPERATIONS_OMITTED,
 };
-use keylane_kafka::messages::produce::TopicRef;
 
 use crate::config::split_host_port;
 use crate::connection::Connection;
@@ -53,7 +53,7 @@ pub async fn metadata(
     version: i16,
 ) -> MetadataResponse<'static> {
     let core = &connection.core;
-    let mut topics = match &request.topics {
+    let mut topics = match request.topics(version) {
         None => {
             let mut all: Vec<_> = core.topics.borrow().all().map(|t| describe(&t.topic)).collect();
             all.sort_by(|a, b| a.name.cmp(&b.name));
@@ -80,14 +80,7 @@ pub async fn metadata(
     let wants_cluster = request.include_cluster_authorized_operations;
     if is_by_id_too_early(request, version) {
         // All that is told is the refusal, as in Kafka.
-        return MetadataResponse {
-            brokers: Vec::new(),
-            cluster_id: None,
-            controller_id: -1,
-            topics,
-            cluster_authorized_operations: OPERATIONS_OMITTED,
-            error: ErrorCode::None,
-        };
+        return MetadataResponse { topics, ..Default::default() };
     }
     let (host, port) = address(connection);
     MetadataResponse {
@@ -96,7 +89,7 @@ pub async fn metadata(
         controller_id: NODE_ID,
         topics,
         cluster_authorized_operations: if wants_cluster { CLUSTER_OPERATIONS } else { OPERATIONS_OMITTED },
-        error: ErrorCode::None,
+        ..Default::default()
     }
 }
 
@@ -163,14 +156,7 @@ async fn one(core: &Rc<Core>, wanted: &MetadataRequestTopic<'_>, create: bool) -
 }
 
 fn unknown(name: Option<&str>, error: ErrorCode) -> MetadataTopic<'static> {
-    MetadataTopic {
-        error,
-        name: name.map(|n| Cow::Owned(n.to_owned())),
-        topic_id: uuid::Uuid::nil(),
-        is_internal: false,
-        partitions: Vec::new(),
-        topic_authorized_operations: OPERATIONS_OMITTED,
-    }
+    MetadataTopic { error, name: name.map(|n| Cow::Owned(n.to_owned())), ..Default::default() }
 }
 
 fn describe(topic: &Topic) -> MetadataTopic<'static> {
@@ -179,7 +165,9 @@ fn describe(topic: &Topic) -> MetadataTopic<'static> {
         index: index as i32,
         leader_id: NODE_ID,
         leader_epoch: 0,
-        replicas: REPLICAS,
+        replicas: REPLICAS.into(),
+        isr_nodes: REPLICAS.into(),
+        ..Default::default()
     };
     MetadataTopic {
         topic_id: topic.id,
@@ -200,27 +188,17 @@ pub fn describe_cluster(
             let (host, port) = address(connection);
             let wanted = request.include_cluster_authorized_operations;
             return DescribeClusterResponse {
-                error: ErrorCode::None,
-                error_message: None,
-                endpoint_type: BROKERS,
                 cluster_id: cluster_id.clone().into(),
                 controller_id: NODE_ID,
-                brokers: vec![ClusterBroker { id: NODE_ID, host: host.into(), port, rack: None }],
+                brokers: vec![ClusterBroker { id: NODE_ID, host: host.into(), port, ..Default::default() }],
                 cluster_authorized_operations: if wanted { CLUSTER_OPERATIONS } else { OPERATIONS_OMITTED },
+                ..Default::default()
             };
         }
         CONTROLLERS => (ErrorCode::MismatchedEndpointType, "this is a broker, not a controller"),
         _ => (ErrorCode::UnsupportedEndpointType, "an endpoint type is 1 (brokers) or 2 (controllers)"),
     };
-    DescribeClusterResponse {
-        error: error.0,
-        error_message: Some(error.1.into()),
-        endpoint_type: BROKERS,
-        cluster_id: "".into(),
-        controller_id: -1,
-        brokers: Vec::new(),
-        cluster_authorized_operations: OPERATIONS_OMITTED,
-    }
+    DescribeClusterResponse { error: error.0, error_message: Some(error.1.into()), ..Default::default() }
 }
 
 /// Answers FindCoordinator: this node, for groups. There are no transactions and no share groups.
@@ -252,5 +230,5 @@ pub fn find_coordinator(
         };
         Coordinator { key, error, error_message: Some(WHY.into()), node_id: -1, host: "".into(), port: -1 }
     };
-    FindCoordinatorResponse { coordinators: request.keys.iter().map(coordinator).collect() }
+    FindCoordinatorResponse::new(version, request.keys(version).iter().map(coordinator).collect())
 }

@@ -22,10 +22,11 @@ use std::rc::Rc;
 use bytes::{Bytes, BytesMut};
 use keylane_engine::ReadError;
 use keylane_kafka::frame::write_response;
-use keylane_kafka::messages::api_versions::{ApiVersionsRequest, ApiVersionsResponse, encode_unsupported};
-use keylane_kafka::messages::produce::ProduceRequest;
+use keylane_kafka::hot::produce::ProduceRequest;
+use keylane_kafka::messages::api_versions::{ApiVersionsRequest, ApiVersionsResponse};
+use keylane_kafka::versions::{encode_unsupported, served};
 use keylane_kafka::{
-    ApiKey, ErrorCode, HeaderError, Reader, Request, RequestHeader, ResponseHeader, SERVED, Writer,
+    ApiKey, ErrorCode, HeaderError, Message, Reader, Request, RequestHeader, ResponseHeader, Writer,
 };
 
 use crate::connection::out::{Answer, Few};
@@ -61,9 +62,9 @@ pub fn dispatch(connection: &Rc<Connection>, frame: &[u8]) -> Result<Handled, Cl
         ApiKey::ApiVersions => {
             let request = ApiVersionsRequest::decode(header.version, &mut reader)?;
             let response = if request.is_valid(header.version) {
-                ApiVersionsResponse { error: ErrorCode::None, apis: SERVED }
+                served()
             } else {
-                ApiVersionsResponse { error: ErrorCode::InvalidRequest, apis: &[] }
+                ApiVersionsResponse { error: ErrorCode::InvalidRequest, ..Default::default() }
             };
             answer_now(connection, |out| {
                 write_response(out, header.response(), |w| response.encode(header.version, w))
@@ -146,7 +147,7 @@ async fn control(connection: Rc<Connection>, frame: Bytes) -> Result<Answer, Clo
             respond(&|w| response.encode(version, w))
         }
         Request::OffsetFetch(request) => {
-            let response = groups::fetch(core, &request).await;
+            let response = groups::fetch(core, request, version).await;
             respond(&|w| response.encode(version, w))
         }
         Request::OffsetDelete(request) => {
@@ -195,11 +196,11 @@ async fn control(connection: Rc<Connection>, frame: Bytes) -> Result<Answer, Clo
         }
         Request::AlterConfigs(request) => {
             let response = alter_configs::replace(core, &request).await;
-            respond(&|w| response.encode(header.api, version, w))
+            respond(&|w| response.encode(version, w))
         }
         Request::IncrementalAlterConfigs(request) => {
             let response = alter_configs::change(core, &request).await;
-            respond(&|w| response.encode(header.api, version, w))
+            respond(&|w| response.encode(version, w))
         }
         Request::DeleteRecords(request) => {
             let response = delete_records::delete(core, &request).await;

@@ -9,11 +9,11 @@ use std::rc::Rc;
 use keylane_engine::shard::{PartitionRef, Shard};
 use keylane_engine::{Offset, ReadError};
 use keylane_kafka::ErrorCode;
+use keylane_kafka::TopicRef;
 use keylane_kafka::messages::list_offsets::{
     EARLIEST, EARLIEST_LOCAL, EARLIEST_PENDING_UPLOAD, LATEST, LATEST_TIERED, ListOffsetsPartition,
     ListOffsetsRequest, ListOffsetsResponse, ListedPartition, ListedTopic, MAX_TIMESTAMP,
 };
-use keylane_kafka::messages::produce::TopicRef;
 
 use crate::core::Core;
 use crate::mesh::call;
@@ -82,7 +82,7 @@ pub async fn list(
             None => topics.push(ListedTopic { name: topic.name.to_owned().into(), partitions }),
         }
     }
-    ListOffsetsResponse { topics }
+    ListOffsetsResponse { topics, ..Default::default() }
 }
 
 async fn one(core: &Rc<Core>, topic: &str, asked: &ListOffsetsPartition, wanted: Wanted) -> ListedPartition {

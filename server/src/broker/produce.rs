@@ -14,11 +14,11 @@ use keylane_engine::AppendError;
 use keylane_engine::bytes_at::i16_be;
 use keylane_engine::records::{BatchRules, CODEC_BITS, CheckedBatch, Held, TimestampType, check};
 use keylane_engine::shard::PartitionRef;
-use keylane_kafka::messages::produce::{
-    PartitionAnswer, PartitionSlot, ProduceItem, ProducePartition, ProduceRequest, ProduceResponseWriter,
-    TopicRef,
+use keylane_kafka::hot::produce::{
+    PartitionSlot, ProduceItem, ProducePartition, ProduceRequest, ProduceResponseWriter,
 };
-use keylane_kafka::{ErrorCode, Reader, RequestHeader};
+use keylane_kafka::messages::produce::ProducedPartition;
+use keylane_kafka::{ErrorCode, Reader, RequestHeader, TopicRef};
 use tokio::sync::oneshot;
 
 use crate::connection::out::{Answer, Few, Gate, Patch};
@@ -222,16 +222,18 @@ fn write(
 /// Encodes what became of one partition's batch.
 fn write_one(writer: &mut ProduceResponseWriter<'_>, index: i32, outcome: &Outcome) -> PartitionSlot {
     match outcome {
-        Outcome::Here { base_offset, log_start, append_time_ms, .. } => writer.partition(&PartitionAnswer {
-            base_offset: *base_offset,
-            log_append_time_ms: *append_time_ms,
-            log_start_offset: *log_start,
-            ..PartitionAnswer::failed(index, ErrorCode::None)
-        }),
-        Outcome::Failed(refusal) => writer.partition(&PartitionAnswer {
-            record_errors: &refusal.records,
-            error_message: refusal.message.as_deref(),
-            ..PartitionAnswer::failed(index, refusal.code)
+        Outcome::Here { base_offset, log_start, append_time_ms, .. } => {
+            writer.partition(&ProducedPartition {
+                base_offset: *base_offset,
+                log_append_time_ms: *append_time_ms,
+                log_start_offset: *log_start,
+                ..ProducedPartition::failed(index, ErrorCode::None)
+            })
+        }
+        Outcome::Failed(refusal) => writer.partition(&ProducedPartition {
+            record_errors: refusal.records.clone(),
+            error_message: refusal.message.as_deref().map(Into::into),
+            ..ProducedPartition::failed(index, refusal.code)
         }),
         Outcome::There(_) => unreachable!("answered when it is known"),
     }

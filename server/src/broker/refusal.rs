@@ -21,7 +21,7 @@ pub struct Refusal {
     /// What a person can do with, if there is something to say beyond the code.
     pub message: Option<String>,
     /// Which records are to blame, if it is not the batch as a whole.
-    pub records: Vec<RecordError>,
+    pub records: Vec<RecordError<'static>>,
 }
 
 impl From<ErrorCode> for Refusal {

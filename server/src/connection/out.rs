@@ -14,7 +14,7 @@ use bytes::{Bytes, BytesMut};
 use keylane_engine::CommitSeq;
 use keylane_engine::shard::CommitState;
 use keylane_kafka::ErrorCode;
-use keylane_kafka::messages::produce::PartitionSlot;
+use keylane_kafka::hot::produce::PartitionSlot;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::broker::fetch::Turn;

@@ -10,7 +10,7 @@ use keylane_engine::records::{BatchRules, check};
 use keylane_engine::shard::{Cached, CommitState, PartitionRef, Shard};
 use keylane_engine::{AppendError, CommitSeq, EmbedError, ReadError, Record};
 use keylane_kafka::ErrorCode;
-use keylane_kafka::messages::produce::TopicRef;
+use keylane_kafka::TopicRef;
 use tokio::sync::Mutex;
 use uuid::Uuid;
 

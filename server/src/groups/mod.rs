@@ -20,7 +20,7 @@ use std::rc::Rc;
 
 use keylane_engine::catalog::CatalogError;
 use keylane_kafka::ErrorCode;
-use keylane_kafka::messages::produce::TopicRef;
+use keylane_kafka::TopicRef;
 use uuid::Uuid;
 
 use crate::controller;
