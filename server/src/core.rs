@@ -15,13 +15,13 @@ use slab::Slab;
 use tokio::sync::{Notify, Semaphore};
 
 use crate::config::ServerConfig;
-use crate::connection;
-use crate::controller::Controller;
-use crate::groups::Groups;
-use crate::mesh::Mesh;
-use crate::net::{Listener, Stream};
-use crate::topic_settings;
-use crate::topics::{LocalTopic, OFFSETS_TOPIC, Route, TopicTable, is_internal};
+use crate::coordinator::groups::Groups;
+use crate::front::kafka::connection;
+use crate::runtime::mesh::Mesh;
+use crate::runtime::net::{Listener, Stream};
+use crate::service::controller::Controller;
+use crate::service::settings;
+use crate::service::topics::{LocalTopic, OFFSETS_TOPIC, Route, TopicTable, is_internal};
 
 /// Unit in which connections pay for memory, in bytes.
 pub const MEMORY_UNIT: usize = 64 << 10;
@@ -118,7 +118,7 @@ impl Core {
     /// Takes a new or changed topic in: attaches the partitions that live here, and tells them what to keep.
     pub fn add_topic(&self, topic: &Arc<Topic>) {
         let cores = self.cluster.cores;
-        let log = Arc::new(topic_settings::log_config(&topic.configs, &self.config));
+        let log = Arc::new(settings::log_config(&topic.configs, &self.config));
         let route = |placement: &keylane_engine::catalog::Placement| {
             let (core, shard) = (usize::from(placement.shard) % cores, usize::from(placement.shard) / cores);
             if core == self.index {
@@ -133,8 +133,8 @@ impl Core {
         if topic.name == OFFSETS_TOPIC {
             self.groups.hold(&routes);
         }
-        let max_message_bytes = topic_settings::max_message_bytes(&topic.configs, &self.config);
-        let rules = Arc::new(topic_settings::batch_rules(&topic.configs, &self.config));
+        let max_message_bytes = settings::max_message_bytes(&topic.configs, &self.config);
+        let rules = Arc::new(settings::batch_rules(&topic.configs, &self.config));
         let internal = is_internal(&topic.name);
         let local = LocalTopic { topic: Arc::clone(topic), routes, max_message_bytes, log, rules, internal };
         self.topics.borrow_mut().insert(Rc::new(local));
@@ -164,7 +164,7 @@ impl Core {
     /// connection may still wait for any shard.
     pub async fn run(self: Rc<Self>, listener: Listener, drained: &AtomicUsize) -> Result<(), String> {
         let accepting = tokio::task::spawn_local(Rc::clone(&self).accept(listener));
-        let mesh = tokio::task::spawn_local(crate::mesh::serve(Rc::clone(&self)));
+        let mesh = tokio::task::spawn_local(crate::runtime::mesh::serve(Rc::clone(&self)));
         let tending = tokio::task::spawn_local(Rc::clone(&self).tend());
         loop {
             let stopping = self.stop.notified();
@@ -216,7 +216,7 @@ impl Core {
     async fn accept(self: Rc<Self>, listener: Listener) {
         let most = self.config.max_connections.div_ceil(self.cluster.cores);
         loop {
-            let crate::net::Accepted { stream, local, peer } = match listener.accept().await {
+            let crate::runtime::net::Accepted { stream, local, peer } = match listener.accept().await {
                 Ok(accepted) => accepted,
                 Err(e) => {
                     // Out of files, or the peer was gone already: others may still succeed.

@@ -1,26 +1,22 @@
 //! Keylane's server as a library: [`start`] runs it on threads of its own, one per core.
 //!
-//! A tour: `server` starts and stops the cores; `core` is one of them; `connection` reads requests and
-//! writes answers in order; `broker` does what requests ask for; `groups` keeps committed offsets; `mesh` and
-//! `ring` carry work between cores. The protocol on the wire is the crate `keylane_kafka`.
+//! A tour, from the outside in: `server` starts and stops the cores; `core` is one of them; `front` speaks Kafka's
+//! protocol with clients; `coordinator` keeps committed offsets; `service` has the topics and their settings; `runtime` has
+//! sockets and the rings between cores. `cli` is the command `keylane`. The protocol on the wire is the crate
+//! `keylane_kafka`.
 
-mod broker;
-pub mod check;
+pub mod cli;
 pub mod config;
-mod connection;
-mod controller;
+mod coordinator;
 mod core;
-mod disk;
-mod groups;
-mod mesh;
-mod net;
-pub mod ring;
+mod front;
+mod runtime;
 mod server;
-pub mod topic_settings;
-mod topics;
+mod service;
 
 pub use config::ServerConfig;
 pub use keylane_engine::environment;
+pub use runtime::ring;
 #[cfg(keylane_planted)]
 pub use server::power;
 pub use server::{ServerHandle, StartError, Stats, abort_on_panic, start};

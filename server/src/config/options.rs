@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::values::{CoreList, Limit, Size};
 use super::{ConfigError, ServerConfig};
-use crate::topic_settings as topic;
+use crate::service::settings as topic;
 
 /// Log level if none is given.
 const LOG_DEFAULT: &str = "info";

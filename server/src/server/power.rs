@@ -16,8 +16,8 @@ use tokio::sync::oneshot;
 use super::{CoreThread, StartError};
 use crate::config::ServerConfig;
 use crate::core::Core;
-use crate::mesh;
-use crate::net::{self, Listener};
+use crate::runtime::mesh;
+use crate::runtime::net::{self, Listener};
 
 /// When power fails, and what that does to the disk.
 pub struct Failure {

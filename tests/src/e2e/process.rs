@@ -19,7 +19,9 @@ pub fn binary() -> Result<PathBuf> {
     let path = profile.join("keylane");
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the workspace")?;
     let mut newest = SystemTime::UNIX_EPOCH;
-    for part in ["server/src", "engine/src", "server/Cargo.toml", "engine/Cargo.toml", "Cargo.lock"] {
+    for part in
+        ["server/src", "engine/src", "kafka/src", "server/Cargo.toml", "engine/Cargo.toml", "Cargo.lock"]
+    {
         newest = newest.max(newest_change(&root.join(part))?);
     }
     let built = std::fs::metadata(&path).and_then(|m| m.modified());

@@ -17,8 +17,8 @@ use keylane_kafka::messages::delete_records::{
 use tokio::time::{Instant, timeout_at};
 
 use crate::core::Core;
-use crate::mesh::call;
-use crate::topics::Route;
+use crate::runtime::mesh::call;
+use crate::service::topics::Route;
 
 /// Longest wait.
 const WAIT_MAX: Duration = Duration::from_secs(300);

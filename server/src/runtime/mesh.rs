@@ -21,10 +21,10 @@ use keylane_kafka::ErrorCode;
 use slab::Slab;
 use tokio::sync::oneshot;
 
-use crate::broker::refusal::code_of;
 use crate::core::Core;
-use crate::net::Bed;
-use crate::ring::{Consumer, Parker, Producer, ring};
+use crate::front::kafka::refusal::code_of;
+use crate::runtime::net::Bed;
+use crate::runtime::ring::{Consumer, Parker, Producer, ring};
 
 const RING_MESSAGES: usize = 4096;
 /// Messages taken from one ring before the next one has its turn.

@@ -15,7 +15,7 @@ use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use crate::core::{Core, now_ms};
-use crate::topics::OFFSETS_TOPIC;
+use crate::service::topics::OFFSETS_TOPIC;
 
 use super::offsets::{Change, Committed, GroupChanges, Offsets, bytes_of};
 use super::{Committer, Found, Wanted, record};

@@ -23,11 +23,11 @@ use keylane_kafka::ErrorCode;
 use keylane_kafka::TopicRef;
 use uuid::Uuid;
 
-use crate::controller;
 use crate::core::Core;
-use crate::mesh::call;
-use crate::topic_settings::{CLEANUP_POLICY, Values};
-use crate::topics::{OFFSETS_TOPIC, Route};
+use crate::runtime::mesh::call;
+use crate::service::controller;
+use crate::service::settings::{CLEANUP_POLICY, Values};
+use crate::service::topics::{OFFSETS_TOPIC, Route};
 
 use held::Held;
 use offsets::Committed;

@@ -17,7 +17,7 @@ use keylane_engine::disk::uring::UringDisk;
 use keylane_engine::environment::{self, EnvironmentError};
 use serde::Serialize;
 
-use crate::net;
+use crate::runtime::net;
 
 /// Time between two lines of progress.
 const PROGRESS: Duration = Duration::from_secs(2);

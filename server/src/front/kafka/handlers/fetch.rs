@@ -27,13 +27,13 @@ use keylane_kafka::{ErrorCode, Message, Reader, RequestHeader, TopicRef};
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::time::Instant;
 
-use crate::connection::out::Answer;
-use crate::connection::{CloseReason, Connection};
 use crate::core::{Core, FETCH_BYTES, MEMORY_UNIT};
-use crate::mesh::call;
-use crate::topics::Route;
+use crate::front::kafka::connection::out::Answer;
+use crate::front::kafka::connection::{CloseReason, Connection};
+use crate::runtime::mesh::call;
+use crate::service::topics::Route;
 
-use super::read_code_of;
+use crate::front::kafka::dispatch::read_code_of;
 
 /// Largest answer, unless a single batch is larger; clients ask again at once.
 const ANSWER_BYTES_MAX: usize = 8 << 20;

@@ -21,14 +21,14 @@ use keylane_kafka::messages::produce::ProducedPartition;
 use keylane_kafka::{ErrorCode, Reader, RequestHeader, TopicRef};
 use tokio::sync::oneshot;
 
-use crate::connection::out::{Answer, Few, Gate, Patch};
-use crate::connection::{CloseReason, Connection};
 use crate::core::{Core, MEMORY_UNIT, about_now_ms, now_ms};
-use crate::mesh;
-use crate::topics::{LocalTopic, Route};
+use crate::front::kafka::connection::out::{Answer, Few, Gate, Patch};
+use crate::front::kafka::connection::{CloseReason, Connection};
+use crate::runtime::mesh;
+use crate::service::topics::{LocalTopic, Route};
 
-use super::Handled;
-use super::refusal::{RECORD_ERRORS_MAX, Refusal};
+use crate::front::kafka::dispatch::Handled;
+use crate::front::kafka::refusal::{RECORD_ERRORS_MAX, Refusal};
 
 /// zstd, as the attributes number it, and the first version of Produce that may carry it (KIP-110).
 const ZSTD: i16 = 4;

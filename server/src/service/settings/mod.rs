@@ -16,7 +16,7 @@ use keylane_engine::records::{BatchRules, Compression, TimestampType};
 
 use crate::config::ServerConfig;
 
-pub use setting::{BrokerName, Rule, Setting};
+pub use setting::{BrokerName, Setting};
 pub use table::SETTINGS;
 
 pub const CLEANUP_POLICY: &str = "cleanup.policy";

@@ -9,12 +9,12 @@ use std::sync::Arc;
 use keylane_engine::catalog::{Catalog, CatalogError, NewTopic, Topic};
 use tokio::sync::Mutex;
 
-use crate::broker::admin::Refusal;
 use crate::config::ServerConfig;
+use crate::coordinator::groups;
 use crate::core::Core;
-use crate::groups;
-use crate::mesh::call;
-use crate::topic_settings::Values;
+use crate::front::kafka::handlers::topics::Refusal;
+use crate::runtime::mesh::call;
+use crate::service::settings::Values;
 
 /// Core 0 owns the catalog.
 pub const CONTROLLER: usize = 0;

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use keylane_engine::records::CheckCompressed;
 use values::CoreList;
 
-use crate::topic_settings::{self, Values};
+use crate::service::settings::{self, Values};
 
 /// A segment holds at least so many batches of the largest size.
 const BATCHES_PER_SEGMENT_MIN: u64 = 4;
@@ -43,7 +43,7 @@ pub struct ServerConfig {
     /// Partitions of a topic that is created without a number.
     pub default_partitions: i32,
     /// Values of topic settings for topics that do not set them themselves, by the name of the setting
-    /// (`retention.ms`); see [`topic_settings`]. `max.message.bytes` and `segment.bytes` have fields of their own.
+    /// (`retention.ms`); see `service::settings`. `max.message.bytes` and `segment.bytes` have fields of their own.
     pub topic_defaults: Values,
     /// How far compressed batches are checked before they are stored.
     pub check_compressed: CheckCompressed,
@@ -281,7 +281,7 @@ impl ServerConfig {
         }
         let interval = self.retention_check_interval_ms;
         range("retention-check-interval-ms", interval, 1, RETENTION_CHECK_INTERVAL_MS_MAX)?;
-        topic_settings::check_defaults(self)
+        settings::check_defaults(self)
             .map_err(|(given, accepted)| ConfigError::TopicDefault { given, accepted })?;
         match &self.advertise {
             Some(advertise) if split_host_port(advertise).is_none() => {

@@ -1,20 +1,8 @@
-//! What the server does with a request: one file for each family of APIs.
+//! Hands a request to the handler of its API.
 //!
 //! Requests of a connection are taken in order. What can be answered at once is; a Produce request is
 //! appended at once and its answer gated by its commits; everything else is answered by a task of its own,
 //! in its place.
-
-pub mod admin;
-pub mod alter_configs;
-pub mod configs;
-pub mod delete_records;
-pub mod fetch;
-pub mod groups;
-pub mod metadata;
-pub mod offsets;
-pub mod produce;
-pub mod record_time;
-pub mod refusal;
 
 use std::future::Future;
 use std::rc::Rc;
@@ -29,11 +17,11 @@ use keylane_kafka::{
     ApiKey, ErrorCode, HeaderError, Message, Reader, Request, RequestHeader, ResponseHeader, Writer,
 };
 
-use crate::connection::out::{Answer, Few};
-use crate::connection::{CloseReason, Connection};
-
-/// The only node's id.
-pub const NODE_ID: i32 = 0;
+use crate::front::kafka::connection::out::{Answer, Few};
+use crate::front::kafka::connection::{CloseReason, Connection};
+use crate::front::kafka::handlers::{
+    alter_configs, configs, delete_records, fetch, groups, list_offsets, metadata, produce, topics,
+};
 
 /// How far a request got.
 pub enum Handled {
@@ -171,23 +159,23 @@ async fn control(connection: Rc<Connection>, frame: Bytes) -> Result<Answer, Clo
             respond(&|w| response.encode(version, w))
         }
         Request::ListOffsets(request) => {
-            let response = offsets::list(core, &request, version).await;
+            let response = list_offsets::list(core, &request, version).await;
             respond(&|w| response.encode(version, w))
         }
         Request::CreateTopics(request) => {
-            let response = admin::create_topics(core, &request).await;
+            let response = topics::create_topics(core, &request).await;
             respond(&|w| response.encode(version, w))
         }
         Request::DeleteTopics(request) => {
-            let response = admin::delete_topics(core, &request, version).await;
+            let response = topics::delete_topics(core, &request, version).await;
             respond(&|w| response.encode(version, w))
         }
         Request::CreatePartitions(request) => {
-            let response = admin::create_partitions(core, &request).await;
+            let response = topics::create_partitions(core, &request).await;
             respond(&|w| response.encode(version, w))
         }
         Request::InitProducerId(request) => {
-            let response = admin::init_producer_id(core, &request).await;
+            let response = topics::init_producer_id(core, &request).await;
             respond(&|w| response.encode(version, w))
         }
         Request::DescribeConfigs(request) => {

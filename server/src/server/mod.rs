@@ -19,13 +19,13 @@ use keylane_engine::shard::{Counters, Shard, ShardOptions};
 use keylane_engine::{LogId, OpenError, ShardId};
 
 use crate::config::{ConfigError, ServerConfig, allowed_cores};
-use crate::controller::Controller;
+use crate::coordinator::groups;
 use crate::core::{Cluster, Core};
-use crate::disk;
-use crate::groups;
-use crate::mesh::{self, Mesh, MeshParts, Stopper};
-use crate::net;
+use crate::runtime::mesh::{self, Mesh, MeshParts, Stopper};
+use crate::runtime::net;
+use crate::service::controller::Controller;
 
+mod disk;
 #[cfg(keylane_planted)]
 pub mod power;
 

@@ -16,11 +16,12 @@ use keylane_kafka::messages::list_offsets::{
 };
 
 use crate::core::Core;
-use crate::mesh::call;
-use crate::topics::Route;
+use crate::runtime::mesh::call;
+use crate::service::topics::Route;
 
-use super::admin::repeated;
-use super::{read_code_of, record_time};
+use super::topics::repeated;
+use crate::front::kafka::dispatch::read_code_of;
+use crate::service::record_time;
 
 /// What a timestamp asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -20,8 +20,8 @@ use keylane_kafka::messages::offset_fetch::{
     FetchedGroup, FetchedOffset, FetchedTopic, OffsetFetchGroup, OffsetFetchRequest, OffsetFetchResponse,
 };
 
+use crate::coordinator::groups::{self, Committer, Wanted};
 use crate::core::Core;
-use crate::groups::{self, Committer, Wanted};
 
 /// Longest metadata of an offset, in UTF-16 units as Kafka counts (`offset.metadata.max.bytes`).
 pub const METADATA_MAX: usize = 4096;

@@ -20,12 +20,12 @@ use keylane_kafka::messages::metadata::{
 };
 
 use crate::config::split_host_port;
-use crate::connection::Connection;
-use crate::controller;
 use crate::core::Core;
-use crate::topics::is_internal;
+use crate::front::kafka::connection::Connection;
+use crate::service::controller;
+use crate::service::topics::is_internal;
 
-use super::NODE_ID;
+use crate::front::kafka::NODE_ID;
 
 /// Operations on a topic, one bit each (KIP-430): without authorization everybody may do all of them. READ 3,
 /// WRITE 4, CREATE 5, DELETE 6, ALTER 7, DESCRIBE 8, DESCRIBE_CONFIGS 10, ALTER_CONFIGS 11.

@@ -15,13 +15,13 @@ use keylane_kafka::messages::incremental_alter_configs::{
 };
 
 use crate::config::ServerConfig;
-use crate::controller::{self, AlterError};
 use crate::core::Core;
-use crate::topic_settings::{self, Values, items_of};
-use crate::topics::is_internal;
+use crate::service::controller::{self, AlterError};
+use crate::service::settings::{self, Values, items_of};
+use crate::service::topics::is_internal;
 
-use super::admin::{Refusal, catalog_code, check_name, internal};
 use super::configs;
+use super::topics::{Refusal, catalog_code, check_name, internal};
 
 /// A change of a topic's settings, on its way to the catalog's owner.
 #[derive(Debug, Clone)]
@@ -147,7 +147,7 @@ impl Change {
                 }
             }
         }
-        topic_settings::check_together(&values, config).map_err(|e| (ErrorCode::InvalidConfig, e))?;
+        settings::check_together(&values, config).map_err(|e| (ErrorCode::InvalidConfig, e))?;
         Ok(values)
     }
 }
@@ -169,7 +169,7 @@ fn apply_one(
             Ok(())
         }
         Some(operation) => {
-            let Some(setting) = topic_settings::find(name).filter(|s| s.is_list()) else {
+            let Some(setting) = settings::find(name).filter(|s| s.is_list()) else {
                 let message = format!("{name}: there is no list to add to or to take from");
                 return Err(invalid(message));
             };

@@ -20,9 +20,10 @@ use keylane_kafka::messages::delete_topics::{
 use keylane_kafka::messages::init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
 use uuid::Uuid;
 
-use crate::controller;
 use crate::core::Core;
-use crate::topics::is_internal;
+use crate::front::kafka::NODE_ID;
+use crate::service::controller;
+use crate::service::topics::is_internal;
 
 use super::configs;
 
@@ -139,15 +140,14 @@ fn check(core: &Core, topic: &CreatableTopic<'_>) -> Result<usize, Refusal> {
                 "give either partition and replica numbers or an assignment, not both".to_owned(),
             );
         }
-        let own =
-            |a: &keylane_kafka::messages::create_topics::ReplicaAssignment| a.brokers == [super::NODE_ID];
+        let own = |a: &keylane_kafka::messages::create_topics::ReplicaAssignment| a.brokers == [NODE_ID];
         let mut indexes: Vec<_> = topic.assignments.iter().map(|a| a.index).collect();
         indexes.sort_unstable();
         let dense = indexes.iter().enumerate().all(|(i, index)| usize::try_from(*index) == Ok(i));
         if !topic.assignments.iter().all(own) || !dense {
             return refuse(
                 ErrorCode::InvalidReplicaAssignment,
-                format!("every partition from 0 on is assigned to the only node, {}", super::NODE_ID),
+                format!("every partition from 0 on is assigned to the only node, {}", NODE_ID),
             );
         }
         return Ok(topic.assignments.len());
@@ -318,9 +318,9 @@ async fn grow_one(core: &Rc<Core>, topic: &PartitionsTopic<'_>, validate_only: b
         return Err((ErrorCode::InvalidPartitions, message));
     }
     if let Some(assignments) = &topic.assignments
-        && (assignments.len() != count - has || assignments.iter().any(|a| a.brokers != [super::NODE_ID]))
+        && (assignments.len() != count - has || assignments.iter().any(|a| a.brokers != [NODE_ID]))
     {
-        let message = format!("each new partition is assigned to the only node, {}", super::NODE_ID);
+        let message = format!("each new partition is assigned to the only node, {}", NODE_ID);
         return Err((ErrorCode::InvalidReplicaAssignment, message));
     }
     if validate_only {

@@ -13,16 +13,16 @@ use keylane_kafka::messages::describe_configs::{
 };
 
 use crate::config::ServerConfig;
-use crate::connection::Connection;
-use crate::topic_settings::{self, BrokerName, SETTINGS, Setting, Values};
+use crate::front::kafka::connection::Connection;
+use crate::service::settings::{self, BrokerName, SETTINGS, Setting, Values};
 
-use super::NODE_ID;
-use super::admin::{Refusal, check_name};
+use super::topics::{Refusal, check_name};
+use crate::front::kafka::NODE_ID;
 use ConfigType::{Boolean, Int, Long, String as Text};
 
 /// Checks a value of a topic's setting. The error names the setting and says what would be accepted.
 pub fn check(name: &str, value: &str, config: &ServerConfig) -> Result<(), String> {
-    let setting = topic_settings::find(name).ok_or_else(|| format!("there is no setting {name}"))?;
+    let setting = settings::find(name).ok_or_else(|| format!("there is no setting {name}"))?;
     setting.check(value, config).map_err(|range| format!("{name}={value}: {range}"))
 }
 
@@ -34,7 +34,7 @@ pub fn accept(wanted: &[(&str, Option<&str>)], config: &ServerConfig) -> Result<
         check(name, value, config)?;
         kept.insert((*name).to_owned(), (*value).to_owned());
     }
-    topic_settings::check_together(&kept, config)?;
+    settings::check_together(&kept, config)?;
     Ok(kept)
 }
 

@@ -17,8 +17,8 @@ use keylane_kafka::ErrorCode;
 use keylane_kafka::hot::produce::PartitionSlot;
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::broker::fetch::Turn;
 use crate::core::Core;
+use crate::front::kafka::handlers::fetch::Turn;
 
 /// Requests of one connection that may be unanswered; then it is not read from.
 pub const UNANSWERED_MAX: usize = 2048;

@@ -18,9 +18,9 @@ use keylane_kafka::frame::{self, Frame, FrameError};
 use keylane_kafka::{HeaderError, WireError};
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::broker;
 use crate::core::{Core, MEMORY_UNIT};
-use crate::net::Stream;
+use crate::front::kafka::dispatch;
+use crate::runtime::net::Stream;
 
 use out::Out;
 
@@ -187,12 +187,12 @@ impl Reader {
                 poll_fn(|cx| self.connection.out.borrow_mut().poll_reader(cx, full)).await;
             }
             let whole = frame::PREFIX_BYTES + length;
-            let handled = broker::dispatch(&self.connection, &self.buf[frame::PREFIX_BYTES..whole])?;
+            let handled = dispatch::dispatch(&self.connection, &self.buf[frame::PREFIX_BYTES..whole])?;
             match handled {
-                broker::Handled::Done => self.buf.advance(whole),
-                broker::Handled::Deferred => {
+                dispatch::Handled::Done => self.buf.advance(whole),
+                dispatch::Handled::Deferred => {
                     let request: Bytes = self.buf.split_to(whole).freeze().slice(frame::PREFIX_BYTES..);
-                    broker::dispatch_deferred(&self.connection, request).await?;
+                    dispatch::dispatch_deferred(&self.connection, request).await?;
                 }
             }
         }

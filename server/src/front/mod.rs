@@ -1,0 +1,6 @@
+//! The protocols that clients speak, one room each.
+//!
+//! Promise: a front translates: requests into calls of `service` and `coordinator`, their errors into the protocol's. What
+//! a protocol names or numbers is known here and nowhere else.
+
+pub mod kafka;

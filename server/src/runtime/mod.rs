@@ -1,0 +1,8 @@
+//! What a core runs on: sockets and io_uring (`net`), the rings between cores (`ring`), messages on them (`mesh`).
+//!
+//! Promise: work for another core arrives in the order in which it was sent, and no lock lies on its way. Nothing here knows
+//! a protocol.
+
+pub mod mesh;
+pub mod net;
+pub mod ring;
