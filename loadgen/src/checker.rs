@@ -53,7 +53,7 @@ pub enum FaultKind {
 pub struct Faults {
     pub counts: BTreeMap<FaultKind, u64>,
     pub examples: Vec<String>,
-    /// Fact by fact, up to [`EVIDENCE_MAX`].
+    /// Fact by fact, up to `EVIDENCE_MAX`.
     #[serde(skip)]
     pub found: Vec<Found>,
 }

@@ -1,6 +1,6 @@
 //! What lay at each offset, as a fingerprint, so that two readers can be compared.
 //!
-//! Promises: exact to the offset while there is room; beyond [`ENTRIES_MAX`] fingerprints, neighbours are added
+//! Promises: exact to the offset while there is room; beyond `ENTRIES_MAX` fingerprints, neighbours are added
 //! up, again and again, so that memory is bounded and a difference is still found, to a block of offsets.
 
 /// Fingerprints that are kept, all partitions of a thread together (four bytes each).

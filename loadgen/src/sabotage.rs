@@ -1,6 +1,6 @@
 //! The generator as a broken producer: the negative control of the checks, over any broker.
 //!
-//! Promise: each kind makes exactly one sort of fault, in about one record of [`EVERY`], and the ledger is left
+//! Promise: each kind makes exactly one sort of fault, in about one record of `EVERY`, and the ledger is left
 //! as if all had gone well.
 
 use clap::ValueEnum;

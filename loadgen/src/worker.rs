@@ -2,7 +2,7 @@
 //!
 //! Promises: threads share nothing on the way of a record; what they tell each other is a few counters
 //! and the phases in [`Shared`]. A thread ends by itself: after the load, when every answer has come
-//! or [`DRAIN_NS`] have passed, and its consumers have read to the end or stand still.
+//! or `DRAIN_NS` have passed, and its consumers have read to the end or stand still.
 
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
