@@ -69,6 +69,7 @@ macro_rules! apis {
 
         impl ApiKey {
             /// The API that a number stands for, if it is served.
+            #[inline]
             pub const fn from_code(code: i16) -> Option<Self> {
                 match code {
                     $($key => Some(Self::$name),)*
@@ -77,6 +78,7 @@ macro_rules! apis {
             }
 
             /// Its versions.
+            #[inline]
             pub const fn spec(self) -> ApiSpec {
                 match self {
                     $(Self::$name => ApiSpec {
@@ -153,22 +155,26 @@ fn sample<'a, M: Message<'a>>(version: i16) -> BytesMut {
 
 impl ApiKey {
     /// The number on the wire.
+    #[inline]
     pub const fn code(self) -> i16 {
         self as i16
     }
 
     /// Whether a version is served.
+    #[inline]
     pub const fn serves(self, version: i16) -> bool {
         let spec = self.spec();
         version >= spec.min && version <= spec.max
     }
 
     /// Whether a version has compact types and tagged fields.
+    #[inline]
     pub const fn is_flexible(self, version: i16) -> bool {
         version >= self.spec().flexible_from
     }
 
     /// What fields need to know of a version.
+    #[inline]
     pub const fn at(self, version: i16) -> At {
         At::new(version, self.is_flexible(version))
     }

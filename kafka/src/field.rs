@@ -23,6 +23,7 @@ pub struct At {
 
 impl At {
     /// A version of an API.
+    #[inline]
     pub const fn new(version: i16, flexible: bool) -> Self {
         Self { version, flexible, nullable: true }
     }
@@ -119,10 +120,12 @@ impl<'a> Field<'a> for ErrorCode {
     }
 }
 
+#[inline]
 fn string_bytes_min(at: At) -> usize {
     if at.flexible { 1 } else { 2 }
 }
 
+#[inline]
 fn array_bytes_min(at: At) -> usize {
     if at.flexible { 1 } else { 4 }
 }
@@ -211,15 +214,18 @@ nullable_string! {
 
 /// Bytes that cannot be null.
 impl<'a> Field<'a> for &'a [u8] {
+    #[inline]
     fn read(r: &mut Reader<'a>, at: At, name: &'static str) -> Result<Self, WireError> {
         let start = r.clone();
         Option::read(r, at, name)?.ok_or_else(|| start.error(name, WireErrorKind::Null))
     }
 
+    #[inline]
     fn write(&self, w: &mut Writer<'_>, at: At) {
         Some(*self).write(w, at);
     }
 
+    #[inline]
     fn bytes_min(at: At) -> usize {
         array_bytes_min(at)
     }
@@ -310,6 +316,7 @@ impl<'a, T: Field<'a>> Field<'a> for Option<Vec<T>> {
 
 /// Numbers that are borrowed where a message is made and owned where it was read.
 impl<'a> Field<'a> for Cow<'a, [i32]> {
+    #[inline]
     fn read(r: &mut Reader<'a>, at: At, name: &'static str) -> Result<Self, WireError> {
         r.i32s(at.flexible, name).map(Cow::Owned)
     }
@@ -344,6 +351,7 @@ impl TopicRef<'_> {
 }
 
 impl Default for TopicRef<'_> {
+    #[inline]
     fn default() -> Self {
         Self::Name("")
     }
@@ -386,6 +394,7 @@ pub struct Tags(Vec<(u32, BytesMut)>);
 
 impl Tags {
     /// Takes a field that is to be written; tags rise from call to call.
+    #[inline]
     pub fn add<'a>(&mut self, tag: u32, at: At, field: &impl Field<'a>) {
         let mut bytes = BytesMut::new();
         field.write(&mut Writer::new(&mut bytes), at);

@@ -45,6 +45,7 @@ pub enum Frame {
 }
 
 /// Length of a request frame, from its prefix.
+#[inline]
 pub fn request_length(prefix: [u8; PREFIX_BYTES], request_bytes_max: usize) -> Result<usize, FrameError> {
     let signed = i32::from_be_bytes(prefix);
     let length = usize::try_from(signed).map_err(|_| FrameError::Negative(signed))?;
@@ -58,6 +59,7 @@ pub fn request_length(prefix: [u8; PREFIX_BYTES], request_bytes_max: usize) -> R
 }
 
 /// Looks at the start of what was received.
+#[inline]
 pub fn peek(received: &[u8], request_bytes_max: usize) -> Result<Frame, FrameError> {
     let Some(&prefix) = received.first_chunk::<PREFIX_BYTES>() else {
         return Ok(Frame::Incomplete(PREFIX_BYTES));
@@ -76,6 +78,7 @@ pub struct ResponseFrame {
 
 impl ResponseFrame {
     /// Writes room for the length, and the header.
+    #[inline]
     pub fn begin(w: &mut Writer<'_>, header: ResponseHeader) -> Self {
         let start = w.position();
         w.i32(0);
@@ -84,12 +87,14 @@ impl ResponseFrame {
     }
 
     /// Where the frame starts in the buffer.
+    #[inline]
     pub fn start(&self) -> usize {
         self.start
     }
 
     /// Writes the length of what is in the buffer, plus `elsewhere` bytes that are sent from other buffers.
     /// A response that is too long is taken out of the buffer.
+    #[inline]
     pub fn end(self, w: &mut Writer<'_>, elsewhere: usize) -> Result<(), FrameError> {
         let body = w.position().saturating_sub(self.start + PREFIX_BYTES);
         let length = body.saturating_add(elsewhere);

@@ -64,6 +64,7 @@ pub enum HeaderError {
 
 impl<'a> RequestHeader<'a> {
     /// Reads the header at the start of a frame and leaves the reader at the body.
+    #[inline]
     pub fn decode(r: &mut Reader<'a>) -> Result<Self, HeaderError> {
         let key = r.i16("request_api_key")?;
         let version = r.i16("request_api_version")?;
@@ -85,6 +86,7 @@ impl<'a> RequestHeader<'a> {
     }
 
     /// Writes the header of a request.
+    #[inline]
     pub fn encode(&self, w: &mut Writer<'_>) {
         w.i16(self.api.code());
         w.i16(self.version);
@@ -94,6 +96,7 @@ impl<'a> RequestHeader<'a> {
     }
 
     /// What the response's header needs.
+    #[inline]
     pub fn response(&self) -> ResponseHeader {
         ResponseHeader { api: self.api, version: self.version, correlation_id: self.correlation_id }
     }
@@ -112,6 +115,7 @@ pub struct ResponseHeader {
 
 impl ResponseHeader {
     /// Writes it.
+    #[inline]
     pub fn encode(&self, w: &mut Writer<'_>) {
         w.i32(self.correlation_id);
         w.no_tags(self.api != ApiKey::ApiVersions && self.api.is_flexible(self.version));

@@ -78,16 +78,19 @@ pub struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     /// A reader at the start of a frame (without its length prefix).
+    #[inline]
     pub fn new(frame: &'a [u8]) -> Self {
         Self { frame, position: 0 }
     }
 
     /// Where the next field starts.
+    #[inline]
     pub fn position(&self) -> usize {
         self.position
     }
 
     /// Bytes left.
+    #[inline]
     pub fn remaining(&self) -> usize {
         self.frame.len().saturating_sub(self.position)
     }
@@ -159,6 +162,17 @@ impl<'a> Reader<'a> {
     /// UNSIGNED_VARINT of at most 32 bits.
     #[inline]
     pub fn uvarint(&mut self, field: &'static str) -> Result<u32, WireError> {
+        // Nearly all are of one byte.
+        if let Some(&byte) = self.frame.get(self.position)
+            && byte < 0x80
+        {
+            self.position += 1;
+            return Ok(byte.into());
+        }
+        self.long_uvarint(field)
+    }
+
+    fn long_uvarint(&mut self, field: &'static str) -> Result<u32, WireError> {
         let rest = self.frame.get(self.position..).unwrap_or_default();
         let mut value = 0u32;
         for (i, &byte) in rest.iter().take(5).enumerate() {
@@ -282,6 +296,7 @@ impl<'a> Reader<'a> {
     }
 
     /// An array that cannot be null, each element read by `element`.
+    #[inline]
     pub fn vec<T>(
         &mut self,
         flexible: bool,
@@ -298,6 +313,7 @@ impl<'a> Reader<'a> {
     }
 
     /// An array of INT32 that cannot be null.
+    #[inline]
     pub fn i32s(&mut self, flexible: bool, field: &'static str) -> Result<Vec<i32>, WireError> {
         self.vec(flexible, 4, field, |r| r.i32(field))
     }
@@ -350,51 +366,61 @@ pub struct Writer<'b> {
 
 impl<'b> Writer<'b> {
     /// A writer that appends to `out`.
+    #[inline]
     pub fn new(out: &'b mut BytesMut) -> Self {
         Self { out }
     }
 
     /// Length of the buffer: where the next byte goes.
+    #[inline]
     pub fn position(&self) -> usize {
         self.out.len()
     }
 
     /// The whole buffer, for patching what is written already.
+    #[inline]
     pub fn buffer(&mut self) -> &mut BytesMut {
         self.out
     }
 
     /// INT8.
+    #[inline]
     pub fn i8(&mut self, value: i8) {
         self.out.put_i8(value);
     }
 
     /// BOOLEAN.
+    #[inline]
     pub fn bool(&mut self, value: bool) {
         self.out.put_i8(i8::from(value));
     }
 
     /// INT16.
+    #[inline]
     pub fn i16(&mut self, value: i16) {
         self.out.put_i16(value);
     }
 
     /// INT32.
+    #[inline]
     pub fn i32(&mut self, value: i32) {
         self.out.put_i32(value);
     }
 
     /// INT64.
+    #[inline]
     pub fn i64(&mut self, value: i64) {
         self.out.put_i64(value);
     }
 
     /// UUID.
+    #[inline]
     pub fn uuid(&mut self, value: Uuid) {
         self.out.put_slice(value.as_bytes());
     }
 
     /// UNSIGNED_VARINT.
+    #[inline]
     pub fn uvarint(&mut self, mut value: u32) {
         while value >= 0x80 {
             self.out.put_u8((value & 0x7f) as u8 | 0x80);
@@ -404,6 +430,7 @@ impl<'b> Writer<'b> {
     }
 
     /// Length of an array, or of bytes.
+    #[inline]
     pub fn length(&mut self, flexible: bool, len: usize) {
         // Frames are smaller than i32::MAX bytes; a longer length cannot be written and is refused by the
         // check of the frame's own length.
@@ -412,6 +439,7 @@ impl<'b> Writer<'b> {
     }
 
     /// Length of an array or of bytes that may be null.
+    #[inline]
     pub fn nullable_length(&mut self, flexible: bool, len: Option<usize>) {
         match len {
             Some(len) => self.length(flexible, len),
@@ -421,6 +449,7 @@ impl<'b> Writer<'b> {
     }
 
     /// STRING or COMPACT_STRING. More than 32767 bytes (only an error message can be so long) are cut.
+    #[inline]
     pub fn string(&mut self, flexible: bool, value: &str) {
         let value = value.get(..value.floor_char_boundary(STRING_BYTES_MAX)).unwrap_or_default();
         if flexible {
@@ -432,6 +461,7 @@ impl<'b> Writer<'b> {
     }
 
     /// NULLABLE_STRING or COMPACT_NULLABLE_STRING.
+    #[inline]
     pub fn nullable_string(&mut self, flexible: bool, value: Option<&str>) {
         match value {
             Some(value) => self.string(flexible, value),
@@ -447,6 +477,7 @@ impl<'b> Writer<'b> {
     }
 
     /// An array of INT32.
+    #[inline]
     pub fn i32s(&mut self, flexible: bool, values: &[i32]) {
         self.length(flexible, values.len());
         for &value in values {
@@ -455,6 +486,7 @@ impl<'b> Writer<'b> {
     }
 
     /// No tagged fields, if the version is flexible.
+    #[inline]
     pub fn no_tags(&mut self, flexible: bool) {
         if flexible {
             self.uvarint(0);

@@ -68,6 +68,7 @@ pub enum ProduceItem<'a> {
 
 impl<'a> ProduceRequest<'a> {
     /// Reads and checks a whole request.
+    #[inline]
     pub fn decode(version: i16, r: &mut Reader<'a>) -> Result<Self, WireError> {
         if !ApiKey::Produce.serves(version) {
             return Err(unserved(r, version));
@@ -101,11 +102,13 @@ impl<'a> ProduceRequest<'a> {
     }
 
     /// Topics, each followed by its partitions, in the order of the request.
+    #[inline]
     pub fn items(&self) -> Items<'a> {
         Items::new(self.at, self.topic_count, self.topics.clone())
     }
 
     /// Partitions in the order of the request.
+    #[inline]
     pub fn partitions(&self) -> impl Iterator<Item = ProducePartition<'a>> + use<'a> {
         self.items().filter_map(|item| match item {
             ProduceItem::Topic(_) => None,
@@ -114,6 +117,7 @@ impl<'a> ProduceRequest<'a> {
     }
 
     /// The only partition, if there is only one: what librdkafka always sends.
+    #[inline]
     pub fn single_partition(&self) -> Option<ProducePartition<'a>> {
         if self.partition_count == 1 { self.partitions().next() } else { None }
     }
@@ -131,6 +135,7 @@ pub struct Items<'a> {
 }
 
 impl<'a> Items<'a> {
+    #[inline]
     fn new(at: At, topics_left: usize, reader: Reader<'a>) -> Self {
         Self { at, reader, topics_left, partitions_left: 0, topic: None }
     }
@@ -189,11 +194,13 @@ pub struct PartitionSlot {
 
 impl PartitionSlot {
     /// Position of `error_code` (INT16).
+    #[inline]
     pub fn error_code_at(self) -> usize {
         self.at as usize
     }
 
     /// Position of `base_offset` (INT64).
+    #[inline]
     pub fn base_offset_at(self) -> usize {
         self.at as usize + 2
     }
@@ -202,6 +209,7 @@ impl PartitionSlot {
     ///
     /// # Panics
     /// If the slot does not belong to the frame.
+    #[inline]
     pub fn fail(self, frame: &mut [u8], error: ErrorCode) {
         let slot = frame.get_mut(self.at as usize..).and_then(|rest| rest.first_chunk_mut::<18>());
         let slot = slot.expect("the slot of a partition lies in its response frame");
@@ -228,6 +236,7 @@ pub struct ProduceResponseWriter<'b> {
 
 impl<'b> ProduceResponseWriter<'b> {
     /// Writes the frame's start for a response of `topics` topics.
+    #[inline]
     pub fn begin(out: &'b mut BytesMut, version: i16, correlation_id: i32, topics: usize) -> Self {
         let mut w = Writer::new(out);
         let header = ResponseHeader { api: ApiKey::Produce, version, correlation_id };
@@ -238,10 +247,12 @@ impl<'b> ProduceResponseWriter<'b> {
     }
 
     /// Where the frame (its length prefix) starts in the buffer.
+    #[inline]
     pub fn frame_start(&self) -> usize {
         self.frame.start()
     }
 
+    #[inline]
     fn close_topic(&mut self) {
         assert_eq!(self.partitions_left, 0, "a topic is answered with all its partitions");
         if self.topic_open {
@@ -254,6 +265,7 @@ impl<'b> ProduceResponseWriter<'b> {
     ///
     /// # Panics
     /// If the topic before it lacks partitions, or there are more topics than were announced.
+    #[inline]
     pub fn topic(&mut self, topic: TopicRef<'_>, partitions: usize) {
         self.close_topic();
         assert!(self.topics_left > 0, "more topics than announced");
@@ -282,6 +294,7 @@ impl<'b> ProduceResponseWriter<'b> {
     ///
     /// # Panics
     /// If topics or partitions that were announced are missing.
+    #[inline]
     pub fn finish(mut self) -> Result<(), FrameError> {
         self.close_topic();
         assert_eq!(self.topics_left, 0, "a response has all topics of its request");
