@@ -1,4 +1,4 @@
-//! One core: one pinned thread, one runtime, the shards it owns, the connections it accepted.
+//! One core: what its rooms keep on it. One pinned thread, one runtime, the shards it owns, the connections it accepted.
 //!
 //! Nothing in here is shared with another core but the ends of the rings: no lock, no shared mutable
 //! state on the way of a record.
@@ -6,20 +6,18 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, SystemTime};
 
-use keylane_engine::catalog::Topic;
+use keylane_engine::catalog::{Catalog, Placement, Topic};
 use keylane_engine::shard::Shard;
 use slab::Slab;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Mutex, Notify, Semaphore};
+use uuid::Uuid;
 
 use crate::config::ServerConfig;
 use crate::coordinator::groups::Groups;
-use crate::front::kafka::connection;
-use crate::runtime::mesh::Mesh;
-use crate::runtime::net::{Listener, Stream};
-use crate::service::controller::Controller;
+use crate::coordinator::log::Place;
+use crate::runtime::mesh::{Host, Mesh};
+use crate::runtime::net::Stream;
 use crate::service::settings;
 use crate::service::topics::{LocalTopic, OFFSETS_TOPIC, Route, TopicTable, is_internal};
 
@@ -29,30 +27,16 @@ pub const MEMORY_UNIT: usize = 64 << 10;
 const RECEIVE_BYTES: usize = 256 << 20;
 /// Memory of a core for Fetch answers that are being sent.
 pub const FETCH_BYTES: usize = 256 << 20;
-/// How long a stop waits for connections to take their answers.
-const DRAIN: Duration = Duration::from_secs(5);
 
 /// Facts about the whole server.
 #[derive(Debug, Clone)]
 pub struct Cluster {
-    /// The data directory's id as Kafka's clients see it: 22 characters.
+    /// The data directory's id as clients see it: 22 characters.
     pub id: String,
     /// Number of cores.
     pub cores: usize,
     /// Number of shards.
     pub shards: u16,
-}
-
-/// The time in milliseconds since 1970.
-pub fn now_ms() -> i64 {
-    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX)
-}
-
-/// The same, up to 10 ms behind: to ask the exact clock for each small request costs a thirtieth of its time.
-pub fn about_now_ms() -> i64 {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
-    now.tv_sec * 1_000 + now.tv_nsec / 1_000_000
 }
 
 /// A core. See the module's header.
@@ -70,9 +54,9 @@ pub struct Core {
     /// Committed offsets of the groups that belong here.
     pub groups: Groups,
     /// Rings to and from the other cores.
-    pub mesh: Mesh,
-    /// The catalog, on core 0.
-    pub controller: Option<Controller>,
+    pub mesh: Mesh<Core>,
+    /// The catalog, on core 0: one change at a time.
+    pub catalog: Option<Mutex<Catalog>>,
     /// Its connections.
     pub connections: RefCell<Slab<Stream>>,
     /// What connections pay from for receive buffers.
@@ -80,7 +64,7 @@ pub struct Core {
     /// What Fetch answers are paid from.
     pub fetch_memory: Arc<Semaphore>,
     /// It takes no new work.
-    pub stopping: Cell<bool>,
+    pub stopping: Rc<Cell<bool>>,
     /// Notified when it begins to stop.
     pub stop: Notify,
     /// Notified when a connection has ended.
@@ -94,8 +78,8 @@ impl Core {
         config: Arc<ServerConfig>,
         cluster: Cluster,
         shards: Vec<Shard>,
-        mesh: Mesh,
-        controller: Option<Controller>,
+        mesh: Mesh<Self>,
+        catalog: Option<Catalog>,
     ) -> Self {
         Self {
             index,
@@ -105,11 +89,11 @@ impl Core {
             topics: RefCell::default(),
             groups: Groups::default(),
             mesh,
-            controller,
+            catalog: catalog.map(Mutex::new),
             connections: RefCell::default(),
             memory: Arc::new(Semaphore::new(RECEIVE_BYTES / MEMORY_UNIT)),
             fetch_memory: Arc::new(Semaphore::new(FETCH_BYTES / MEMORY_UNIT)),
-            stopping: Cell::new(false),
+            stopping: Rc::default(),
             stop: Notify::new(),
             drained: Notify::new(),
         }
@@ -119,7 +103,7 @@ impl Core {
     pub fn add_topic(&self, topic: &Arc<Topic>) {
         let cores = self.cluster.cores;
         let log = Arc::new(settings::log_config(&topic.configs, &self.config));
-        let route = |placement: &keylane_engine::catalog::Placement| {
+        let route = |placement: &Placement| {
             let (core, shard) = (usize::from(placement.shard) % cores, usize::from(placement.shard) / cores);
             if core == self.index {
                 let at = self.shards[shard].attach(placement.log);
@@ -131,7 +115,7 @@ impl Core {
         };
         let routes: Vec<Route> = topic.partitions.iter().map(route).collect();
         if topic.name == OFFSETS_TOPIC {
-            self.groups.hold(&routes);
+            self.hold_groups(&routes);
         }
         let max_message_bytes = settings::max_message_bytes(&topic.configs, &self.config);
         let rules = Arc::new(settings::batch_rules(&topic.configs, &self.config));
@@ -140,8 +124,23 @@ impl Core {
         self.topics.borrow_mut().insert(Rc::new(local));
     }
 
+    /// Takes over the partitions of committed offsets that live here.
+    fn hold_groups(&self, routes: &[Route]) {
+        for (partition, route) in routes.iter().enumerate() {
+            if let Route::Here { shard, at } = *route {
+                let place = Place {
+                    shard: self.shards[shard].clone(),
+                    at,
+                    batch_bytes_max: self.config.batch_bytes_max(),
+                    stopping: Rc::clone(&self.stopping),
+                };
+                self.groups.hold(partition, place);
+            }
+        }
+    }
+
     /// Forgets a deleted topic, and detaches the partitions that live here.
-    pub fn remove_topic(&self, id: uuid::Uuid) {
+    pub fn remove_topic(&self, id: Uuid) {
         let Some(topic) = self.topics.borrow_mut().remove(id) else { return };
         for route in &topic.routes {
             if let Route::Here { shard, at } = route {
@@ -149,88 +148,27 @@ impl Core {
             }
         }
     }
+}
 
-    /// Begins to stop: no new connections, no new requests.
-    pub fn begin_stop(&self) {
+impl Host for Core {
+    fn mesh(&self) -> &Mesh<Self> {
+        &self.mesh
+    }
+
+    fn shards(&self) -> &[Shard] {
+        &self.shards
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stopping.get()
+    }
+
+    /// No new connections, no new requests.
+    fn begin_stop(&self) {
         self.stopping.set(true);
         self.stop.notify_waiters();
         for (_, stream) in self.connections.borrow().iter() {
             stream.shutdown_read();
-        }
-    }
-
-    /// Serves until the server is told to stop, then stops cleanly.
-    /// `drained` counts the cores whose connections are done: shards are closed when all are, because any
-    /// connection may still wait for any shard.
-    pub async fn run(self: Rc<Self>, listener: Listener, drained: &AtomicUsize) -> Result<(), String> {
-        let accepting = tokio::task::spawn_local(Rc::clone(&self).accept(listener));
-        let mesh = tokio::task::spawn_local(crate::runtime::mesh::serve(Rc::clone(&self)));
-        let tending = tokio::task::spawn_local(Rc::clone(&self).tend());
-        loop {
-            let stopping = self.stop.notified();
-            if self.stopping.get() {
-                break;
-            }
-            stopping.await;
-        }
-        accepting.abort();
-        tending.abort();
-        let drain = async {
-            loop {
-                let drained = self.drained.notified();
-                if self.connections.borrow().is_empty() {
-                    return;
-                }
-                drained.await;
-            }
-        };
-        if tokio::time::timeout(DRAIN, drain).await.is_err() {
-            tracing::warn!(core = self.index, "some clients did not take their answers in time");
-        }
-        drained.fetch_add(1, Ordering::SeqCst);
-        let patience = tokio::time::Instant::now() + DRAIN;
-        while drained.load(Ordering::SeqCst) < self.cluster.cores && tokio::time::Instant::now() < patience {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-        let mut failure = None;
-        for shard in &self.shards {
-            if let Err(e) = shard.close().await {
-                failure = Some(e.to_string());
-            }
-        }
-        mesh.abort();
-        failure.map_or(Ok(()), Err)
-    }
-
-    /// Has the shards delete and compact what is due, from time to time.
-    async fn tend(self: Rc<Self>) {
-        let interval = Duration::from_millis(self.config.retention_check_interval_ms);
-        loop {
-            tokio::time::sleep(interval).await;
-            for shard in &self.shards {
-                shard.tend(now_ms());
-            }
-        }
-    }
-
-    async fn accept(self: Rc<Self>, listener: Listener) {
-        let most = self.config.max_connections.div_ceil(self.cluster.cores);
-        loop {
-            let crate::runtime::net::Accepted { stream, local, peer } = match listener.accept().await {
-                Ok(accepted) => accepted,
-                Err(e) => {
-                    // Out of files, or the peer was gone already: others may still succeed.
-                    tracing::warn!(%e, "accepting a connection failed");
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                    continue;
-                }
-            };
-            if self.connections.borrow().len() >= most {
-                tracing::warn!(%peer, most, "too many connections on this core; closing (see --max-connections)");
-                stream.shutdown();
-                continue;
-            }
-            tokio::task::spawn_local(connection::serve(Rc::clone(&self), stream, local, peer));
         }
     }
 }

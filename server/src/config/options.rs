@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use keylane_engine::records::CheckCompressed;
 use serde::Deserialize;
 
+use super::server_config::{ServerConfig, Values};
+use super::validate::ConfigError;
 use super::values::{CoreList, Limit, Size};
-use super::{ConfigError, ServerConfig};
 use crate::service::settings as topic;
 
 /// Log level if none is given.
@@ -194,7 +195,7 @@ impl Options {
     }
 
     /// What is given for the settings of topics, by their names.
-    fn topic_defaults(&self) -> topic::Values {
+    fn topic_defaults(&self) -> Values {
         let text = |value: Option<i64>| value.map(|value| value.to_string());
         let given = [
             (topic::RETENTION_MS, text(self.retention_ms)),

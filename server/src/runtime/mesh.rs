@@ -15,16 +15,16 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use keylane_engine::producer_state::SequenceError;
+use keylane_engine::record_batch::BatchError;
 use keylane_engine::records::CheckedBatch;
+use keylane_engine::shard::Shard;
 use keylane_engine::{AppendError, LogId, Offset};
-use keylane_kafka::ErrorCode;
 use slab::Slab;
 use tokio::sync::oneshot;
 
-use crate::core::Core;
-use crate::front::kafka::refusal::code_of;
-use crate::runtime::net::Bed;
-use crate::runtime::ring::{Consumer, Parker, Producer, ring};
+use super::net::Bed;
+use super::ring::{Consumer, Parker, Producer, ring};
 
 const RING_MESSAGES: usize = 4096;
 /// Messages taken from one ring before the next one has its turn.
@@ -32,17 +32,29 @@ const BURST: usize = 256;
 /// Empty rounds before a core says that it sleeps.
 const SPINS: u32 = 2;
 
+/// What the mesh needs of the core whose rings it serves.
+pub trait Host: Sized + 'static {
+    /// Its ends of the rings.
+    fn mesh(&self) -> &Mesh<Self>;
+    /// The shards it owns.
+    fn shards(&self) -> &[Shard];
+    /// Whether it takes no new work.
+    fn is_stopping(&self) -> bool;
+    /// Has it begin to stop.
+    fn begin_stop(&self);
+}
+
 /// Work for another core, and its answer.
-type Work = Box<dyn FnOnce(Rc<Core>) -> Pin<Box<dyn Future<Output = Box<dyn Any + Send>>>> + Send>;
+type Work<H> = Box<dyn FnOnce(Rc<H>) -> Pin<Box<dyn Future<Output = Box<dyn Any + Send>>>> + Send>;
 
 /// What cores send each other.
-pub enum Message {
+enum Message<H> {
     /// Append a batch.
     Append { token: usize, shard: usize, log: LogId, batch: CheckedBatch<'static> },
     /// What became of it, once it is durable.
-    Appended { token: usize, result: Result<Appended, ErrorCode> },
+    Appended { token: usize, result: Result<Appended, AppendFailed> },
     /// Anything rarer.
-    Call { token: usize, work: Work },
+    Call { token: usize, work: Work<H> },
     /// Its answer.
     Returned { token: usize, value: Box<dyn Any + Send> },
 }
@@ -58,16 +70,58 @@ pub struct Appended {
     pub append_time_ms: Option<i64>,
 }
 
+/// Why an append failed: what of an [`AppendError`] can cross to another core. Nothing was stored.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum AppendFailed {
+    /// The batch itself is malformed, or its topic does not take it.
+    #[error(transparent)]
+    Batch(Box<BatchError>),
+    /// The batch does not continue the sequence of its producer.
+    #[error(transparent)]
+    Sequence(SequenceError),
+    /// The batch is larger than a commit may be.
+    #[error("a batch of {bytes} bytes is too large: a commit of this directory takes at most {max} bytes")]
+    TooLarge {
+        /// Size of the batch.
+        bytes: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// The partition was deleted.
+    #[error("the partition no longer exists")]
+    UnknownPartition,
+    /// The server is stopping: append again later.
+    #[error("the server is stopping; append again when it is back")]
+    Stopping,
+    /// The disk failed or is full; the log of the server says how.
+    #[error("the batch could not be stored; the server's log says why")]
+    Storage,
+}
+
+impl From<AppendError> for AppendFailed {
+    fn from(error: AppendError) -> Self {
+        match error {
+            AppendError::Batch(batch) => Self::Batch(Box::new(batch)),
+            AppendError::Sequence(sequence) => Self::Sequence(sequence),
+            AppendError::TooLarge { bytes, max } => Self::TooLarge { bytes, max },
+            AppendError::UnknownPartition => Self::UnknownPartition,
+            // Busy gets this far only when the server stops.
+            AppendError::Busy => Self::Stopping,
+            _ => Self::Storage,
+        }
+    }
+}
+
 enum Waiting {
-    Append(oneshot::Sender<Result<Appended, ErrorCode>>),
+    Append(oneshot::Sender<Result<Appended, AppendFailed>>),
     Call(oneshot::Sender<Box<dyn Any + Send>>),
 }
 
 /// A core's ends of the rings.
-pub struct Mesh {
+pub struct Mesh<H> {
     index: usize,
-    inbound: RefCell<Vec<Option<Consumer<Message>>>>,
-    outbound: RefCell<Vec<Option<Outbound>>>,
+    inbound: RefCell<Vec<Option<Consumer<Message<H>>>>>,
+    outbound: RefCell<Vec<Option<Outbound<H>>>>,
     parkers: Arc<[Parker]>,
     wake: Arc<OwnedFd>,
     waiting: RefCell<Slab<Waiting>>,
@@ -79,9 +133,9 @@ pub struct Mesh {
 /// An append of another core: which core, its token, the log and the batch.
 type Pending = (usize, usize, LogId, CheckedBatch<'static>);
 
-struct Outbound {
-    ring: Producer<Message>,
-    kept: VecDeque<Message>,
+struct Outbound<H> {
+    ring: Producer<Message<H>>,
+    kept: VecDeque<Message<H>>,
 }
 
 /// Tells all cores to stop.
@@ -102,7 +156,7 @@ impl Stopper {
 }
 
 /// Builds the rings between `cores` cores.
-pub fn build(cores: usize) -> std::io::Result<(Vec<MeshParts>, Stopper)> {
+pub fn build<H>(cores: usize) -> std::io::Result<(Vec<MeshParts<H>>, Stopper)> {
     let (mut parkers, mut fds) = (Vec::new(), Vec::new());
     for _ in 0..cores {
         let (parker, fd) = Parker::with_eventfd()?;
@@ -134,18 +188,18 @@ pub fn build(cores: usize) -> std::io::Result<(Vec<MeshParts>, Stopper)> {
 }
 
 /// A core's ends, on their way to its thread.
-pub struct MeshParts {
+pub struct MeshParts<H> {
     index: usize,
-    inbound: Vec<Option<Consumer<Message>>>,
-    outbound: Vec<Option<Producer<Message>>>,
+    inbound: Vec<Option<Consumer<Message<H>>>>,
+    outbound: Vec<Option<Producer<Message<H>>>>,
     parkers: Arc<[Parker]>,
     wake: Arc<OwnedFd>,
     stop: Arc<AtomicBool>,
 }
 
-impl Mesh {
+impl<H: Host> Mesh<H> {
     /// Takes a core's ends over; `shards` is how many shards it owns.
-    pub fn new(parts: MeshParts, shards: usize) -> Self {
+    pub fn new(parts: MeshParts<H>, shards: usize) -> Self {
         let outbound = parts.outbound.into_iter();
         Self {
             index: parts.index,
@@ -167,7 +221,7 @@ impl Mesh {
     }
 
     /// Sends a message to another core.
-    fn send(&self, to: usize, message: Message) {
+    fn send(&self, to: usize, message: Message<H>) {
         let mut outbound = self.outbound.borrow_mut();
         let Some(outbound) = outbound.get_mut(to).and_then(Option::as_mut) else {
             unreachable!("a core sends nothing to itself")
@@ -208,7 +262,7 @@ impl Mesh {
         shard: usize,
         log: LogId,
         batch: CheckedBatch<'static>,
-    ) -> oneshot::Receiver<Result<Appended, ErrorCode>> {
+    ) -> oneshot::Receiver<Result<Appended, AppendFailed>> {
         let (sender, receiver) = oneshot::channel();
         let token = self.waiting.borrow_mut().insert(Waiting::Append(sender));
         self.send(to, Message::Append { token, shard, log, batch });
@@ -217,36 +271,37 @@ impl Mesh {
 }
 
 /// Runs something on a core, possibly this one, and waits for what it returns. `None`: the server stops.
-pub async fn call<T, F, R>(core: &Rc<Core>, to: usize, work: F) -> Option<T>
+pub async fn call<H, T, F, R>(core: &Rc<H>, to: usize, work: F) -> Option<T>
 where
+    H: Host,
     T: Send + 'static,
-    F: FnOnce(Rc<Core>) -> R + Send + 'static,
+    F: FnOnce(Rc<H>) -> R + Send + 'static,
     R: Future<Output = T> + 'static,
 {
-    if to == core.mesh.index {
+    if to == core.mesh().index {
         return Some(work(Rc::clone(core)).await);
     }
     let (sender, receiver) = oneshot::channel();
-    let token = core.mesh.waiting.borrow_mut().insert(Waiting::Call(sender));
-    let work: Work = Box::new(move |core| {
+    let token = core.mesh().waiting.borrow_mut().insert(Waiting::Call(sender));
+    let work: Work<H> = Box::new(move |core| {
         let running = work(core);
         Box::pin(async move { Box::new(running.await) as Box<dyn Any + Send> })
     });
-    core.mesh.send(to, Message::Call { token, work });
+    core.mesh().send(to, Message::Call { token, work });
     let value = receiver.await.ok()?;
     value.downcast().ok().map(|v| *v)
 }
 
 /// Serves the rings of a core until the server is told to stop.
-pub async fn serve(core: Rc<Core>) -> std::io::Result<()> {
-    let mesh = &core.mesh;
+pub async fn serve<H: Host>(core: Rc<H>) -> std::io::Result<()> {
+    let mesh = core.mesh();
     let bed = Bed::new(Arc::clone(&mesh.wake))?;
     let parker = &mesh.parkers[mesh.index];
     let mut idle = 0;
     loop {
         let worked = take_round(&core);
         let left = mesh.flush();
-        if mesh.stop.load(Ordering::SeqCst) && !core.stopping.get() {
+        if mesh.stop.load(Ordering::SeqCst) && !core.is_stopping() {
             core.begin_stop();
         }
         if worked > 0 || left || idle < SPINS {
@@ -256,7 +311,7 @@ pub async fn serve(core: Rc<Core>) -> std::io::Result<()> {
         }
         parker.prepare_park();
         let quiet = mesh.inbound.borrow().iter().flatten().all(Consumer::is_empty);
-        let stop = mesh.stop.load(Ordering::SeqCst) && !core.stopping.get();
+        let stop = mesh.stop.load(Ordering::SeqCst) && !core.is_stopping();
         if quiet && !stop {
             bed.sleep().await?;
         }
@@ -265,8 +320,8 @@ pub async fn serve(core: Rc<Core>) -> std::io::Result<()> {
     }
 }
 
-fn take_round(core: &Rc<Core>) -> usize {
-    let mesh = &core.mesh;
+fn take_round<H: Host>(core: &Rc<H>) -> usize {
+    let mesh = core.mesh();
     let mut worked = 0;
     for from in 0..mesh.cores() {
         for _ in 0..BURST {
@@ -282,19 +337,19 @@ fn take_round(core: &Rc<Core>) -> usize {
     worked
 }
 
-fn handle(core: &Rc<Core>, from: usize, message: Message) {
+fn handle<H: Host>(core: &Rc<H>, from: usize, message: Message<H>) {
     match message {
         Message::Append { token, shard, log, batch } => {
-            let waits = !core.mesh.backlog.borrow()[shard].is_empty();
+            let waits = !core.mesh().backlog.borrow()[shard].is_empty();
             if waits || !try_append(core, from, token, shard, log, &batch) {
-                core.mesh.backlog.borrow_mut()[shard].push_back((from, token, log, batch));
+                core.mesh().backlog.borrow_mut()[shard].push_back((from, token, log, batch));
                 if !waits {
                     tokio::task::spawn_local(work_off(Rc::clone(core), shard));
                 }
             }
         }
         Message::Appended { token, result } => {
-            if let Some(Waiting::Append(sender)) = core.mesh.waiting.borrow_mut().try_remove(token) {
+            if let Some(Waiting::Append(sender)) = core.mesh().waiting.borrow_mut().try_remove(token) {
                 // Nobody waits any more if the connection is gone.
                 let _unwanted = sender.send(result);
             }
@@ -303,11 +358,11 @@ fn handle(core: &Rc<Core>, from: usize, message: Message) {
             let core = Rc::clone(core);
             tokio::task::spawn_local(async move {
                 let value = work(Rc::clone(&core)).await;
-                core.mesh.send(from, Message::Returned { token, value });
+                core.mesh().send(from, Message::Returned { token, value });
             });
         }
         Message::Returned { token, value } => {
-            if let Some(Waiting::Call(sender)) = core.mesh.waiting.borrow_mut().try_remove(token) {
+            if let Some(Waiting::Call(sender)) = core.mesh().waiting.borrow_mut().try_remove(token) {
                 let _unwanted = sender.send(value);
             }
         }
@@ -315,22 +370,22 @@ fn handle(core: &Rc<Core>, from: usize, message: Message) {
 }
 
 /// Appends for another core. `false`: the shard is busy.
-fn try_append(
-    core: &Rc<Core>,
+fn try_append<H: Host>(
+    core: &Rc<H>,
     from: usize,
     token: usize,
     shard: usize,
     log: LogId,
     batch: &CheckedBatch<'_>,
 ) -> bool {
-    let target = &core.shards[shard];
+    let target = &core.shards()[shard];
     let Some(at) = target.partition(log) else {
-        core.mesh.send(from, Message::Appended { token, result: Err(ErrorCode::UnknownTopicOrPartition) });
+        core.mesh().send(from, Message::Appended { token, result: Err(AppendFailed::UnknownPartition) });
         return true;
     };
     match target.append(at, batch) {
-        Err(AppendError::Busy) if !core.stopping.get() => return false,
-        Err(e) => core.mesh.send(from, Message::Appended { token, result: Err(code_of(&e)) }),
+        Err(AppendError::Busy) if !core.is_stopping() => return false,
+        Err(e) => core.mesh().send(from, Message::Appended { token, result: Err(e.into()) }),
         Ok(appended) => {
             let (core, target) = (Rc::clone(core), target.clone());
             tokio::task::spawn_local(async move {
@@ -341,9 +396,9 @@ fn try_append(
                         let keylane_engine::shard::Appended { base_offset, append_time_ms, .. } = appended;
                         Ok(Appended { base_offset, log_start, append_time_ms })
                     }
-                    _ => Err(ErrorCode::KafkaStorageError),
+                    _ => Err(AppendFailed::Storage),
                 };
-                core.mesh.send(from, Message::Appended { token, result });
+                core.mesh().send(from, Message::Appended { token, result });
             });
         }
     }
@@ -351,14 +406,14 @@ fn try_append(
 }
 
 /// Appends what waits for a busy shard, in order.
-async fn work_off(core: Rc<Core>, shard: usize) {
+async fn work_off<H: Host>(core: Rc<H>, shard: usize) {
     loop {
-        let next = core.mesh.backlog.borrow()[shard].front().cloned();
+        let next = core.mesh().backlog.borrow()[shard].front().cloned();
         let Some((from, token, log, batch)) = next else { return };
         if try_append(&core, from, token, shard, log, &batch) {
-            core.mesh.backlog.borrow_mut()[shard].pop_front();
+            core.mesh().backlog.borrow_mut()[shard].pop_front();
         } else {
-            core.shards[shard].space().await;
+            core.shards()[shard].space().await;
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Promise: work for another core arrives in the order in which it was sent, and no lock lies on its way. Nothing here knows
 //! a protocol.
 
+pub mod clock;
 pub mod mesh;
 pub mod net;
 pub mod ring;

@@ -1,5 +1,5 @@
 //! Where the data lies: on the disk of the machine, and in a build with `--cfg keylane_planted` on the disk that a
-//! test brings, which can lose power ([`power`](super::power)).
+//! test brings, which can lose power (`scene`).
 
 use keylane_engine::disk::DynDisk;
 
@@ -14,5 +14,5 @@ pub fn open(config: &ServerConfig) -> DynDisk {
 /// The disk that this thread serves on.
 #[cfg(keylane_planted)]
 pub fn open(_: &ServerConfig) -> DynDisk {
-    super::power::disk()
+    super::scene::disk()
 }

@@ -3,7 +3,12 @@
 //! Promise: a success is durable and known to every core. Nothing here knows a protocol: names are those of topics, errors
 //! are typed.
 
-pub mod controller;
+pub mod append;
+pub mod by_time;
+pub mod catalog;
+pub mod error;
+pub mod read;
 pub mod record_time;
 pub mod settings;
 pub mod topics;
+pub mod trim;

@@ -7,12 +7,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
-use keylane_engine::catalog::Topic;
+use keylane_engine::catalog::{Topic, valid_name};
 use keylane_engine::records::BatchRules;
 use keylane_engine::shard::PartitionRef;
 use keylane_engine::{LogConfig, LogId};
-use keylane_kafka::TopicRef;
 use uuid::Uuid;
+
+use super::error::{NoPartition, PARTITIONS_MAX, TopicError};
 
 /// Where committed offsets are kept. The server alone writes to it.
 pub const OFFSETS_TOPIC: &str = "__consumer_offsets";
@@ -20,6 +21,34 @@ pub const OFFSETS_TOPIC: &str = "__consumer_offsets";
 /// Whether a topic belongs to the server: clients may read it, and do nothing else with it.
 pub fn is_internal(name: &str) -> bool {
     name == OFFSETS_TOPIC
+}
+
+/// How a client names a topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TopicKey<'a> {
+    /// By its name.
+    Name(&'a str),
+    /// By its id, which a later topic of the same name does not have.
+    Id(Uuid),
+}
+
+/// Refuses a name that no topic can have.
+pub fn check_name(name: &str) -> Result<(), TopicError> {
+    if valid_name(name) { Ok(()) } else { Err(TopicError::Name) }
+}
+
+/// Refuses a topic that clients may not change.
+pub fn check_changeable(name: &str) -> Result<(), TopicError> {
+    check_name(name)?;
+    if is_internal(name) { Err(TopicError::Internal(name.to_owned())) } else { Ok(()) }
+}
+
+/// The number of partitions of a new topic.
+pub fn check_partitions(wanted: i32) -> Result<usize, TopicError> {
+    match usize::try_from(wanted) {
+        Ok(n) if (1..=PARTITIONS_MAX).contains(&n) => Ok(n),
+        _ => Err(TopicError::Partitions(wanted)),
+    }
 }
 
 /// The way to a partition.
@@ -60,6 +89,14 @@ pub struct LocalTopic {
     pub internal: bool,
 }
 
+impl LocalTopic {
+    /// The way to a partition, by the number that a client gives it.
+    pub fn route(&self, partition: i32) -> Result<Route, NoPartition> {
+        let route = usize::try_from(partition).ok().and_then(|index| self.routes.get(index));
+        route.copied().ok_or(NoPartition::Number)
+    }
+}
+
 /// Topics by name and by id.
 #[derive(Debug, Default)]
 pub struct TopicTable {
@@ -84,16 +121,36 @@ impl TopicTable {
         Some(topic)
     }
 
-    /// Finds a topic as a request names it.
-    pub fn get(&self, topic: TopicRef<'_>) -> Option<&Rc<LocalTopic>> {
+    /// Finds a topic.
+    pub fn get(&self, topic: TopicKey<'_>) -> Option<&Rc<LocalTopic>> {
         match topic {
-            TopicRef::Name(name) => self.by_name.get(name),
-            TopicRef::Id(id) => self.by_id.get(&id),
+            TopicKey::Name(name) => self.by_name.get(name),
+            TopicKey::Id(id) => self.by_id.get(&id),
+        }
+    }
+
+    /// Finds a topic, or says in what way there is none.
+    pub fn find(&self, topic: TopicKey<'_>) -> Result<&Rc<LocalTopic>, NoPartition> {
+        self.get(topic).ok_or(match topic {
+            TopicKey::Name(_) => NoPartition::Topic,
+            TopicKey::Id(_) => NoPartition::Id,
+        })
+    }
+
+    /// Refuses a name that a new topic cannot have.
+    pub fn check_new(&self, name: &str) -> Result<(), TopicError> {
+        check_changeable(name)?;
+        if self.get(TopicKey::Name(name)).is_some() {
+            return Err(TopicError::Exists(name.to_owned()));
+        }
+        match self.colliding(name) {
+            Some(other) => Err(TopicError::Collides { name: name.to_owned(), other: other.to_owned() }),
+            None => Ok(()),
         }
     }
 
     /// A topic whose name is the same as this one where dots are written as underscores, as in the names of
-    /// Kafka's metrics.
+    /// metrics.
     pub fn colliding(&self, name: &str) -> Option<&str> {
         let metric = |name: &str| name.replace('.', "_");
         if !name.contains(['.', '_']) {

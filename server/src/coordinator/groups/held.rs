@@ -1,258 +1,241 @@
-//! One partition of `__consumer_offsets` and the groups in it, on the core that has it.
-//!
-//! Promise: changes are appended in the order in which they arrive, and are visible when they are durable.
+//! The partitions of `__consumer_offsets` that a core has, and the groups in them.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use keylane_engine::embed::{decode_batches, encode_batch};
-use keylane_engine::records::{BatchRules, check};
-use keylane_engine::shard::{Cached, CommitState, PartitionRef, Shard};
-use keylane_engine::{AppendError, CommitSeq, EmbedError, ReadError, Record};
-use keylane_kafka::ErrorCode;
-use keylane_kafka::TopicRef;
-use tokio::sync::Mutex;
 use uuid::Uuid;
 
-use crate::core::{Core, now_ms};
-use crate::service::topics::OFFSETS_TOPIC;
+use crate::coordinator::log::{LoadError, Log, Place, WriteError};
+use crate::service::topics::{OFFSETS_TOPIC, TopicKey, TopicTable};
 
-use super::offsets::{Change, Committed, GroupChanges, Offsets, bytes_of};
-use super::{Committer, Found, Wanted, record};
+use super::change::{Change, Committed};
+use super::error::GroupError;
+use super::offsets::Offsets;
 
 /// Most bytes of committed offsets in memory for one partition of `__consumer_offsets`: some 300,000 offsets
 /// without metadata.
-pub const BYTES_MAX: usize = 64 << 20;
-/// Changes of one batch take about so many bytes, unless one alone takes more.
-const BATCH_BYTES: usize = 128 << 10;
-/// The server's own records, in a compacted topic.
-const RULES: BatchRules = BatchRules { keys_required: true, ..BatchRules::WITHOUT_TOPIC };
-/// Read at once at a start.
-const READ_BYTES: usize = 1 << 20;
+const BYTES_MAX: usize = 64 << 20;
 
-/// See the module's header.
-pub struct Held {
-    shard: usize,
-    at: PartitionRef,
-    /// Appends of several batches are not mixed with others, and take their turn in the order of arrival.
-    pub turn: Mutex<()>,
-    /// The groups.
-    pub offsets: RefCell<Offsets>,
-    /// It could not be read at the start.
-    pub broken: Cell<bool>,
+/// An offset to be committed, and where.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// The topic.
+    pub topic: String,
+    /// The partition.
+    pub partition: i32,
+    /// The offset to read next.
+    pub offset: i64,
+    /// Epoch of the leader, or -1.
+    pub leader_epoch: i32,
+    /// What is kept beside it.
+    pub metadata: String,
 }
 
-/// Why the records of a partition of `__consumer_offsets` could not be read.
-#[derive(Debug, thiserror::Error)]
-pub enum LoadError {
-    /// They could not be read.
-    #[error(transparent)]
-    Read(#[from] ReadError),
-    /// They could not be decoded.
-    #[error(transparent)]
-    Records(#[from] EmbedError),
+/// What a group has committed: of the partitions asked for (`None`: there is nothing), or of all that it has.
+pub type Found = Vec<(String, Vec<(i32, Option<Committed>)>)>;
+
+/// The partitions of `__consumer_offsets` that a core has.
+#[derive(Default)]
+pub struct Groups {
+    held: RefCell<BTreeMap<usize, Rc<Held>>>,
+}
+
+/// One of them.
+pub struct Held {
+    log: Log<Offsets>,
+    /// It could not be read at the start.
+    broken: Cell<bool>,
+}
+
+impl Groups {
+    /// Takes a partition over, nothing read yet. One that is held already stays.
+    pub fn hold(&self, partition: usize, place: Place) {
+        let held = || Rc::new(Held { log: Log::new(place, BYTES_MAX), broken: Cell::new(false) });
+        self.held.borrow_mut().entry(partition).or_insert_with(held);
+    }
+
+    /// A partition.
+    ///
+    /// # Errors
+    /// [`GroupError::NotHere`], or [`GroupError::Unreadable`] if it could not be read at the start.
+    pub fn find(&self, partition: usize) -> Result<Rc<Held>, GroupError> {
+        let held = self.held.borrow().get(&partition).cloned().ok_or(GroupError::NotHere)?;
+        if held.broken.get() { Err(GroupError::Unreadable) } else { Ok(held) }
+    }
+
+    fn all(&self) -> Vec<Rc<Held>> {
+        self.held.borrow().values().cloned().collect()
+    }
+
+    /// Names of the groups that have committed something, in no particular order.
+    ///
+    /// # Errors
+    /// [`GroupError::Unreadable`] if some of them are not known.
+    pub fn names(&self) -> Result<Vec<String>, GroupError> {
+        let mut names = Vec::new();
+        for held in self.all() {
+            if held.broken.get() {
+                return Err(GroupError::Unreadable);
+            }
+            held.log.look(|offsets| names.extend(offsets.groups().map(|(name, _)| name.to_owned())));
+        }
+        Ok(names)
+    }
+
+    /// Removes what was committed for a topic that is deleted.
+    pub async fn forget_topic(&self, id: Uuid) {
+        for held in self.all() {
+            if let Err(error) = held.remove(|_, _, _, value| value.topic_id == id).await {
+                // They count for nothing any more, because they carry the topic's id.
+                tracing::warn!(%error, "the committed offsets of a deleted topic stay in the log");
+            }
+        }
+    }
+
+    /// Reads back what was committed. What cannot be read is not available; the rest of the server works.
+    pub async fn load(&self, topics: &RefCell<TopicTable>) {
+        for held in self.all() {
+            if let Err(e) = held.load().await {
+                tracing::error!(%e, "a partition of {OFFSETS_TOPIC} cannot be read; its groups are not available");
+                held.broken.set(true);
+            }
+            // Those of topics that were deleted when the server ended.
+            let gone = |_: &str, topic: &str, _: i32, value: &Committed| {
+                let topics = topics.borrow();
+                topics.get(TopicKey::Name(topic)).map(|t| t.topic.id) != Some(value.topic_id)
+            };
+            if let Err(error) = held.remove(gone).await {
+                tracing::warn!(%error, "committed offsets of deleted topics stay in the log");
+            }
+        }
+    }
 }
 
 impl Held {
-    /// The partition at this place, nothing read yet.
-    pub fn new(shard: usize, at: PartitionRef) -> Self {
-        Self { shard, at, turn: Mutex::new(()), offsets: RefCell::default(), broken: Cell::new(false) }
-    }
-
-    fn shard<'c>(&self, core: &'c Core) -> &'c Shard {
-        &core.shards[self.shard]
-    }
-
-    /// Makes visible what is durable by now.
-    pub fn settle(&self, core: &Core) {
-        let shard = self.shard(core);
-        let durable = |seq| shard.commit_state(seq) == CommitState::Durable;
-        self.offsets.borrow_mut().settle(durable);
-    }
-
-    /// Commits offsets of a group: the outcome of each.
-    pub async fn commit(
-        &self,
-        core: &Rc<Core>,
-        group: Box<str>,
-        committer: Committer,
-        wanted: Vec<Wanted>,
-    ) -> Result<Vec<ErrorCode>, ErrorCode> {
-        let turn = self.turn.lock().await;
-        self.settle(core);
-        self.admit(&group, committer)?;
-        let mut outcomes = Vec::with_capacity(wanted.len());
-        let mut changes = Vec::with_capacity(wanted.len());
-        for wanted in wanted {
-            let Some(topic_id) = topic_id(core, &wanted.topic, wanted.partition) else {
-                outcomes.push(ErrorCode::UnknownTopicOrPartition);
-                continue;
-            };
-            let value = Committed {
-                offset: wanted.offset,
-                leader_epoch: wanted.leader_epoch,
-                metadata: wanted.metadata.into(),
-                topic_id,
-            };
-            outcomes.push(ErrorCode::None);
-            changes.push(Change {
-                topic: wanted.topic.into(),
-                partition: wanted.partition,
-                value: Some(value),
+    async fn load(&self) -> Result<(), LoadError> {
+        let records = self.log.load().await?;
+        if records > 0 {
+            self.log.look(|offsets| {
+                let groups = offsets.groups().count();
+                tracing::info!(records, groups, "committed offsets read back");
             });
         }
-        {
-            let offsets = self.offsets.borrow();
-            let bytes = offsets.bytes_with(&group, &changes);
-            // A group that only moves on is served even when there is no room for another.
-            if bytes > BYTES_MAX && bytes > offsets.bytes() {
-                tracing::warn!(%group, bytes, "no room for more committed offsets; delete groups that are not used");
-                return Err(ErrorCode::InvalidCommitOffsetSize);
-            }
-        }
-        let seq = self.append(core, vec![(group, changes)]).await?;
-        drop(turn);
-        self.durable(core, seq).await?;
-        Ok(outcomes)
+        Ok(())
     }
 
-    /// Who is no member may commit; there are no members, so nobody else may.
-    fn admit(&self, group: &str, committer: Committer) -> Result<(), ErrorCode> {
-        if committer.generation < 0 {
-            return Ok(());
-        }
-        Err(match self.offsets.borrow().group(group) {
-            Some(_) => ErrorCode::UnknownMemberId,
-            None if committer.version >= 9 => ErrorCode::GroupIdNotFound,
-            None => ErrorCode::IllegalGeneration,
-        })
-    }
-
-    /// Appends changes and puts them in line. Returns the commit that holds the last of them; to be called in
-    /// turn.
-    pub async fn append(
+    /// Commits offsets of a group. Says of each whether its partition exists; if not, it is not committed. With
+    /// `as_member` it is refused.
+    ///
+    /// # Errors
+    /// Nothing is committed then, or it is not known what.
+    pub async fn commit(
         &self,
-        core: &Core,
-        changes: Vec<GroupChanges>,
-    ) -> Result<Option<CommitSeq>, ErrorCode> {
-        let shard = self.shard(core);
-        let now_ms = now_ms();
-        let batch_bytes = BATCH_BYTES.min(core.config.batch_bytes_max() / 2);
-        let mut last = None;
-        for (group, changes) in changes {
-            let mut rest = changes.into_iter().peekable();
-            while rest.peek().is_some() {
-                let mut part: Vec<Change> = Vec::new();
-                let mut bytes = 0;
-                while let Some(next) = rest.peek()
-                    && (part.is_empty() || bytes + bytes_of(&group, next) <= batch_bytes)
-                {
-                    bytes += bytes_of(&group, next);
-                    part.extend(rest.next());
-                }
-                let records: Vec<Record> = part.iter().map(|c| record::encode(&group, c, now_ms)).collect();
-                let batch = encode_batch(&records).map_err(|_| ErrorCode::InvalidCommitOffsetSize)?;
-                let batch = check(batch, &RULES, now_ms).map_err(|e| code_of(&e.into()))?;
-                let appended = loop {
-                    match shard.append(self.at, &batch) {
-                        Err(AppendError::Busy) if !core.stopping.get() => shard.space().await,
-                        Err(e) => return Err(code_of(&e)),
-                        Ok(appended) => break appended,
-                    }
-                };
-                self.offsets.borrow_mut().queue(appended.seq, (group.clone(), part));
-                last = Some(appended.seq);
+        topics: &RefCell<TopicTable>,
+        group: &str,
+        as_member: bool,
+        wanted: Vec<Wanted>,
+    ) -> Result<Vec<bool>, GroupError> {
+        let turn = self.log.turn().await;
+        if as_member {
+            // Who is no member may commit; there are no members, so nobody else may.
+            let known = self.has(group);
+            return Err(if known { GroupError::NoMembers } else { GroupError::NoMembersNorGroup });
+        }
+        let group: Rc<str> = group.into();
+        let mut known = Vec::with_capacity(wanted.len());
+        let mut changes = Vec::with_capacity(wanted.len());
+        for Wanted { topic, partition, offset, leader_epoch, metadata } in wanted {
+            let topic_id = topic_id(&topics.borrow(), &topic, partition);
+            known.push(topic_id.is_some());
+            if let Some(topic_id) = topic_id {
+                let value = Committed { offset, leader_epoch, metadata: metadata.into(), topic_id };
+                let (group, topic) = (Rc::clone(&group), topic.into());
+                changes.push(Change { group, topic, partition, value: Some(value) });
             }
         }
-        Ok(last)
+        turn.admit(&changes)
+            .inspect_err(|error| tracing::warn!(%group, %error, "offsets are not committed"))?;
+        let appended = turn.append(changes).await?;
+        drop(turn);
+        self.log.durable(appended).await?;
+        Ok(known)
     }
 
-    /// Appends changes and waits until they are durable.
-    pub async fn write(&self, core: &Core, changes: Vec<GroupChanges>) -> Result<(), ErrorCode> {
-        let seq = self.append(core, changes).await?;
-        self.durable(core, seq).await
+    /// Whether a group has committed something.
+    pub fn has(&self, group: &str) -> bool {
+        self.log.look(|offsets| offsets.group(group).is_some())
     }
 
-    /// Waits until a commit is durable, and makes it visible.
-    pub async fn durable(&self, core: &Core, seq: Option<CommitSeq>) -> Result<(), ErrorCode> {
-        let Some(seq) = seq else { return Ok(()) };
-        let state = self.shard(core).committed(seq).await;
-        self.settle(core);
-        if state == CommitState::Durable { Ok(()) } else { Err(ErrorCode::KafkaStorageError) }
+    /// Removes offsets of a group: those of these partitions, or all of them.
+    ///
+    /// # Errors
+    /// [`GroupError::Unknown`] if the group has none.
+    pub async fn remove_of(
+        &self,
+        name: &str,
+        which: Option<Vec<(String, Vec<i32>)>>,
+    ) -> Result<(), GroupError> {
+        let turn = self.log.turn().await;
+        if !self.has(name) {
+            return Err(GroupError::Unknown);
+        }
+        let removals = turn.look(|offsets, line| {
+            offsets.removals(line, |group, topic, partition, _| {
+                let listed = |(t, list): &(String, Vec<i32>)| t == topic && list.contains(&partition);
+                group == name && which.as_ref().is_none_or(|which| which.iter().any(listed))
+            })
+        });
+        let appended = turn.append(removals).await?;
+        drop(turn);
+        Ok(self.log.durable(appended).await?)
+    }
+
+    /// Removes what `which` picks, by group, topic, partition and value.
+    async fn remove(&self, which: impl FnMut(&str, &str, i32, &Committed) -> bool) -> Result<(), WriteError> {
+        let turn = self.log.turn().await;
+        let removals = turn.look(|offsets, line| offsets.removals(line, which));
+        let appended = turn.append(removals).await?;
+        self.log.durable(appended).await
     }
 
     /// What a group has committed.
-    pub fn look_up(&self, core: &Core, group: &str, wanted: Option<Vec<(String, Vec<i32>)>>) -> Found {
-        self.settle(core);
-        let offsets = self.offsets.borrow();
-        let topics = core.topics.borrow();
+    pub fn look_up(
+        &self,
+        topics: &TopicTable,
+        group: &str,
+        wanted: Option<Vec<(String, Vec<i32>)>>,
+    ) -> Found {
         // One that was committed for another topic of that name counts for nothing.
         let known = |topic: &str, value: &Committed| {
-            topics.get(TopicRef::Name(topic)).is_some_and(|t| t.topic.id == value.topic_id)
+            topics.get(TopicKey::Name(topic)).is_some_and(|t| t.topic.id == value.topic_id)
         };
-        let value = |topic: &str, partition| {
-            offsets.get(group, topic, partition).filter(|value| known(topic, value)).cloned()
-        };
-        let Some(wanted) = wanted else {
-            let mut found = Found::new();
-            for (topic, partitions) in offsets.group(group).into_iter().flatten() {
-                let list = partitions.iter().filter(|(_, value)| known(topic, value));
-                let list: Vec<_> = list.map(|(index, value)| (*index, Some(value.clone()))).collect();
-                if !list.is_empty() {
-                    found.push((topic.to_string(), list));
-                }
-            }
-            return found;
-        };
-        let look = |(topic, list): (String, Vec<i32>)| {
-            let found = list.into_iter().map(|p| (p, value(&topic, p))).collect();
-            (topic, found)
-        };
-        wanted.into_iter().map(look).collect()
-    }
-
-    /// Reads the whole log. Returns the number of records.
-    pub async fn load(&self, core: &Core) -> Result<usize, LoadError> {
-        let shard = self.shard(core);
-        let mut next = shard.offsets(self.at)?.start;
-        let mut records = 0;
-        loop {
-            let batches = match shard.read_cached(self.at, next, READ_BYTES)? {
-                Cached::Here(batches) => batches,
-                Cached::OnDisk => shard.read(self.at, next, READ_BYTES).await?,
-            };
-            if batches.bytes == 0 {
-                return Ok(records);
-            }
-            for stored in decode_batches(&batches.slices, next)? {
-                match record::decode(&stored.record) {
-                    Ok((group, change)) => self.offsets.borrow_mut().apply(&group, change),
-                    Err(e) => {
-                        tracing::warn!(offset = stored.offset, %e, "a record of {OFFSETS_TOPIC} is not understood");
+        self.log.look(|offsets| {
+            let Some(wanted) = wanted else {
+                let mut found = Found::new();
+                for (topic, partitions) in offsets.group(group).into_iter().flatten() {
+                    let list = partitions.iter().filter(|(_, value)| known(topic, value));
+                    let list: Vec<_> = list.map(|(index, value)| (*index, Some(value.clone()))).collect();
+                    if !list.is_empty() {
+                        found.push((topic.to_string(), list));
                     }
                 }
-                records += 1;
-            }
-            next = batches.next_offset;
-        }
+                return found;
+            };
+            let value = |topic: &str, partition| {
+                offsets.get(group, topic, partition).filter(|value| known(topic, value)).cloned()
+            };
+            let look = |(topic, list): (String, Vec<i32>)| {
+                let found = list.into_iter().map(|p| (p, value(&topic, p))).collect();
+                (topic, found)
+            };
+            wanted.into_iter().map(look).collect()
+        })
     }
 }
 
 /// The id of a topic that has this partition.
-fn topic_id(core: &Core, topic: &str, partition: i32) -> Option<Uuid> {
-    let topics = core.topics.borrow();
-    let topic = topics.get(TopicRef::Name(topic))?;
-    usize::try_from(partition).is_ok_and(|p| p < topic.routes.len()).then_some(topic.topic.id)
-}
-
-fn code_of(error: &AppendError) -> ErrorCode {
-    match error {
-        AppendError::TooLarge { .. } => ErrorCode::InvalidCommitOffsetSize,
-        // Busy gets this far only when the server stops: the client tries again elsewhere, or later.
-        AppendError::Busy | AppendError::UnknownPartition => ErrorCode::NotCoordinator,
-        other => {
-            tracing::error!(%other, "writing committed offsets failed");
-            ErrorCode::KafkaStorageError
-        }
-    }
+fn topic_id(topics: &TopicTable, topic: &str, partition: i32) -> Option<Uuid> {
+    let topic = topics.get(TopicKey::Name(topic))?;
+    topic.route(partition).ok().map(|_| topic.topic.id)
 }

@@ -8,28 +8,21 @@ use std::future::Future;
 use std::rc::Rc;
 
 use bytes::{Bytes, BytesMut};
-use keylane_engine::ReadError;
 use keylane_kafka::frame::write_response;
 use keylane_kafka::hot::produce::ProduceRequest;
 use keylane_kafka::messages::api_versions::{ApiVersionsRequest, ApiVersionsResponse};
 use keylane_kafka::versions::{encode_unsupported, served};
 use keylane_kafka::{
-    ApiKey, ErrorCode, HeaderError, Message, Reader, Request, RequestHeader, ResponseHeader, Writer,
+    ApiKey, ErrorCode, HeaderError, Message, Reader, Request, RequestHeader, ResponseHeader,
 };
 
-use crate::front::kafka::connection::out::{Answer, Few};
-use crate::front::kafka::connection::{CloseReason, Connection};
-use crate::front::kafka::handlers::{
+use super::close::CloseReason;
+use super::connection::Connection;
+use super::handled::Handled;
+use super::handlers::{
     alter_configs, configs, delete_records, fetch, groups, list_offsets, metadata, produce, topics,
 };
-
-/// How far a request got.
-pub enum Handled {
-    /// Taken care of; its bytes are no longer needed.
-    Done,
-    /// Needs its bytes for longer, or needs to wait: use [`dispatch_deferred`].
-    Deferred,
-}
+use super::out::{Answer, Few};
 
 /// Takes a request, without waiting and without keeping its bytes.
 pub fn dispatch(connection: &Rc<Connection>, frame: &[u8]) -> Result<Handled, CloseReason> {
@@ -87,7 +80,7 @@ pub async fn dispatch_deferred(connection: &Rc<Connection>, frame: Bytes) -> Res
     match header.api {
         ApiKey::Produce => produce::in_turn(connection, frame.clone()).await,
         ApiKey::Fetch => {
-            let turn = fetch::take_turn(connection).await;
+            let turn = connection.fetches.take().await;
             spawn(connection, frame.clone(), |connection, frame| fetch::answer(connection, frame, turn));
             Ok(())
         }
@@ -119,98 +112,37 @@ async fn control(connection: Rc<Connection>, frame: Bytes) -> Result<Answer, Clo
     let mut reader = Reader::new(&frame);
     let header = RequestHeader::decode(&mut reader)?;
     let version = header.version;
-    let core = &connection.core;
-    let respond = |body: &dyn Fn(&mut Writer<'_>)| encode(header.response(), body);
+    let (core, to) = (&connection.core, header.response());
     match Request::decode(header.api, version, &mut reader)? {
-        Request::Metadata(request) => {
-            let response = metadata::metadata(&connection, &request, version).await;
-            respond(&|w| response.encode(version, w))
+        Request::Metadata(asked) => respond(to, metadata::metadata(&connection, &asked, version).await),
+        Request::FindCoordinator(asked) => {
+            respond(to, metadata::find_coordinator(&connection, &asked, version))
         }
-        Request::FindCoordinator(request) => {
-            let response = metadata::find_coordinator(&connection, &request, version);
-            respond(&|w| response.encode(version, w))
-        }
-        Request::OffsetCommit(request) => {
-            let response = groups::commit(core, &request, version).await;
-            respond(&|w| response.encode(version, w))
-        }
-        Request::OffsetFetch(request) => {
-            let response = groups::fetch(core, request, version).await;
-            respond(&|w| response.encode(version, w))
-        }
-        Request::OffsetDelete(request) => {
-            let response = groups::delete_offsets(core, &request).await;
-            respond(&|w| response.encode(version, w))
-        }
-        Request::ListGroups(request) => {
-            let response = groups::list(core, &request).await;
-            respond(&|w| response.encode(version, w))
-        }
-        Request::DescribeGroups(request) => {
-            let response = groups::describe(core, &request, version).await;
-            respond(&|w| response.encode(version, w))
-        }
-        Request::DeleteGroups(request) => {
-            let response = groups::delete(core, &request).await;
-            respond(&|w| response.encode(version, w))
-        }
-        Request::DescribeCluster(request) => {
-            let response = metadata::describe_cluster(&connection, &request);
-            respond(&|w| response.encode(version, w))
-        }
-        Request::ListOffsets(request) => {
-            let response = list_offsets::list(core, &request, version).await;
-            respond(&|w| response.encode(version, w))
-        }
-        Request::CreateTopics(request) => {
-            let response = topics::create_topics(core, &request).await;
-            respond(&|w| response.encode(version, w))
-        }
-        Request::DeleteTopics(request) => {
-            let response = topics::delete_topics(core, &request, version).await;
-            respond(&|w| response.encode(version, w))
-        }
-        Request::CreatePartitions(request) => {
-            let response = topics::create_partitions(core, &request).await;
-            respond(&|w| response.encode(version, w))
-        }
-        Request::InitProducerId(request) => {
-            let response = topics::init_producer_id(core, &request).await;
-            respond(&|w| response.encode(version, w))
-        }
-        Request::DescribeConfigs(request) => {
-            let response = configs::describe(&connection, &request);
-            respond(&|w| response.encode(version, w))
-        }
-        Request::AlterConfigs(request) => {
-            let response = alter_configs::replace(core, &request).await;
-            respond(&|w| response.encode(version, w))
-        }
-        Request::IncrementalAlterConfigs(request) => {
-            let response = alter_configs::change(core, &request).await;
-            respond(&|w| response.encode(version, w))
-        }
-        Request::DeleteRecords(request) => {
-            let response = delete_records::delete(core, &request).await;
-            respond(&|w| response.encode(version, w))
-        }
+        Request::DescribeCluster(asked) => respond(to, metadata::describe_cluster(&connection, &asked)),
+        Request::OffsetCommit(asked) => respond(to, groups::commit(core, &asked, version).await),
+        Request::OffsetFetch(asked) => respond(to, groups::fetch(core, asked, version).await),
+        Request::OffsetDelete(asked) => respond(to, groups::delete_offsets(core, &asked).await),
+        Request::ListGroups(asked) => respond(to, groups::list(core, &asked).await),
+        Request::DescribeGroups(asked) => respond(to, groups::describe(core, &asked, version).await),
+        Request::DeleteGroups(asked) => respond(to, groups::delete(core, &asked).await),
+        Request::ListOffsets(asked) => respond(to, list_offsets::list(core, &asked, version).await),
+        Request::CreateTopics(asked) => respond(to, topics::create_topics(core, &asked).await),
+        Request::DeleteTopics(asked) => respond(to, topics::delete_topics(core, &asked, version).await),
+        Request::CreatePartitions(asked) => respond(to, topics::create_partitions(core, &asked).await),
+        Request::InitProducerId(asked) => respond(to, topics::init_producer_id(core, &asked).await),
+        Request::DescribeConfigs(asked) => respond(to, configs::describe(&connection, &asked)),
+        Request::AlterConfigs(asked) => respond(to, alter_configs::replace(core, &asked).await),
+        Request::IncrementalAlterConfigs(asked) => respond(to, alter_configs::change(core, &asked).await),
+        Request::DeleteRecords(asked) => respond(to, delete_records::delete(core, &asked).await),
         Request::Produce(_) | Request::Fetch(_) | Request::ApiVersions(_) => {
             unreachable!("dispatched before")
         }
     }
 }
 
-fn encode(header: ResponseHeader, body: &dyn Fn(&mut Writer<'_>)) -> Result<Answer, CloseReason> {
+/// Encodes a response.
+fn respond<'m>(to: ResponseHeader, response: impl Message<'m>) -> Result<Answer, CloseReason> {
     let mut out = BytesMut::new();
-    write_response(&mut out, header, |w| body(w))?;
+    write_response(&mut out, to, |w| response.encode(to.version, w))?;
     Ok(Answer { slices: vec![out.freeze()], ..Answer::default() })
-}
-
-/// The protocol's name for a failed read.
-pub fn read_code_of(error: &ReadError) -> ErrorCode {
-    match error {
-        ReadError::OutOfRange { .. } => ErrorCode::OffsetOutOfRange,
-        ReadError::UnknownPartition => ErrorCode::UnknownTopicOrPartition,
-        _ => ErrorCode::KafkaStorageError,
-    }
 }

@@ -1,12 +1,17 @@
-//! Kafka's protocol: `connection` reads requests and writes answers in order, `dispatch` hands a request to its handler,
-//! `handlers` has one file for each family of APIs. The bytes are the business of the crate `keylane_kafka`.
+//! Kafka's protocol: `serve` reads requests from a connection and writes answers in order, `dispatch` hands a request to its
+//! handler, `handlers` has one file for each family of APIs, `errors` says in Kafka's words what is refused. The bytes are the
+//! business of the crate `keylane_kafka`.
 //!
 //! Promise: a request gets Kafka's answer or a closed connection, whatever its bytes are.
 
-pub mod connection;
-pub mod dispatch;
-pub mod handlers;
-pub mod refusal;
-
-/// The only node's id.
-pub const NODE_ID: i32 = 0;
+mod close;
+mod connection;
+mod dispatch;
+mod errors;
+mod handled;
+mod handlers;
+mod node;
+mod out;
+mod repeated;
+pub mod serve;
+mod turn;

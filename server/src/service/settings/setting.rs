@@ -1,10 +1,8 @@
 //! One setting of a topic: what values it takes, and where its value comes from.
 
-use keylane_kafka::messages::describe_configs::ConfigType;
+use crate::config::{ServerConfig, Values};
 
-use crate::config::ServerConfig;
-
-use super::{MAX_MESSAGE_BYTES, SEGMENT_BYTES, Values};
+use super::names::{COMPACT, DELETE, MAX_MESSAGE_BYTES, SEGMENT_BYTES};
 
 /// A setting.
 #[derive(Debug)]
@@ -41,6 +39,23 @@ impl BrokerName {
     }
 }
 
+/// The type of a setting's value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Any text.
+    String,
+    /// A whole number of 32 bits.
+    Int,
+    /// A whole number of 64 bits.
+    Long,
+    /// A number.
+    Double,
+    /// Texts with commas between them.
+    List,
+    /// `true` or `false`.
+    Boolean,
+}
+
 /// What values a setting takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rule {
@@ -72,20 +87,20 @@ pub enum Rule {
 
 impl Setting {
     /// The type of its value.
-    pub fn kind(&self) -> ConfigType {
+    pub fn kind(&self) -> Kind {
         match self.rule {
-            Rule::Milliseconds(_) | Rule::Bytes(_) | Rule::Messages(_) => ConfigType::Long,
-            Rule::ShortBytes(_) | Rule::Between(..) | Rule::GzipLevel => ConfigType::Int,
-            Rule::Ratio => ConfigType::Double,
-            Rule::Policy | Rule::Replicas => ConfigType::List,
-            Rule::OneOf(_) => ConfigType::String,
-            Rule::Flag | Rule::Off => ConfigType::Boolean,
+            Rule::Milliseconds(_) | Rule::Bytes(_) | Rule::Messages(_) => Kind::Long,
+            Rule::ShortBytes(_) | Rule::Between(..) | Rule::GzipLevel => Kind::Int,
+            Rule::Ratio => Kind::Double,
+            Rule::Policy | Rule::Replicas => Kind::List,
+            Rule::OneOf(_) => Kind::String,
+            Rule::Flag | Rule::Off => Kind::Boolean,
         }
     }
 
     /// Whether its value is a list, to which items can be added.
     pub fn is_list(&self) -> bool {
-        self.kind() == ConfigType::List
+        self.kind() == Kind::List
     }
 
     /// Checks a value. The error says what would be accepted.
@@ -99,7 +114,7 @@ impl Setting {
             Rule::Between(min, max) => within(min.into(), max.into()),
             Rule::GzipLevel => within(-1, -1) || within(1, 9),
             Rule::Ratio => value.parse::<f64>().is_ok_and(|ratio| (0.0..=1.0).contains(&ratio)),
-            Rule::Policy => items_as_given(value).all(|item| [super::COMPACT, super::DELETE].contains(&item)),
+            Rule::Policy => items_as_given(value).all(|item| [COMPACT, DELETE].contains(&item)),
             Rule::OneOf(words) => words.contains(&value),
             Rule::Flag => is_flag(value, "true") || is_flag(value, "false"),
             Rule::Off => is_flag(value, "false"),

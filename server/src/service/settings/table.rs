@@ -3,12 +3,12 @@
 //! Promise: none is missing, so that tools which set them all succeed; what a setting that changes nothing is
 //! set to is checked and kept all the same.
 
+use super::names::{COMPRESSION_TYPES, TIMESTAMP_TYPES};
 use super::setting::BrokerName::{Empty, WithDefault};
 use super::setting::Rule::{
     Between, Bytes, Flag, GzipLevel, Messages, Milliseconds, Off, OneOf, Policy, Ratio, Replicas, ShortBytes,
 };
 use super::setting::{BrokerName, Rule, Setting};
-use super::{COMPRESSION_TYPES, TIMESTAMP_TYPES};
 
 const fn setting(
     name: &'static str,
@@ -281,3 +281,8 @@ pub const SETTINGS: &[Setting] = &[
         "Changes nothing: there is one node, which leads every partition.",
     ),
 ];
+
+/// Finds a setting by its name on a topic.
+pub fn find(name: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|s| s.name == name)
+}

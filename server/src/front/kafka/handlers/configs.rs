@@ -6,37 +6,19 @@
 use std::borrow::Cow;
 
 use keylane_kafka::ErrorCode;
-use keylane_kafka::TopicRef;
 use keylane_kafka::messages::describe_configs::{
     BROKER, ConfigResource, ConfigSource, ConfigSynonym, ConfigType, DescribeConfigsRequest,
     DescribeConfigsResponse, DescribedConfig, DescribedResource, TOPIC,
 };
 
-use crate::config::ServerConfig;
+use crate::config::{ServerConfig, Values};
 use crate::front::kafka::connection::Connection;
-use crate::service::settings::{self, BrokerName, SETTINGS, Setting, Values};
+use crate::front::kafka::errors::{Refusal, refusal_of_topic};
+use crate::front::kafka::node::{NODE_ID, address};
+use crate::service::settings::{BrokerName, Kind, SETTINGS, Setting};
+use crate::service::topics::{TopicKey, check_name};
 
-use super::topics::{Refusal, check_name};
-use crate::front::kafka::NODE_ID;
 use ConfigType::{Boolean, Int, Long, String as Text};
-
-/// Checks a value of a topic's setting. The error names the setting and says what would be accepted.
-pub fn check(name: &str, value: &str, config: &ServerConfig) -> Result<(), String> {
-    let setting = settings::find(name).ok_or_else(|| format!("there is no setting {name}"))?;
-    setting.check(value, config).map_err(|range| format!("{name}={value}: {range}"))
-}
-
-/// Checks the settings of a topic to be created. The error says what would be accepted.
-pub fn accept(wanted: &[(&str, Option<&str>)], config: &ServerConfig) -> Result<Values, String> {
-    let mut kept = Values::new();
-    for (name, value) in wanted {
-        let Some(value) = value else { return Err(format!("setting {name} has no value")) };
-        check(name, value, config)?;
-        kept.insert((*name).to_owned(), (*value).to_owned());
-    }
-    settings::check_together(&kept, config)?;
-    Ok(kept)
-}
 
 /// All settings of a topic.
 pub fn topic_configs(own: &Values, config: &ServerConfig) -> Vec<DescribedConfig<'static>> {
@@ -78,58 +60,41 @@ fn layered(
         source,
         is_sensitive: false,
         synonyms,
-        config_type: setting.kind(),
+        config_type: type_of(setting.kind()),
         documentation: Some(setting.meaning.into()),
     }
 }
 
-fn broker_configs(connection: &Connection) -> Vec<DescribedConfig<'static>> {
+/// The protocol's name for the type of a setting.
+fn type_of(kind: Kind) -> ConfigType {
+    match kind {
+        Kind::String => Text,
+        Kind::Int => Int,
+        Kind::Long => Long,
+        Kind::Double => ConfigType::Double,
+        Kind::List => ConfigType::List,
+        Kind::Boolean => Boolean,
+    }
+}
+
+/// What a server is by its place, and not by an option that has a default.
+fn facts(connection: &Connection) -> Vec<DescribedConfig<'static>> {
     let config = &connection.core.config;
-    let (host, port) = super::metadata::address(connection);
+    let (host, port) = address(connection);
     let cores = connection.core.cluster.cores;
-    let from = |source, name: &'static str, value: String, kind, meaning: &'static str| DescribedConfig {
-        read_only: true,
-        ..described(name, value, kind, meaning, source)
-    };
-    let entry = |name, value, kind, meaning| from(ConfigSource::StaticBroker, name, value, kind, meaning);
-    // Of an option, which says something else than its default or does not.
-    let defaults = ServerConfig::default();
-    let option = |name, value: String, default: String, kind, meaning| {
-        let source = if value == default { ConfigSource::Default } else { ConfigSource::StaticBroker };
-        from(source, name, value, kind, meaning)
-    };
-    let mut all = vec![
+    let entry =
+        |name, value, kind, meaning| described(name, value, kind, meaning, ConfigSource::StaticBroker);
+    vec![
         entry(
             "advertised.listeners",
             format!("PLAINTEXT://{host}:{port}"),
             Text,
             "Where clients connect to.",
         ),
-        option(
-            "auto.create.topics.enable",
-            config.auto_create_topics.to_string(),
-            defaults.auto_create_topics.to_string(),
-            Boolean,
-            "Create topics on demand.",
-        ),
         entry("broker.id", NODE_ID.to_string(), Int, "The only node's id."),
         entry("default.replication.factor", "1".to_owned(), Int, "There is one node."),
         entry("listeners", format!("PLAINTEXT://{}", config.kafka), Text, "Where the server listens."),
         entry("log.dirs", config.data.display().to_string(), Text, "The data directory."),
-        option(
-            "log.retention.check.interval.ms",
-            config.retention_check_interval_ms.to_string(),
-            defaults.retention_check_interval_ms.to_string(),
-            Long,
-            "Time between two looks at what may be deleted or compacted.",
-        ),
-        option(
-            "max.connections",
-            config.max_connections.to_string(),
-            defaults.max_connections.to_string(),
-            Int,
-            "Most connections at once.",
-        ),
         entry("node.id", NODE_ID.to_string(), Int, "The only node's id."),
         entry(
             "offset.metadata.max.bytes",
@@ -144,6 +109,38 @@ fn broker_configs(connection: &Connection) -> Vec<DescribedConfig<'static>> {
             "Partitions that __consumer_offsets is created with: as many as there are shards.",
         ),
         entry("num.network.threads", cores.to_string(), Int, "One thread per core does everything."),
+    ]
+}
+
+/// Options, which say something else than their default or do not.
+fn options(config: &ServerConfig) -> Vec<DescribedConfig<'static>> {
+    let defaults = ServerConfig::default();
+    let option = |name, value: String, default: String, kind, meaning| {
+        let source = if value == default { ConfigSource::Default } else { ConfigSource::StaticBroker };
+        described(name, value, kind, meaning, source)
+    };
+    vec![
+        option(
+            "auto.create.topics.enable",
+            config.auto_create_topics.to_string(),
+            defaults.auto_create_topics.to_string(),
+            Boolean,
+            "Create topics on demand.",
+        ),
+        option(
+            "log.retention.check.interval.ms",
+            config.retention_check_interval_ms.to_string(),
+            defaults.retention_check_interval_ms.to_string(),
+            Long,
+            "Time between two looks at what may be deleted or compacted.",
+        ),
+        option(
+            "max.connections",
+            config.max_connections.to_string(),
+            defaults.max_connections.to_string(),
+            Int,
+            "Most connections at once.",
+        ),
         option(
             "num.partitions",
             config.default_partitions.to_string(),
@@ -158,7 +155,13 @@ fn broker_configs(connection: &Connection) -> Vec<DescribedConfig<'static>> {
             Int,
             "Largest request.",
         ),
-    ];
+    ]
+}
+
+fn broker_configs(connection: &Connection) -> Vec<DescribedConfig<'static>> {
+    let config = &connection.core.config;
+    let mut all = facts(connection);
+    all.extend(options(config));
     all.extend(SETTINGS.iter().filter_map(|setting| {
         let name = setting.broker?.name();
         Some(DescribedConfig { read_only: true, ..layered(setting, name, None, config) })
@@ -178,7 +181,7 @@ fn described(
     DescribedConfig {
         name: name.into(),
         value: Some(value.into()),
-        read_only: false,
+        read_only: true,
         source,
         is_sensitive: false,
         synonyms: vec![own],
@@ -195,8 +198,8 @@ fn settings_of(
     let core = &connection.core;
     match resource.kind {
         TOPIC => {
-            check_name(resource.name)?;
-            match core.topics.borrow().get(TopicRef::Name(resource.name)) {
+            check_name(resource.name).map_err(|e| refusal_of_topic(&e))?;
+            match core.topics.borrow().get(TopicKey::Name(resource.name)) {
                 Some(topic) => Ok(topic_configs(&topic.topic.configs, &core.config)),
                 None => Err((ErrorCode::UnknownTopicOrPartition, "there is no such topic".to_owned())),
             }
@@ -248,27 +251,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_is_served_is_accepted() {
-        let config = ServerConfig::default();
-        let refused = |name, value| accept(&[(name, Some(value))], &config).unwrap_err();
-        assert!(refused("remote.storage.enable", "true").contains("no tiered storage"));
-        assert!(refused("no.such.thing", "1").contains("no setting no.such.thing"));
-        let error = refused("retention.ms", "-2");
-        assert!(error.starts_with("retention.ms=-2: a whole number of milliseconds from -1"), "{error}");
-        assert!(
-            accept(&[("retention.ms", None)], &config).unwrap_err().contains("retention.ms has no value")
-        );
-        let given = Values::from([("flush.ms".to_owned(), " 5".to_owned())]);
-        assert_eq!(accept(&[("flush.ms", Some(" 5"))], &config), Ok(given), "kept as it was given");
-        let lags = [("min.compaction.lag.ms", Some("9")), ("max.compaction.lag.ms", Some("8"))];
-        assert!(accept(&lags, &config).unwrap_err().contains("is above"));
-    }
-
-    #[test]
     fn settings_are_described_with_their_sources() {
         let options = Values::from([("retention.ms".to_owned(), "1000".to_owned())]);
         let config = ServerConfig { topic_defaults: options, ..ServerConfig::default() };
-        let own = accept(&[("cleanup.policy", Some("compact, delete"))], &config).unwrap();
+        let own = Values::from([("cleanup.policy".to_owned(), "compact, delete".to_owned())]);
         let listed = topic_configs(&own, &config);
         let found = |name: &str| listed.iter().find(|c| c.name == name).unwrap();
         let sources = |name: &str| {

@@ -5,7 +5,6 @@ use std::collections::HashSet;
 use std::rc::Rc;
 
 use keylane_kafka::ErrorCode;
-use keylane_kafka::TopicRef;
 use keylane_kafka::messages::delete_groups::{DeleteGroupsRequest, DeleteGroupsResponse, DeletedGroup};
 use keylane_kafka::messages::describe_groups::{
     DescribeGroupsRequest, DescribeGroupsResponse, DescribedGroup,
@@ -20,8 +19,10 @@ use keylane_kafka::messages::offset_fetch::{
     FetchedGroup, FetchedOffset, FetchedTopic, OffsetFetchGroup, OffsetFetchRequest, OffsetFetchResponse,
 };
 
-use crate::coordinator::groups::{self, Committer, Wanted};
+use crate::coordinator::groups::{self, Wanted};
 use crate::core::Core;
+use crate::front::kafka::errors::{code_of_commit, code_of_group};
+use crate::service::topics::TopicKey;
 
 /// Longest metadata of an offset, in UTF-16 units as Kafka counts (`offset.metadata.max.bytes`).
 pub const METADATA_MAX: usize = 4096;
@@ -54,13 +55,17 @@ pub async fn commit(
             });
         }
     }
-    let committer = Committer { generation: request.generation, version };
-    let committed = groups::commit(core, request.group, committer, wanted).await;
-    let mut outcomes = committed.as_ref().map(|codes| codes.iter().copied());
+    let as_member = request.generation >= 0;
+    let committed = groups::commit(core, request.group, as_member, wanted).await;
+    let mut outcomes = committed.map(Vec::into_iter);
     let mut outcome = |metadata| match &mut outcomes {
-        Err(code) => **code,
+        Err(error) => code_of_commit(*error, version),
         Ok(_) if too_large(metadata) => ErrorCode::OffsetMetadataTooLarge,
-        Ok(codes) => codes.next().unwrap_or(ErrorCode::UnknownServerError),
+        Ok(known) => match known.next() {
+            Some(true) => ErrorCode::None,
+            Some(false) => ErrorCode::UnknownTopicOrPartition,
+            None => ErrorCode::UnknownServerError,
+        },
     };
     let mut topics = Vec::with_capacity(request.topics.len());
     for topic in &request.topics {
@@ -96,13 +101,13 @@ async fn fetch_one(core: &Rc<Core>, wanted: &OffsetFetchGroup<'_>) -> FetchedGro
         .map(|topics| topics.iter().map(|t| (t.name.to_owned(), t.partitions.clone())).collect());
     let (error, found) = match groups::fetch(core, wanted.group, asked.clone()).await {
         Ok(found) => (ErrorCode::None, found),
-        Err(code) => {
+        Err(error) => {
             let nothing = |list: Vec<i32>| list.into_iter().map(|p| (p, None)).collect();
             let topics = asked.unwrap_or_default().into_iter();
-            (code, topics.map(|(topic, list)| (topic, nothing(list))).collect())
+            (code_of_group(error), topics.map(|(topic, list)| (topic, nothing(list))).collect())
         }
     };
-    let offset = |(index, committed): (i32, Option<groups::offsets::Committed>)| match committed {
+    let offset = |(index, committed): (i32, Option<groups::Committed>)| match committed {
         None => FetchedOffset::nothing(index),
         Some(c) => FetchedOffset {
             index,
@@ -130,12 +135,12 @@ pub async fn delete_offsets(
     let list = |topic: &OffsetDeleteTopic<'_>| topic.partitions.iter().map(|p| p.index).collect();
     let which = request.topics.iter().map(|topic| (topic.name.to_owned(), list(topic))).collect();
     if let Err(error) = groups::remove(core, request.group, Some(which)).await {
-        return OffsetDeleteResponse { error, ..Default::default() };
+        return OffsetDeleteResponse { error: code_of_group(error), ..Default::default() };
     }
     let topics = core.topics.borrow();
     let known = |topic: &str, partition: i32| {
-        let topic = topics.get(TopicRef::Name(topic));
-        topic.is_some_and(|t| usize::try_from(partition).is_ok_and(|p| p < t.routes.len()))
+        let topic = topics.get(TopicKey::Name(topic));
+        topic.is_some_and(|t| t.route(partition).is_ok())
     };
     let outcome = |topic: &str, index| {
         let known = known(topic, index);
@@ -158,7 +163,7 @@ pub async fn list(core: &Rc<Core>, request: &ListGroupsRequest<'_>) -> ListGroup
     let listed = match groups::list(core).await {
         Ok(names) if picks(&request.states, EMPTY) && picks(&request.types, CLASSIC) => Ok(names),
         Ok(_) => Ok(Vec::new()),
-        Err(code) => Err(code),
+        Err(error) => Err(code_of_group(error)),
     };
     let group = |name: String| ListedGroup {
         group: name.into(),
@@ -187,7 +192,7 @@ pub async fn describe(
             Ok(true) => (ErrorCode::None, EMPTY),
             Ok(false) if version >= 6 => (ErrorCode::GroupIdNotFound, DEAD),
             Ok(false) => (ErrorCode::None, DEAD),
-            Err(code) => (code, ""),
+            Err(error) => (code_of_group(error), ""),
         };
         let missing = error == ErrorCode::GroupIdNotFound;
         described.push(DescribedGroup {
@@ -211,7 +216,7 @@ pub async fn delete(core: &Rc<Core>, request: &DeleteGroupsRequest<'_>) -> Delet
     let mut results = Vec::with_capacity(request.groups.len());
     let mut done = HashSet::new();
     for group in request.groups.iter().filter(|group| done.insert(**group)) {
-        let error = groups::remove(core, group, None).await.err().unwrap_or(ErrorCode::None);
+        let error = groups::remove(core, group, None).await.err().map_or(ErrorCode::None, code_of_group);
         results.push(DeletedGroup { group: (*group).to_owned().into(), error });
     }
     DeleteGroupsResponse { results, ..Default::default() }

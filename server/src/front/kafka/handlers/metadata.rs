@@ -2,12 +2,11 @@
 //! when that is allowed.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::rc::Rc;
 
 use keylane_engine::catalog::{CatalogError, Topic, valid_name};
 use keylane_kafka::ErrorCode;
-use keylane_kafka::TopicRef;
 use keylane_kafka::messages::describe_cluster::{
     BROKERS, CONTROLLERS, ClusterBroker, DescribeClusterRequest, DescribeClusterResponse,
 };
@@ -19,13 +18,13 @@ use keylane_kafka::messages::metadata::{
     MetadataTopic, OPERATIONS_OMITTED,
 };
 
-use crate::config::split_host_port;
+use crate::config::Values;
 use crate::core::Core;
 use crate::front::kafka::connection::Connection;
-use crate::service::controller;
-use crate::service::topics::is_internal;
-
-use crate::front::kafka::NODE_ID;
+use crate::front::kafka::node::{NODE_ID, address};
+use crate::service::catalog;
+use crate::service::error::TopicError;
+use crate::service::topics::{TopicKey, is_internal};
 
 /// Operations on a topic, one bit each (KIP-430): without authorization everybody may do all of them. READ 3,
 /// WRITE 4, CREATE 5, DELETE 6, ALTER 7, DESCRIBE 8, DESCRIBE_CONFIGS 10, ALTER_CONFIGS 11.
@@ -36,15 +35,6 @@ const CLUSTER_OPERATIONS: i32 = 0b1_1111_1010_0000;
 /// First version in which a topic can be asked for by its id alone (KIP-516).
 const BY_ID: i16 = 12;
 const REPLICAS: &[i32] = &[NODE_ID];
-
-/// Where this client reaches the server.
-pub fn address(connection: &Connection) -> (String, i32) {
-    let advertised = connection.core.config.advertise.as_deref().and_then(split_host_port);
-    match advertised {
-        Some((host, port)) => (host.to_owned(), i32::from(port)),
-        None => (connection.local.ip().to_string(), i32::from(connection.local.port())),
-    }
-}
 
 /// Answers Metadata.
 pub async fn metadata(
@@ -122,13 +112,13 @@ async fn named_topics(
 /// One topic. With an id, the name does not count.
 async fn one(core: &Rc<Core>, wanted: &MetadataRequestTopic<'_>, create: bool) -> MetadataTopic<'static> {
     let Some(name) = wanted.name.filter(|_| wanted.topic_id.is_nil()) else {
-        let known = core.topics.borrow().get(TopicRef::Id(wanted.topic_id)).map(|t| describe(&t.topic));
+        let known = core.topics.borrow().get(TopicKey::Id(wanted.topic_id)).map(|t| describe(&t.topic));
         return known.unwrap_or(MetadataTopic {
             topic_id: wanted.topic_id,
             ..unknown(None, ErrorCode::UnknownTopicId)
         });
     };
-    let known = core.topics.borrow().get(TopicRef::Name(name)).map(|t| describe(&t.topic));
+    let known = core.topics.borrow().get(TopicKey::Name(name)).map(|t| describe(&t.topic));
     if let Some(known) = known {
         return known;
     }
@@ -140,18 +130,18 @@ async fn one(core: &Rc<Core>, wanted: &MetadataRequestTopic<'_>, create: bool) -
         return unknown(Some(name), ErrorCode::UnknownTopicOrPartition);
     }
     let partitions = usize::try_from(core.config.default_partitions).unwrap_or(1).max(1);
-    match controller::create(core, name.to_owned(), partitions, BTreeMap::new()).await {
-        Some(Ok(topic)) => describe(&topic),
+    match catalog::create(core, name.to_owned(), partitions, Values::new()).await {
+        Ok(topic) => describe(&topic),
         // Somebody else was faster.
-        Some(Err(CatalogError::Exists(_))) => {
-            let known = core.topics.borrow().get(TopicRef::Name(name)).map(|t| describe(&t.topic));
+        Err(TopicError::Catalog(CatalogError::Exists(_))) => {
+            let known = core.topics.borrow().get(TopicKey::Name(name)).map(|t| describe(&t.topic));
             known.unwrap_or_else(|| unknown(Some(name), ErrorCode::LeaderNotAvailable))
         }
-        Some(Err(e)) => {
+        Err(TopicError::Stopping) => unknown(Some(name), ErrorCode::LeaderNotAvailable),
+        Err(e) => {
             tracing::error!(name, %e, "could not create a topic on demand");
             unknown(Some(name), ErrorCode::KafkaStorageError)
         }
-        None => unknown(Some(name), ErrorCode::LeaderNotAvailable),
     }
 }
 

@@ -3,8 +3,7 @@
 //! `acks=1` and `acks=-1` are both answered after the flush; `acks=0` is not answered, and a failure
 //! closes the connection. Each partition is appended and answered for itself.
 //!
-//! Every batch is checked here, on the core that accepted the connection, by the rules of its topic
-//! ([`keylane_engine::records::check`]); the core that owns its partition gets a checked one.
+//! Batches are checked and appended by `service::append`.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -12,23 +11,23 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use keylane_engine::AppendError;
 use keylane_engine::bytes_at::i16_be;
-use keylane_engine::records::{BatchRules, CODEC_BITS, CheckedBatch, Held, TimestampType, check};
-use keylane_engine::shard::PartitionRef;
+use keylane_engine::records::{CODEC_BITS, CheckedBatch};
 use keylane_kafka::hot::produce::{
     PartitionSlot, ProduceItem, ProducePartition, ProduceRequest, ProduceResponseWriter,
 };
 use keylane_kafka::messages::produce::ProducedPartition;
-use keylane_kafka::{ErrorCode, Reader, RequestHeader, TopicRef};
+use keylane_kafka::{ErrorCode, Reader, RequestHeader};
 use tokio::sync::oneshot;
 
-use crate::core::{Core, MEMORY_UNIT, about_now_ms, now_ms};
-use crate::front::kafka::connection::out::{Answer, Few, Gate, Patch};
-use crate::front::kafka::connection::{CloseReason, Connection};
-use crate::runtime::mesh;
+use crate::core::{Core, MEMORY_UNIT};
+use crate::front::kafka::close::CloseReason;
+use crate::front::kafka::connection::Connection;
+use crate::front::kafka::errors::{RECORD_ERRORS_MAX, RecordsRefused, key_of};
+use crate::front::kafka::handled::Handled;
+use crate::front::kafka::out::{Answer, Few, Gate, Patch};
+use crate::runtime::mesh::{self, AppendFailed};
+use crate::service::append::{Appending, append, append_in_turn, check_for, target};
 use crate::service::topics::{LocalTopic, Route};
-
-use crate::front::kafka::dispatch::Handled;
-use crate::front::kafka::refusal::{RECORD_ERRORS_MAX, Refusal};
 
 /// zstd, as the attributes number it, and the first version of Produce that may carry it (KIP-110).
 const ZSTD: i16 = 4;
@@ -36,12 +35,23 @@ const ZSTD_SINCE: i16 = 7;
 
 /// What became of one partition's batch.
 enum Outcome {
-    Failed(Box<Refusal>),
+    Failed(Box<RecordsRefused>),
     Here { gate: Gate, base_offset: i64, log_start: i64, append_time_ms: i64 },
-    There(oneshot::Receiver<Result<mesh::Appended, ErrorCode>>),
+    There(oneshot::Receiver<Result<mesh::Appended, AppendFailed>>),
 }
 
-fn refused(refusal: impl Into<Refusal>) -> Outcome {
+impl From<Appending> for Outcome {
+    fn from(done: Appending) -> Self {
+        Self::Here {
+            gate: Gate { shard: done.shard, seq: done.seq },
+            base_offset: done.base_offset as i64,
+            log_start: done.log_start as i64,
+            append_time_ms: done.append_time_ms.unwrap_or(-1),
+        }
+    }
+}
+
+fn refused(refusal: impl Into<RecordsRefused>) -> Outcome {
     Outcome::Failed(Box::new(refusal.into()))
 }
 
@@ -62,7 +72,7 @@ pub fn at_once(
         Ok((topic, Route::Here { shard, at })) => match check_for(&topic, partition.records) {
             Ok(batch) => match append(core, shard, at, &batch) {
                 Err(AppendError::Busy) => return Ok(Handled::Deferred),
-                outcome => outcome.unwrap_or_else(refused),
+                outcome => outcome.map_or_else(|e| refused(AppendFailed::from(e)), Outcome::from),
             },
             Err(e) => refused(e),
         },
@@ -103,7 +113,9 @@ pub async fn in_turn(connection: &Rc<Connection>, frame: Bytes) -> Result<(), Cl
     for partition in request.partitions() {
         let mut outcome = match checked(core, header.version, &request, &partition, &frame) {
             Err(refusal) => refused(refusal),
-            Ok((Route::Here { shard, at }, batch)) => append_in_turn(core, shard, at, &batch).await,
+            Ok((Route::Here { shard, at }, batch)) => {
+                append_in_turn(core, shard, at, &batch).await.map_or_else(refused, Outcome::from)
+            }
             Ok((Route::There { core: to, shard, log }, batch)) => {
                 if held.is_none() {
                     let units = u32::try_from(frame.len().div_ceil(MEMORY_UNIT)).unwrap_or(u32::MAX);
@@ -176,7 +188,7 @@ async fn answer_later(core: &Rc<Core>, frame: &Bytes, outcomes: Vec<Outcome>) ->
                     log_start: done.log_start as i64,
                     append_time_ms: done.append_time_ms.unwrap_or(-1),
                 },
-                Ok(Err(code)) => refused(code),
+                Ok(Err(failed)) => refused(failed),
                 Err(_) => refused(ErrorCode::NotLeaderOrFollower),
             },
             Outcome::Here { gate, .. } => match core.shards[gate.shard].committed(gate.seq).await {
@@ -260,38 +272,13 @@ async fn unacknowledged_elsewhere(outcomes: Vec<Outcome>) -> Result<(), CloseRea
         if let Outcome::There(answer) = outcome {
             let code = match answer.await {
                 Ok(Ok(_)) => continue,
-                Ok(Err(code)) => code,
+                Ok(Err(failed)) => RecordsRefused::from(failed).code,
                 Err(_) => ErrorCode::NotLeaderOrFollower,
             };
             return Err(CloseReason::Unacknowledged(code));
         }
     }
     Ok(())
-}
-
-fn append(
-    core: &Core,
-    shard: usize,
-    at: PartitionRef,
-    batch: &CheckedBatch<'_>,
-) -> Result<Outcome, AppendError> {
-    let done = core.shards[shard].append(at, batch)?;
-    Ok(Outcome::Here {
-        gate: Gate { shard, seq: done.seq },
-        base_offset: done.base_offset as i64,
-        log_start: done.log_start as i64,
-        append_time_ms: done.append_time_ms.unwrap_or(-1),
-    })
-}
-
-/// Appends as soon as the shard is not busy any more.
-async fn append_in_turn(core: &Core, shard: usize, at: PartitionRef, batch: &CheckedBatch<'_>) -> Outcome {
-    loop {
-        match append(core, shard, at, batch) {
-            Err(AppendError::Busy) if !core.stopping.get() => core.shards[shard].space().await,
-            outcome => return outcome.unwrap_or_else(refused),
-        }
-    }
 }
 
 /// The way of a partition's batch, and the batch when all has been checked that can be before its shard sees it.
@@ -301,26 +288,10 @@ fn checked(
     request: &ProduceRequest<'_>,
     partition: &ProducePartition<'_>,
     frame: &Bytes,
-) -> Result<(Route, CheckedBatch<'static>), Refusal> {
+) -> Result<(Route, CheckedBatch<'static>), RecordsRefused> {
     let (topic, route) = admit(core, version, request, partition)?;
     let batch = check_for(&topic, frame.slice(partition.range.clone()))?;
     Ok((route, batch))
-}
-
-/// Checks a batch by the rules of its topic, whose codec can have made it larger.
-fn check_for<'a>(topic: &LocalTopic, batch: impl Into<Held<'a>>) -> Result<CheckedBatch<'a>, Refusal> {
-    let batch = check(batch, &topic.rules, time_for(&topic.rules))?;
-    check_size(topic, batch.bytes().len())?;
-    Ok(batch)
-}
-
-fn check_size(topic: &LocalTopic, bytes: usize) -> Result<(), Refusal> {
-    let max = topic.max_message_bytes;
-    if bytes <= max {
-        return Ok(());
-    }
-    let message = format!("record batch of {bytes} bytes; the topic takes {max} (max.message.bytes)");
-    Err(Refusal::new(ErrorCode::MessageTooLarge, message))
 }
 
 /// What can be said before the batch itself is looked at: its topic, and the way to its partition.
@@ -329,34 +300,19 @@ fn admit(
     version: i16,
     request: &ProduceRequest<'_>,
     partition: &ProducePartition<'_>,
-) -> Result<(Rc<LocalTopic>, Route), Refusal> {
+) -> Result<(Rc<LocalTopic>, Route), RecordsRefused> {
     if !(-1..=1).contains(&request.acks) {
         return Err(ErrorCode::InvalidRequiredAcks.into());
     }
     if request.transactional_id.is_some() {
         return Err(ErrorCode::InvalidTxnState.into());
     }
-    let topics = core.topics.borrow();
-    let Some(topic) = topics.get(partition.topic) else {
-        return Err(Refusal::from(match partition.topic {
-            TopicRef::Name(_) => ErrorCode::UnknownTopicOrPartition,
-            TopicRef::Id(_) => ErrorCode::UnknownTopicId,
-        }));
-    };
-    if topic.internal {
-        return Err(ErrorCode::InvalidTopicException.into());
-    }
-    let index = usize::try_from(partition.index).unwrap_or(usize::MAX);
-    let route = *topic.routes.get(index).ok_or(ErrorCode::UnknownTopicOrPartition)?;
-    check_size(topic, partition.records.len())?;
-    if partition.records.is_empty() {
-        return Err(Refusal::new(ErrorCode::InvalidRecord, "there is no record batch".to_owned()));
-    }
+    let admitted = target(core, key_of(partition.topic), partition.index, partition.records.len())?;
     if version < ZSTD_SINCE && codec(partition.records) == ZSTD {
         let message = format!("zstd may be sent from Produce version {ZSTD_SINCE} on");
-        return Err(Refusal::new(ErrorCode::UnsupportedCompressionType, message));
+        return Err(RecordsRefused::new(ErrorCode::UnsupportedCompressionType, message));
     }
-    Ok((Rc::clone(topic), route))
+    Ok(admitted)
 }
 
 /// What the attributes of a batch say, if they are there.
@@ -366,14 +322,4 @@ fn codec(batch: &[u8]) -> i16 {
 
 fn is_compressed(batch: &[u8]) -> bool {
     codec(batch) != 0
-}
-
-/// The time that a batch is checked against: exact where it is stored, or where a bound is so tight that it matters.
-fn time_for(rules: &BatchRules) -> i64 {
-    const TIGHT_MS: i64 = 1_000;
-    let tightest = rules.timestamp_before_max_ms.min(rules.timestamp_after_max_ms);
-    match rules.timestamps {
-        TimestampType::CreateTime if tightest > TIGHT_MS => about_now_ms(),
-        _ => now_ms(),
-    }
 }

@@ -2,12 +2,9 @@
 //! core.
 
 use std::collections::HashSet;
-use std::hash::Hash;
 use std::rc::Rc;
 
-use keylane_engine::catalog::{CatalogError, valid_name};
 use keylane_kafka::ErrorCode;
-use keylane_kafka::TopicRef;
 use keylane_kafka::messages::create_partitions::{
     CreatePartitionsRequest, CreatePartitionsResponse, EnlargedTopic, PartitionsTopic,
 };
@@ -21,29 +18,21 @@ use keylane_kafka::messages::init_producer_id::{InitProducerIdRequest, InitProdu
 use uuid::Uuid;
 
 use crate::core::Core;
-use crate::front::kafka::NODE_ID;
-use crate::service::controller;
-use crate::service::topics::is_internal;
+use crate::front::kafka::errors::{Refusal, code_of_topic, refusal_of_topic};
+use crate::front::kafka::node::NODE_ID;
+use crate::front::kafka::repeated::repeated;
+use crate::service::catalog;
+use crate::service::error::{PARTITIONS_MAX, TopicError};
+use crate::service::settings;
+use crate::service::topics::{TopicKey, check_changeable, check_partitions};
 
 use super::configs;
-
-/// Partitions of one topic; more are refused, so that one request cannot take all memory.
-const PARTITIONS_MAX: usize = 100_000;
-
-/// Why a change is not made.
-pub type Refusal = (ErrorCode, String);
 
 /// Kafka keeps its own metadata in a log of this name, so that no client can have a topic called so.
 const METADATA_LOG: &str = "__cluster_metadata";
 
 fn invalid(message: impl Into<String>) -> Refusal {
     (ErrorCode::InvalidRequest, message.into())
-}
-
-/// What is named more than once.
-pub fn repeated<T: Eq + Hash + Copy>(all: impl Iterator<Item = T>) -> HashSet<T> {
-    let mut seen = HashSet::new();
-    all.filter(|item| !seen.insert(*item)).collect()
 }
 
 /// Answers CreateTopics.
@@ -73,16 +62,14 @@ async fn create_one(
 ) -> Result<CreatedTopic<'static>, Refusal> {
     let partitions = check(core, topic)?;
     let asked: Vec<_> = topic.configs.iter().map(|config| (config.name, config.value)).collect();
-    let settings = configs::accept(&asked, &core.config).map_err(|m| (ErrorCode::InvalidConfig, m))?;
+    let refused = |error: TopicError| refusal_of_topic(&error);
+    let settings = settings::accept(&asked, &core.config).map_err(|e| refused(e.into()))?;
     let id = if validate_only {
         // As Kafka answers: the id that a topic could have, which none has.
         Uuid::new_v4()
     } else {
-        match controller::create(core, topic.name.to_owned(), partitions, settings.clone()).await {
-            Some(Ok(topic)) => topic.id,
-            Some(Err(e)) => return Err((catalog_code(&e), e.to_string())),
-            None => return Err((ErrorCode::NotController, "the server is stopping".to_owned())),
-        }
+        let created = catalog::create(core, topic.name.to_owned(), partitions, settings.clone());
+        created.await.map_err(refused)?.id
     };
     let described = configs::topic_configs(&settings, &core.config);
     let configs = described.into_iter().map(|c| CreatedTopicConfig {
@@ -103,36 +90,12 @@ async fn create_one(
     })
 }
 
-/// Why a client may not change a topic of the server's own.
-pub fn internal(name: &str) -> String {
-    format!("{name} belongs to the server: it can be read, and is not changed by clients")
-}
-
-/// Refuses a name that no topic can have.
-pub fn check_name(name: &str) -> Result<(), Refusal> {
-    if valid_name(name) {
-        return Ok(());
-    }
-    let rule = "a topic name has 1 to 249 letters, digits, dots, underscores and hyphens, and is not . or ..";
-    Err((ErrorCode::InvalidTopicException, rule.to_owned()))
-}
-
 fn check(core: &Core, topic: &CreatableTopic<'_>) -> Result<usize, Refusal> {
     let refuse = |code, message: String| Err((code, message));
-    check_name(topic.name)?;
     if topic.name == METADATA_LOG {
         return Err(invalid(format!("{METADATA_LOG} is the name of Kafka's own metadata log")));
     }
-    if is_internal(topic.name) {
-        return refuse(ErrorCode::InvalidTopicException, internal(topic.name));
-    }
-    if core.topics.borrow().get(TopicRef::Name(topic.name)).is_some() {
-        return refuse(ErrorCode::TopicAlreadyExists, format!("topic '{}' already exists", topic.name));
-    }
-    if let Some(other) = core.topics.borrow().colliding(topic.name) {
-        let message = format!("topic '{}' collides with existing topic: {other}", topic.name);
-        return refuse(ErrorCode::InvalidTopicException, message);
-    }
+    core.topics.borrow().check_new(topic.name).map_err(|e| refusal_of_topic(&e))?;
     if !topic.assignments.is_empty() {
         if topic.num_partitions != -1 || topic.replication_factor != -1 {
             return refuse(
@@ -160,23 +123,7 @@ fn check(core: &Core, topic: &CreatableTopic<'_>) -> Result<usize, Refusal> {
     }
     let wanted =
         if topic.num_partitions == -1 { core.config.default_partitions } else { topic.num_partitions };
-    match usize::try_from(wanted) {
-        Ok(n) if (1..=PARTITIONS_MAX).contains(&n) => Ok(n),
-        _ => refuse(
-            ErrorCode::InvalidPartitions,
-            format!("{wanted} partitions: a topic has 1 to {PARTITIONS_MAX}"),
-        ),
-    }
-}
-
-/// The protocol's name for a refused change of the catalog.
-pub fn catalog_code(error: &CatalogError) -> ErrorCode {
-    match error {
-        CatalogError::Exists(_) => ErrorCode::TopicAlreadyExists,
-        CatalogError::Unknown(_) => ErrorCode::UnknownTopicOrPartition,
-        CatalogError::Exhausted => ErrorCode::InvalidPartitions,
-        _ => ErrorCode::KafkaStorageError,
-    }
+    check_partitions(wanted).map_err(|e| refusal_of_topic(&e))
 }
 
 /// Answers DeleteTopics.
@@ -192,7 +139,7 @@ pub async fn delete_topics(
     for topic in wanted.iter().filter(|t| done.insert((t.name, t.topic_id))) {
         let known = {
             let topics = core.topics.borrow();
-            let by = topic.name.map_or(TopicRef::Id(topic.topic_id), TopicRef::Name);
+            let by = topic.name.map_or(TopicKey::Id(topic.topic_id), TopicKey::Name);
             topics.get(by).map(|t| (t.topic.name.clone(), t.topic.id))
         };
         let known_by = known.as_ref().map(|(name, id)| (name.as_str(), *id));
@@ -268,15 +215,14 @@ async fn delete_one(
             error_message: (version >= 5).then(|| "there is no such topic".into()),
         };
     };
-    if is_internal(&name) {
-        let error_message = (version >= 5).then(|| internal(&name).into());
-        let error = ErrorCode::InvalidTopicException;
+    if let Err(refused) = check_changeable(&name) {
+        let (error, message) = refusal_of_topic(&refused);
+        let error_message = (version >= 5).then(|| message.into());
         return DeletedTopic { name: Some(name.into()), topic_id: id, error, error_message };
     }
-    let (error, error_message) = match controller::delete(core, name.clone()).await {
-        Some(Ok(_)) => (ErrorCode::None, None),
-        Some(Err(e)) => (catalog_code(&e), Some(e.to_string().into())),
-        None => (ErrorCode::NotController, Some("the server is stopping".into())),
+    let (error, error_message) = match catalog::delete(core, name.clone()).await {
+        Ok(_) => (ErrorCode::None, None),
+        Err(e) => (code_of_topic(&e), Some(e.to_string().into())),
     };
     DeletedTopic { name: Some(name.into()), topic_id: id, error, error_message }
 }
@@ -305,17 +251,13 @@ pub async fn create_partitions(
 }
 
 async fn grow_one(core: &Rc<Core>, topic: &PartitionsTopic<'_>, validate_only: bool) -> Result<(), Refusal> {
-    let has = core.topics.borrow().get(TopicRef::Name(topic.name)).map(|t| t.routes.len());
-    let Some(has) = has else {
-        return Err((ErrorCode::UnknownTopicOrPartition, "there is no such topic".to_owned()));
-    };
-    if is_internal(topic.name) {
-        return Err((ErrorCode::InvalidTopicException, internal(topic.name)));
-    }
+    let refused = |error: TopicError| Err(refusal_of_topic(&error));
+    let has = core.topics.borrow().get(TopicKey::Name(topic.name)).map(|t| t.routes.len());
+    let Some(has) = has else { return refused(TopicError::Unknown) };
+    check_changeable(topic.name).or_else(refused)?;
     let count = usize::try_from(topic.count).unwrap_or(0);
     if count <= has || count > PARTITIONS_MAX {
-        let message = format!("the topic has {has} partitions; it can have {} to {PARTITIONS_MAX}", has + 1);
-        return Err((ErrorCode::InvalidPartitions, message));
+        return refused(TopicError::Shrinks { has });
     }
     if let Some(assignments) = &topic.assignments
         && (assignments.len() != count - has || assignments.iter().any(|a| a.brokers != [NODE_ID]))
@@ -326,11 +268,7 @@ async fn grow_one(core: &Rc<Core>, topic: &PartitionsTopic<'_>, validate_only: b
     if validate_only {
         return Ok(());
     }
-    match controller::grow(core, topic.name.to_owned(), count).await {
-        Some(Ok(_)) => Ok(()),
-        Some(Err(e)) => Err((catalog_code(&e), e.to_string())),
-        None => Err((ErrorCode::NotController, "the server is stopping".to_owned())),
-    }
+    catalog::grow(core, topic.name.to_owned(), count).await.map(|_| ()).or_else(refused)
 }
 
 /// Answers InitProducerId for idempotent producers (KIP-98). Transactions are not served yet.
@@ -347,14 +285,12 @@ pub async fn init_producer_id(
         tracing::info!("a client asked for transactions, which this version does not serve");
         return InitProducerIdResponse::failed(ErrorCode::UnsupportedVersion);
     }
-    match controller::next_producer_id(core).await {
-        Some(Ok(producer_id)) => {
-            InitProducerIdResponse { producer_id, producer_epoch: 0, ..Default::default() }
-        }
-        Some(Err(e)) => {
+    match catalog::next_producer_id(core).await {
+        Ok(producer_id) => InitProducerIdResponse { producer_id, producer_epoch: 0, ..Default::default() },
+        Err(TopicError::Stopping) => InitProducerIdResponse::failed(ErrorCode::CoordinatorNotAvailable),
+        Err(e) => {
             tracing::error!(%e, "could not give out a producer id");
             InitProducerIdResponse::failed(ErrorCode::KafkaStorageError)
         }
-        None => InitProducerIdResponse::failed(ErrorCode::CoordinatorNotAvailable),
     }
 }

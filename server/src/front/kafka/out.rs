@@ -18,7 +18,8 @@ use keylane_kafka::hot::produce::PartitionSlot;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::core::Core;
-use crate::front::kafka::handlers::fetch::Turn;
+
+use super::turn::Turn;
 
 /// Requests of one connection that may be unanswered; then it is not read from.
 pub const UNANSWERED_MAX: usize = 2048;

@@ -4,25 +4,25 @@
 //! memory is bounded (a large frame is paid for from the core's budget before it is received, and grows
 //! only with the bytes that really come); bytes that make no sense close the connection, nothing else.
 
-pub mod out;
-
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::future::poll_fn;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Waker;
-use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use keylane_kafka::frame::{self, Frame, FrameError};
-use keylane_kafka::{HeaderError, WireError};
+use keylane_kafka::frame::{self, Frame};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::core::{Core, MEMORY_UNIT};
-use crate::front::kafka::dispatch;
 use crate::runtime::net::Stream;
 
-use out::Out;
+use super::close::{CloseReason, STALL};
+use super::connection::Connection;
+use super::dispatch;
+use super::handled::Handled;
+use super::out::Out;
+use super::turn::Turns;
 
 /// Receive buffer of a quiet connection.
 const QUIET_BYTES: usize = 4 << 10;
@@ -37,71 +37,14 @@ const SMALL_READS: u32 = 16;
 const WRITE_BYTES: usize = 1 << 20;
 /// The same for what was read from the disk: whoever reads it is behind, and should not hold up who is not.
 const UNHURRIED_WRITE_BYTES: usize = 256 << 10;
-/// A frame that has begun must be complete, and an answer must leave, within this.
-const STALL: Duration = Duration::from_secs(60);
-
-/// Why a connection is closed by the server.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum CloseReason {
-    /// The frame makes no sense.
-    #[error(transparent)]
-    Frame(#[from] FrameError),
-    /// The request's header makes no sense, or asks for what is not served.
-    #[error(transparent)]
-    Header(#[from] HeaderError),
-    /// The request's body makes no sense.
-    #[error(transparent)]
-    Wire(#[from] WireError),
-    /// A Produce request without acknowledgement failed: closing is the only way to tell.
-    #[error("a produce request with acks=0 failed: {0}")]
-    Unacknowledged(keylane_kafka::ErrorCode),
-    /// The rest of a frame did not come.
-    #[error("a request was begun and not finished within {} s", STALL.as_secs())]
-    Stalled,
-    /// The network.
-    #[error(transparent)]
-    Io(#[from] std::io::Error),
-}
-
-/// A connection, shared by its reader, its writer and its pending answers.
-pub struct Connection {
-    /// Its core.
-    pub core: Rc<Core>,
-    /// Its answers.
-    pub out: RefCell<Out>,
-    /// Address that the client connected to: what it is told to connect to again.
-    pub local: std::net::SocketAddr,
-    stream: Stream,
-    /// A Fetch is being answered; the next one waits, so that one answer at a time holds memory.
-    pub fetching: Cell<bool>,
-    /// Who waits to be the next.
-    pub next_fetch: Cell<Option<Waker>>,
-}
-
-impl Connection {
-    /// Puts an answer into its place.
-    pub fn answer(&self, promise: &out::Promise, answer: out::Answer) {
-        self.out.borrow_mut().fulfil(promise, answer);
-    }
-
-    /// Ends the connection from a task that answers a request.
-    pub fn close(&self, reason: &CloseReason) {
-        tracing::warn!(%reason, "closing the connection");
-        self.out.borrow_mut().break_off();
-        self.stream.shutdown();
-    }
-}
-
 /// Serves a connection to its end.
-pub async fn serve(core: Rc<Core>, stream: Stream, local: std::net::SocketAddr, peer: std::net::SocketAddr) {
+pub async fn serve(core: Rc<Core>, stream: Stream, local: SocketAddr, peer: SocketAddr) {
     let connection = Rc::new(Connection {
         core: Rc::clone(&core),
         out: RefCell::default(),
         local,
         stream: stream.clone(),
-        fetching: Cell::new(false),
-        next_fetch: Cell::default(),
+        fetches: Rc::new(Turns::default()),
     });
     let id = core.connections.borrow_mut().insert(stream.clone());
     let writer = tokio::task::spawn_local(write(Rc::clone(&connection), stream.clone()));
@@ -189,8 +132,8 @@ impl Reader {
             let whole = frame::PREFIX_BYTES + length;
             let handled = dispatch::dispatch(&self.connection, &self.buf[frame::PREFIX_BYTES..whole])?;
             match handled {
-                dispatch::Handled::Done => self.buf.advance(whole),
-                dispatch::Handled::Deferred => {
+                Handled::Done => self.buf.advance(whole),
+                Handled::Deferred => {
                     let request: Bytes = self.buf.split_to(whole).freeze().slice(frame::PREFIX_BYTES..);
                     dispatch::dispatch_deferred(&self.connection, request).await?;
                 }

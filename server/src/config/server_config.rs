@@ -1,0 +1,103 @@
+//! Settings of a server, as the rest of it sees them.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use keylane_engine::records::CheckCompressed;
+
+/// Settings of topics by name, as texts.
+pub type Values = BTreeMap<String, String>;
+
+/// A segment holds at least so many batches of the largest size.
+pub(super) const BATCHES_PER_SEGMENT_MIN: u64 = 4;
+/// Segments are made of blocks of this size; the engine rounds up.
+pub(super) const BLOCK_BYTES: u64 = 4096;
+/// A commit of one batch has at most so much more: a header, a directory entry and padding.
+pub(super) const COMMIT_OVERHEAD_BYTES: u64 = 2 * BLOCK_BYTES;
+/// Settings of a server.
+#[derive(Debug, Clone)]
+pub struct ServerConfig {
+    /// Data directory.
+    pub data: PathBuf,
+    /// Address for Kafka clients; port 0 chooses one.
+    pub kafka: SocketAddr,
+    /// Host and port told to clients in Metadata; default: the address they connected to.
+    pub advertise: Option<String>,
+    /// CPUs to run on, one thread each; `None`: all that the process's affinity mask allows.
+    pub cores: Option<Vec<usize>>,
+    /// Shards to format a new data directory with; `None`: as many as cores.
+    pub shards: Option<u16>,
+    /// Create a topic when a client asks for the metadata of one that does not exist.
+    pub auto_create_topics: bool,
+    /// Partitions of a topic that is created without a number.
+    pub default_partitions: i32,
+    /// Values of topic settings for topics that do not set them themselves, by the name of the setting
+    /// (`retention.ms`); see `service::settings`. `max.message.bytes` and `segment.bytes` have fields of their own.
+    pub topic_defaults: Values,
+    /// How far compressed batches are checked before they are stored.
+    pub check_compressed: CheckCompressed,
+    /// Milliseconds between two looks at what may be deleted or compacted.
+    pub retention_check_interval_ms: u64,
+    /// Largest record batch accepted, in bytes (`max.message.bytes` of new topics).
+    pub max_message_bytes: usize,
+    /// Largest request frame accepted, in bytes.
+    pub max_request_bytes: usize,
+    /// Size of a commit segment, in bytes.
+    pub segment_bytes: u64,
+    /// Memory for the tail cache of all shards together, in bytes.
+    pub tail_cache_bytes: usize,
+    /// O_DIRECT for data files.
+    pub direct_io: bool,
+    /// Most connections served at once; more are closed at accept.
+    pub max_connections: usize,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self {
+            data: PathBuf::from("keylane-data"),
+            kafka: SocketAddr::from(([127, 0, 0, 1], 9092)),
+            advertise: None,
+            cores: None,
+            shards: None,
+            auto_create_topics: true,
+            default_partitions: 1,
+            topic_defaults: Values::new(),
+            check_compressed: CheckCompressed::Full,
+            retention_check_interval_ms: 10_000,
+            max_message_bytes: 1_048_588,
+            max_request_bytes: 100 << 20,
+            segment_bytes: 128 << 20,
+            tail_cache_bytes: 128 << 20,
+            direct_io: true,
+            max_connections: 10_000,
+        }
+    }
+}
+
+impl ServerConfig {
+    /// Bytes of one shard that may wait for the disk before producers are slowed down.
+    pub fn uncommitted_bytes_max(&self) -> usize {
+        (16usize << 20).max(self.max_message_bytes.saturating_mul(2))
+    }
+
+    /// Largest batch that the engine takes with these settings, in bytes.
+    pub fn batch_bytes_max(&self) -> usize {
+        let quarter = usize::try_from(self.segment_bytes / BATCHES_PER_SEGMENT_MIN).unwrap_or(usize::MAX);
+        quarter.min(self.uncommitted_bytes_max()).saturating_sub(COMMIT_OVERHEAD_BYTES as usize)
+    }
+}
+
+/// Host and port of `HOST:PORT`; an IPv6 address stands in brackets, which are taken off.
+pub fn split_host_port(text: &str) -> Option<(&str, u16)> {
+    let (host, port) = text.rsplit_once(':')?;
+    let port = port.parse().ok().filter(|&port| port > 0)?;
+    let host = match host.strip_prefix('[') {
+        Some(rest) => rest.strip_suffix(']')?,
+        None if host.contains(':') => return None,
+        None => host,
+    };
+    let plain = host.chars().all(|c| c.is_ascii_graphic() && !matches!(c, '/' | '[' | ']' | '@' | ','));
+    (plain && !host.is_empty()).then_some((host, port))
+}

@@ -1,0 +1,89 @@
+//! A core at work: it accepts connections, serves the mesh, tends its shards, and stops cleanly.
+
+use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use crate::core::Core;
+use crate::front::kafka::serve as kafka;
+use crate::runtime::clock::now_ms;
+use crate::runtime::mesh;
+use crate::runtime::net::{Accepted, Listener};
+
+/// How long a stop waits for connections to take their answers.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// Serves until the server is told to stop, then stops cleanly.
+/// `drained` counts the cores whose connections are done: shards are closed when all are, because any
+/// connection may still wait for any shard.
+pub async fn run(core: Rc<Core>, listener: Listener, drained: &AtomicUsize) -> Result<(), String> {
+    let accepting = tokio::task::spawn_local(accept(Rc::clone(&core), listener));
+    let mesh = tokio::task::spawn_local(mesh::serve(Rc::clone(&core)));
+    let tending = tokio::task::spawn_local(tend(Rc::clone(&core)));
+    loop {
+        let stopping = core.stop.notified();
+        if core.stopping.get() {
+            break;
+        }
+        stopping.await;
+    }
+    accepting.abort();
+    tending.abort();
+    let drain = async {
+        loop {
+            let drained = core.drained.notified();
+            if core.connections.borrow().is_empty() {
+                return;
+            }
+            drained.await;
+        }
+    };
+    if tokio::time::timeout(DRAIN, drain).await.is_err() {
+        tracing::warn!(core = core.index, "some clients did not take their answers in time");
+    }
+    drained.fetch_add(1, Ordering::SeqCst);
+    let patience = tokio::time::Instant::now() + DRAIN;
+    while drained.load(Ordering::SeqCst) < core.cluster.cores && tokio::time::Instant::now() < patience {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    let mut failure = None;
+    for shard in &core.shards {
+        if let Err(e) = shard.close().await {
+            failure = Some(e.to_string());
+        }
+    }
+    mesh.abort();
+    failure.map_or(Ok(()), Err)
+}
+
+/// Has the shards delete and compact what is due, from time to time.
+async fn tend(core: Rc<Core>) {
+    let interval = Duration::from_millis(core.config.retention_check_interval_ms);
+    loop {
+        tokio::time::sleep(interval).await;
+        for shard in &core.shards {
+            shard.tend(now_ms());
+        }
+    }
+}
+
+async fn accept(core: Rc<Core>, listener: Listener) {
+    let most = core.config.max_connections.div_ceil(core.cluster.cores);
+    loop {
+        let Accepted { stream, local, peer } = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(e) => {
+                // Out of files, or the peer was gone already: others may still succeed.
+                tracing::warn!(%e, "accepting a connection failed");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        if core.connections.borrow().len() >= most {
+            tracing::warn!(%peer, most, "too many connections on this core; closing (see --max-connections)");
+            stream.shutdown();
+            continue;
+        }
+        tokio::task::spawn_local(kafka::serve(Rc::clone(&core), stream, local, peer));
+    }
+}

@@ -1,0 +1,122 @@
+//! Record batches on their way into a partition.
+//!
+//! Promises: every batch is checked by the rules of its topic ([`keylane_engine::records::check`]) on the core that took it
+//! from a client; the core that owns its partition gets a checked one. Batches of one caller are appended in the order
+//! in which they are handed over.
+
+use std::rc::Rc;
+
+use keylane_engine::records::{BatchRules, CheckedBatch, Held, TimestampType, check};
+use keylane_engine::shard::PartitionRef;
+use keylane_engine::{AppendError, CommitSeq, Offset};
+
+use crate::core::Core;
+use crate::runtime::clock::{about_now_ms, now_ms};
+use crate::runtime::mesh::AppendFailed;
+
+use super::error::AppendRefused;
+use super::topics::{LocalTopic, Route, TopicKey};
+
+/// A batch that was appended on this core and is on its way to the disk.
+#[derive(Debug, Clone, Copy)]
+pub struct Appending {
+    /// Its shard, by its place on this core.
+    pub shard: usize,
+    /// The commit that makes it durable.
+    pub seq: CommitSeq,
+    /// Offset of its first record.
+    pub base_offset: Offset,
+    /// Log start offset.
+    pub log_start: Offset,
+    /// The time that its records got, in milliseconds, if that is the time of their append.
+    pub append_time_ms: Option<i64>,
+}
+
+/// Where a batch of `bytes` bytes is to be appended: what can be said before the batch itself is looked at.
+///
+/// # Errors
+/// [`AppendRefused`] if there is no such partition, or if it takes no such batch.
+pub fn target(
+    core: &Core,
+    topic: TopicKey<'_>,
+    partition: i32,
+    bytes: usize,
+) -> Result<(Rc<LocalTopic>, Route), AppendRefused> {
+    let topics = core.topics.borrow();
+    let topic = topics.find(topic)?;
+    if topic.internal {
+        return Err(AppendRefused::Internal);
+    }
+    let route = topic.route(partition)?;
+    check_size(topic, bytes)?;
+    if bytes == 0 {
+        return Err(AppendRefused::Empty);
+    }
+    Ok((Rc::clone(topic), route))
+}
+
+/// Checks a batch by the rules of its topic, whose codec can have made it larger.
+///
+/// # Errors
+/// [`AppendRefused::Batch`], [`AppendRefused::TooLarge`].
+pub fn check_for<'a>(
+    topic: &LocalTopic,
+    batch: impl Into<Held<'a>>,
+) -> Result<CheckedBatch<'a>, AppendRefused> {
+    let batch = check(batch, &topic.rules, time_for(&topic.rules))?;
+    check_size(topic, batch.bytes().len())?;
+    Ok(batch)
+}
+
+fn check_size(topic: &LocalTopic, bytes: usize) -> Result<(), AppendRefused> {
+    let max = topic.max_message_bytes;
+    if bytes <= max { Ok(()) } else { Err(AppendRefused::TooLarge { bytes, max }) }
+}
+
+/// The time that a batch is checked against: exact where it is stored, or where a bound is so tight that it matters.
+fn time_for(rules: &BatchRules) -> i64 {
+    const TIGHT_MS: i64 = 1_000;
+    let tightest = rules.timestamp_before_max_ms.min(rules.timestamp_after_max_ms);
+    match rules.timestamps {
+        TimestampType::CreateTime if tightest > TIGHT_MS => about_now_ms(),
+        _ => now_ms(),
+    }
+}
+
+/// Appends a batch to a partition of this core.
+///
+/// # Errors
+/// [`AppendError`]; after [`AppendError::Busy`] try again when the shard has space.
+pub fn append(
+    core: &Core,
+    shard: usize,
+    at: PartitionRef,
+    batch: &CheckedBatch<'_>,
+) -> Result<Appending, AppendError> {
+    let done = core.shards[shard].append(at, batch)?;
+    Ok(Appending {
+        shard,
+        seq: done.seq,
+        base_offset: done.base_offset,
+        log_start: done.log_start,
+        append_time_ms: done.append_time_ms,
+    })
+}
+
+/// Appends as soon as the shard is not busy any more.
+///
+/// # Errors
+/// [`AppendFailed`]: nothing was stored.
+pub async fn append_in_turn(
+    core: &Core,
+    shard: usize,
+    at: PartitionRef,
+    batch: &CheckedBatch<'_>,
+) -> Result<Appending, AppendFailed> {
+    loop {
+        match append(core, shard, at, batch) {
+            Err(AppendError::Busy) if !core.stopping.get() => core.shards[shard].space().await,
+            outcome => return outcome.map_err(Into::into),
+        }
+    }
+}

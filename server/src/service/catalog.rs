@@ -1,0 +1,136 @@
+//! Changes of the catalog, which core 0 owns: topics are made, changed and deleted, producer ids given out.
+//!
+//! Promise: when a change is answered it is durable and every core knows of it. Everything here can be called on any
+//! core.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use keylane_engine::catalog::{Catalog, CatalogError, NewTopic, Topic};
+use tokio::sync::MutexGuard;
+
+use crate::config::Values;
+use crate::core::Core;
+use crate::runtime::mesh::call;
+
+use super::error::TopicError;
+use super::settings::Change;
+
+/// The core that owns the catalog.
+const OWNER: usize = 0;
+
+/// The catalog, for one change.
+async fn catalog(core: &Core) -> MutexGuard<'_, Catalog> {
+    core.catalog.as_ref().expect("work on the catalog is sent to its owner only").lock().await
+}
+
+/// What came of a call; none comes of one that a stop overtook.
+fn answered<T, E: Into<TopicError>>(answer: Option<Result<T, E>>) -> Result<T, TopicError> {
+    answer.ok_or(TopicError::Stopping)?.map_err(Into::into)
+}
+
+/// Creates a topic.
+///
+/// # Errors
+/// [`TopicError::Catalog`] if the name is taken or the catalog cannot be written, [`TopicError::Stopping`].
+pub async fn create(
+    core: &Rc<Core>,
+    name: String,
+    partitions: usize,
+    configs: Values,
+) -> Result<Arc<Topic>, TopicError> {
+    let made = call(core, OWNER, move |core| async move {
+        let mut catalog = catalog(&core).await;
+        let made = catalog.create(vec![NewTopic { name, partitions, configs }]).await?;
+        let topic = Arc::clone(&made[0]);
+        tell_all(&core, &topic).await;
+        Ok::<_, CatalogError>(topic)
+    });
+    answered(made.await)
+}
+
+/// Adds partitions to a topic until it has `partitions`.
+///
+/// # Errors
+/// [`TopicError::Catalog`] if there is no such topic or the catalog cannot be written, [`TopicError::Stopping`].
+pub async fn grow(core: &Rc<Core>, name: String, partitions: usize) -> Result<Arc<Topic>, TopicError> {
+    let grown = call(core, OWNER, move |core| async move {
+        let mut catalog = catalog(&core).await;
+        let topic = catalog.grow(&name, partitions).await?;
+        tell_all(&core, &topic).await;
+        Ok::<_, CatalogError>(topic)
+    });
+    answered(grown.await)
+}
+
+/// Changes the settings of a topic; with `validate_only` this is only tried.
+///
+/// # Errors
+/// [`TopicError::Settings`] if the topic cannot have such settings, [`TopicError::Catalog`] if there is no such topic or
+/// the catalog cannot be written, [`TopicError::Stopping`].
+pub async fn alter(
+    core: &Rc<Core>,
+    name: String,
+    change: Change,
+    validate_only: bool,
+) -> Result<(), TopicError> {
+    let altered = call(core, OWNER, move |core| async move {
+        // Held from the look to the change, so that changes of two clients do not undo each other.
+        let mut catalog = catalog(&core).await;
+        let Some(known) = catalog.topic(&name) else {
+            // What no topic could be told is said first, as in Kafka.
+            change.apply(&Values::new(), &core.config)?;
+            return Err(CatalogError::Unknown(name).into());
+        };
+        let configs = change.apply(&known.configs, &core.config)?;
+        if validate_only {
+            return Ok(());
+        }
+        let topic = catalog.configure(&name, configs).await.inspect_err(|e| {
+            tracing::error!(%e, topic = name, "changing the settings of a topic failed");
+        })?;
+        tell_all(&core, &topic).await;
+        Ok::<_, TopicError>(())
+    });
+    answered(altered.await)
+}
+
+/// Has every core take a new or changed topic in.
+async fn tell_all(core: &Rc<Core>, topic: &Arc<Topic>) {
+    for to in 0..core.cluster.cores {
+        let topic = Arc::clone(topic);
+        call(core, to, move |core| async move { core.add_topic(&topic) }).await;
+    }
+}
+
+/// Deletes a topic, and what groups have committed for it.
+///
+/// # Errors
+/// [`TopicError::Catalog`] if there is no such topic or the catalog cannot be written, [`TopicError::Stopping`].
+pub async fn delete(core: &Rc<Core>, name: String) -> Result<Arc<Topic>, TopicError> {
+    let deleted = call(core, OWNER, move |core| async move {
+        let mut catalog = catalog(&core).await;
+        let topic = catalog.delete(&name).await?;
+        let id = topic.id;
+        for to in 0..core.cluster.cores {
+            call(&core, to, move |core| async move { core.remove_topic(id) }).await;
+        }
+        for to in 0..core.cluster.cores {
+            call(&core, to, move |core| async move { core.groups.forget_topic(id).await }).await;
+        }
+        Ok::<_, CatalogError>(topic)
+    });
+    answered(deleted.await)
+}
+
+/// A producer id that was never given out before.
+///
+/// # Errors
+/// [`TopicError::Catalog`] if the catalog cannot be written, [`TopicError::Stopping`].
+pub async fn next_producer_id(core: &Rc<Core>) -> Result<i64, TopicError> {
+    let next = call(core, OWNER, move |core| async move {
+        let mut catalog = catalog(&core).await;
+        catalog.next_producer_id().await
+    });
+    answered(next.await)
+}
