@@ -13,7 +13,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
 
-use keylane_engine::{Keylane, Options, Record};
+use keylane_engine::{Keylane, Options, Record, TopicOptions};
 
 type Failure = Box<dyn Error + Send + Sync>;
 
@@ -41,28 +41,25 @@ fn main() -> Result<(), Failure> {
 pub fn story(directory: &Path, out: &mut dyn Write) -> Result<(), Failure> {
     writeln!(out, "opening {}", directory.display())?;
     let log = Keylane::open(directory, Options::default())?;
-    if log.topics().iter().any(|topic| topic.name == TOPIC) {
+    if log.topics().iter().any(|topic| topic.name() == TOPIC) {
         log.delete_topic(TOPIC)?;
         writeln!(out, "an earlier run left topic {TOPIC}: deleted it")?;
     }
-    log.create_topic(TOPIC, PARTITIONS)?;
+    let topic = log.create_topic(TOPIC, TopicOptions::new(PARTITIONS))?;
     writeln!(out, "created topic {TOPIC} with {PARTITIONS} partitions")?;
 
     // One record, durable when the call returns.
-    let (partition, offset) = log.append_keyed(TOPIC, reading("sensor-0", 0))?;
-    writeln!(
-        out,
-        "sensor-0 belongs to partition {partition}; its first reading is durable at offset {offset}"
-    )?;
+    let (number, offset) = topic.append(reading("sensor-0", 0))?;
+    writeln!(out, "sensor-0 belongs to partition {number}; its first reading is durable at offset {offset}")?;
 
     // Many records on their way together: what waits shares one write and one flush.
     let mut pending = Vec::new();
     for number in 1..READINGS {
-        pending.push(log.submit_keyed(TOPIC, reading("sensor-0", number))?);
+        pending.push(topic.submit(reading("sensor-0", number))?);
     }
     for sensor in 1..SENSORS {
         for number in 0..READINGS {
-            pending.push(log.submit_keyed(TOPIC, reading(&format!("sensor-{sensor}"), number))?);
+            pending.push(topic.submit(reading(&format!("sensor-{sensor}"), number))?);
         }
     }
     let on_their_way = pending.len();
@@ -72,7 +69,8 @@ pub fn story(directory: &Path, out: &mut dyn Write) -> Result<(), Failure> {
     writeln!(out, "{on_their_way} more appended without waiting for each; all durable now")?;
 
     // Read one sensor's partition from its first offset on.
-    let records = log.read(TOPIC, partition, offset, 64 << 10)?;
+    let partition = topic.partition(number)?;
+    let records = partition.read(offset, 64 << 10)?;
     let of_sensor = records.iter().filter(|r| r.record.key.as_deref() == Some(b"sensor-0".as_slice()));
     let numbers: Vec<u32> = of_sensor.map(|r| number_of(&r.record)).collect::<Result<_, _>>()?;
     if numbers != (0..READINGS).collect::<Vec<_>>() {
@@ -80,22 +78,22 @@ pub fn story(directory: &Path, out: &mut dyn Write) -> Result<(), Failure> {
     }
     writeln!(
         out,
-        "read {} records of partition {partition}: sensor-0 has all {READINGS} in order",
+        "read {} records of partition {number}: sensor-0 has all {READINGS} in order",
         records.len()
     )?;
 
     // Find where to begin for everything since a moment.
     let moment = BEGIN_MS + 25_000;
-    let since = log.offset_for_time(TOPIC, partition, moment)?.ok_or("no reading is that late")?;
-    let first = log.read(TOPIC, partition, since, 1)?;
+    let since = partition.offset_for_time(moment)?.ok_or("no reading is that late")?;
+    let first = partition.read(since, 1)?;
     let late = number_of(&first.first().ok_or("nothing at that offset")?.record)?;
     writeln!(out, "the first reading after 25 s is at offset {since}: number {late}")?;
 
     // Follow the partition from another thread while this one appends.
-    let end = log.offsets(TOPIC, partition)?.high_watermark;
+    let end = partition.offsets()?.high_watermark;
     let seen = std::thread::scope(|scope| {
         let follower = scope.spawn(|| {
-            let mut tail = log.tail(TOPIC, partition, end)?;
+            let mut tail = partition.tail(end);
             let mut seen = Vec::new();
             while seen.len() < 10 {
                 match tail.recv(Duration::from_secs(10))? {
@@ -106,7 +104,7 @@ pub fn story(directory: &Path, out: &mut dyn Write) -> Result<(), Failure> {
             Ok::<_, Failure>(seen)
         });
         for number in 0..10 {
-            log.append_keyed(TOPIC, reading("sensor-0", READINGS + number))?;
+            topic.append(reading("sensor-0", READINGS + number))?;
         }
         follower.join().map_err(|_| "the follower panicked")?
     })?;
@@ -117,11 +115,11 @@ pub fn story(directory: &Path, out: &mut dyn Write) -> Result<(), Failure> {
 
     let log = Keylane::open(directory, Options::default())?;
     let mut total = 0;
-    for partition in 0..PARTITIONS {
-        let offsets = log.offsets(TOPIC, partition)?;
+    for partition in log.topic(TOPIC)?.partitions() {
+        let offsets = partition.offsets()?;
         let mut next = offsets.start;
         while next < offsets.high_watermark {
-            let records = log.read(TOPIC, partition, next, 64 << 10)?;
+            let records = partition.read(next, 64 << 10)?;
             next = records.last().ok_or("a gap before the end")?.offset + 1;
             total += records.len();
         }

@@ -7,7 +7,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use keylane_engine::embed::partition_for;
+use keylane_engine::partition_for;
 
 /// SplitMix64: small, fast, good enough to draw keys and filler.
 #[derive(Debug, Clone)]

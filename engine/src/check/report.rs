@@ -30,7 +30,7 @@ pub struct Lost {
     pub to: Offset,
 }
 
-/// What [`repair`](super::repair) can do about a finding.
+/// What [`repair`](fn@super::repair) can do about a finding.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -76,7 +76,7 @@ pub struct Finding {
     pub advice: String,
     /// Records that are lost, as far as that can be told.
     pub lost: Vec<Lost>,
-    /// What [`repair`](super::repair) can do about the finding.
+    /// What [`repair`](fn@super::repair) can do about the finding.
     pub repair: Option<Repair>,
 }
 

@@ -3,18 +3,28 @@
 use std::io;
 
 use crate::catalog::CatalogError;
-use crate::error::{AppendError, Failure, ReadError};
+use crate::error::{AppendError, Failure, OpenError, ReadError, TrimError};
 use crate::ids::Offset;
 use crate::producer_state::SequenceError;
 use crate::record_batch::BatchError;
+use crate::records::RecordsError;
 
-/// Why an operation of [`Keylane`](super::Keylane) failed.
+/// The result of an operation.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why an operation failed. The text says what a person can do; [`source`](std::error::Error::source) has the cause.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum EmbedError {
+pub enum Error {
+    /// The directory could not be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
     /// No such topic.
     #[error("there is no topic {0:?}: create it with create_topic")]
     UnknownTopic(String),
+    /// A topic of this name exists already.
+    #[error("topic {0:?} exists already: take it with Keylane::topic, or choose another name")]
+    TopicExists(String),
     /// No such partition.
     #[error("topic {topic:?} has the partitions 0 to {last}, not {partition}")]
     UnknownPartition {
@@ -26,26 +36,26 @@ pub enum EmbedError {
         last: u32,
     },
     /// The topic was deleted while the operation was on its way. Nothing was appended.
-    #[error("the topic was deleted meanwhile")]
+    #[error("the topic was deleted meanwhile: handles of it are of no use any more")]
     Deleted,
     /// A topic that cannot be created.
     #[error("topic {name:?} cannot be created: {rule}")]
     InvalidTopic {
         /// The name.
         name: String,
-        /// The rule that the name or number of partitions broke.
+        /// The rule that the name or a setting broke.
         rule: &'static str,
     },
-    /// The catalog refused.
-    #[error(transparent)]
-    Catalog(#[from] CatalogError),
+    /// The list of topics could not be changed.
+    #[error("{0}; free disk space if it is full, else open the directory again")]
+    Catalog(#[source] CatalogError),
     /// A record without a key, where the key chooses the partition.
     #[error("the record has no key to choose a partition by: give it one, or name a partition")]
     NoKey,
     /// An append without records.
     #[error("an append needs at least one record")]
     Empty,
-    /// The batch is malformed.
+    /// The batch is malformed, or the topic does not take its records.
     #[error(transparent)]
     Batch(#[from] BatchError),
     /// The batch does not continue the sequence of its idempotent producer.
@@ -82,33 +92,46 @@ pub enum EmbedError {
     /// A thread of the engine ended by a panic.
     #[error("a thread of the engine panicked; its message went to stderr: open the directory again")]
     Panicked,
-    /// Reading failed.
-    #[error(transparent)]
-    Read(#[from] ReadError),
-    /// The batch is compressed, and its records were requested one by one.
+    /// The offset is not in the partition: its records were deleted, or do not exist yet.
     #[error(
-        "the batch at offset {offset} is compressed ({codec}), which cannot be decoded here: take it as it is \
-         with read_batches"
+        "offset {offset} is not between the first offset {start} and the high watermark {high_watermark}: begin at \
+         one that Partition::offsets names"
     )]
-    Compressed {
-        /// First offset of the batch.
+    OffsetOutOfRange {
+        /// The offset that was asked for.
         offset: Offset,
-        /// The codec's name.
-        codec: &'static str,
+        /// The first offset.
+        start: Offset,
+        /// The high watermark: the first offset that cannot be read yet.
+        high_watermark: Offset,
     },
-    /// A stored batch has a malformed record, which its producer wrote before records were checked.
+    /// Records that are not durable yet, or do not exist, cannot be deleted.
     #[error(
-        "record {index} of the batch at offset {offset} is malformed: take it as it is with read_batches"
+        "records up to offset {offset} cannot be deleted: at most those below the high watermark {high_watermark} can"
     )]
-    Malformed {
+    TrimOutOfRange {
+        /// The offset that was asked for.
+        offset: Offset,
+        /// The high watermark: the first offset that cannot be deleted yet.
+        high_watermark: Offset,
+    },
+    /// Reading from the disk failed, or the disk returned other bytes than were written.
+    #[error("{0}; stop this program and run `keylane check` on the directory")]
+    Read(#[source] ReadError),
+    /// A stored batch cannot be uncompressed or has a malformed record; its producer wrote it before records were checked.
+    #[error(
+        "the batch at offset {offset} cannot be read: {cause}; take it as it is with read_batches, or go on behind it"
+    )]
+    Unreadable {
         /// First offset of the batch.
         offset: Offset,
-        /// Which record, from 0.
-        index: u32,
+        /// What is wrong with the batch.
+        #[source]
+        cause: RecordsError,
     },
 }
 
-impl From<AppendError> for EmbedError {
+impl From<AppendError> for Error {
     fn from(error: AppendError) -> Self {
         match error {
             AppendError::Batch(e) => Self::Batch(e),
@@ -131,9 +154,32 @@ pub(super) fn sendable(failure: &Failure) -> Failure {
     Failure { shard: failure.shard, during: failure.during.clone(), cause }
 }
 
-pub(super) fn of_read(error: ReadError) -> EmbedError {
+pub(super) fn of_read(error: ReadError) -> Error {
     match error {
-        ReadError::UnknownPartition => EmbedError::Deleted,
-        other => EmbedError::Read(other),
+        ReadError::UnknownPartition => Error::Deleted,
+        ReadError::OutOfRange { offset, start, high_watermark } => {
+            Error::OffsetOutOfRange { offset, start, high_watermark }
+        }
+        other => Error::Read(other),
+    }
+}
+
+pub(super) fn of_trim(error: TrimError) -> Error {
+    match error {
+        TrimError::OutOfRange { offset, high_watermark } => Error::TrimOutOfRange { offset, high_watermark },
+        TrimError::Busy => Error::Busy,
+        TrimError::DiskFull => Error::DiskFull,
+        TrimError::Failed(failure) => Error::Failed(sendable(&failure)),
+        TrimError::UnknownPartition => Error::Deleted,
+    }
+}
+
+impl From<CatalogError> for Error {
+    fn from(error: CatalogError) -> Self {
+        match error {
+            CatalogError::Exists(name) => Self::TopicExists(name),
+            CatalogError::Unknown(name) => Self::UnknownTopic(name),
+            other => Self::Catalog(other),
+        }
     }
 }

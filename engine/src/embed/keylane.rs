@@ -1,48 +1,49 @@
 //! The handle of an open data directory.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::Duration;
 
-use bytes::Bytes;
-
-use crate::catalog::{CatalogError, NewTopic, Topic, valid_name};
+use crate::catalog::{self, NewTopic, valid_name};
 use crate::data_dir::DirLock;
 use crate::environment::{EnvironmentError, check_data_directory, check_uring};
 use crate::error::OpenError;
-use crate::ids::Offset;
-use crate::shard::{Batches, Offsets};
 
 use super::block_on::block_on;
-use super::core::{Order, Threads};
-use super::error::{EmbedError, of_read};
-use super::lane::PendingAppend;
+use super::counters::Counters;
+use super::error::{Error, Result};
 use super::options::Options;
-use super::partitioner::partition_for;
-use super::record::{Record, StoredRecord, decode, encode};
-use super::shared::Shared;
-use super::tail::Tail;
+use super::shared::{OpenTopic, Shared};
+use super::threads::{Order, Threads, start};
+use super::topic::Topic;
+use super::topic_options::TopicOptions;
 
-/// Most partitions of one topic.
-const PARTITIONS_MAX: u32 = 100_000;
-
-/// A topic: its name and how many partitions it has.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TopicInfo {
-    /// Name of the topic.
-    pub name: String,
-    /// Number of partitions; they are numbered from 0.
-    pub partitions: u32,
-}
-
-/// An open data directory. See the module's header for what it promises.
+/// An open data directory.
 ///
 /// All methods take `&self`: share it between threads by reference or in an `Arc`. Methods block unless they say
-/// otherwise; those with `_async` in their name, and [`PendingAppend`], are for any async runtime.
+/// otherwise; those with `_async` in their name, [`PendingAppend`](crate::PendingAppend), and
+/// [`TailStream`](crate::TailStream) are for any async runtime.
 ///
 /// Dropping the handle without [`close`](Self::close) is like a crash: appends that were not acked may be lost, and the next
-/// open scans the last segments. The threads have ended then, so the directory can be opened again at once.
+/// open scans the last segments. The threads have ended then, so the directory can be opened again at once. Handles of topics
+/// and partitions do not keep it open.
+///
+/// ```
+/// use keylane_engine::{Error, Keylane, Options, TopicOptions};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// # let path = dir.path();
+/// // Creates the directory if it does not exist.
+/// let log = Keylane::open(path, Options::default())?;
+/// let payments = match log.topic("payments") {
+///     Err(Error::UnknownTopic(_)) => log.create_topic("payments", TopicOptions::new(4))?,
+///     other => other?,
+/// };
+/// assert_eq!(payments.partition_count(), 4);
+/// log.close()?;
+/// # Ok(())
+/// # }
+/// ```
 pub struct Keylane {
     shared: Arc<Shared>,
     /// Held during a change of the topics: one at a time.
@@ -59,19 +60,28 @@ struct Running {
 impl Keylane {
     /// Opens the data directory at `path`, with recovery if needed; creates and formats a directory that does not exist.
     ///
-    /// Needs Linux with io_uring and, unless [`Options::direct_io`] is off, a file system with O_DIRECT. If the system
-    /// lacks something, [`OpenError::Environment`] names it and says what to do.
-    pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Self, OpenError> {
+    /// Needs Linux with io_uring and, unless [`Options::direct_io`] is off, a file system with O_DIRECT.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Open`]. If the system lacks something, [`OpenError::Environment`] names it and says what to do;
+    /// [`OpenError::InUse`] if another process has the directory open, [`OpenError::NotOurs`] if it holds other files,
+    /// [`OpenError::Damaged`] if durable data is gone, [`OpenError::Options`] if an option cannot work.
+    pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Self> {
+        Ok(Self::open_at(path.as_ref(), options)?)
+    }
+
+    fn open_at(path: &Path, options: Options) -> Result<Self, OpenError> {
         options.check()?;
-        let path = path.as_ref();
         check_uring()?;
         if path.exists() && !path.is_dir() {
             return Err(EnvironmentError::NotADirectory { path: path.to_owned() }.into());
         }
         let lock = DirLock::take(path)?;
         check_data_directory(path, options.direct_io)?;
-        let started = super::core::start(path.to_owned(), &options)?;
-        let topics = started.topics.iter().map(|t| (t.name.clone(), Arc::clone(t))).collect();
+        let started = start(path.to_owned(), &options)?;
+        let opened = |t: &Arc<catalog::Topic>| (t.name.clone(), Arc::new(OpenTopic::new(Arc::clone(t))));
+        let topics = started.topics.iter().map(opened).collect();
         let shared = Shared { links: started.links, lanes: started.lanes, topics: RwLock::new(topics) };
         Ok(Self {
             shared: Arc::new(shared),
@@ -81,43 +91,51 @@ impl Keylane {
     }
 
     /// Creates a topic, durably. Names follow Kafka's rule: 1 to 249 of `a-z A-Z 0-9 . _ -`.
-    pub fn create_topic(&self, name: &str, partitions: u32) -> Result<(), EmbedError> {
-        let invalid = |rule| EmbedError::InvalidTopic { name: name.to_owned(), rule };
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TopicExists`], [`Error::InvalidTopic`] for a name or a setting that cannot be, [`Error::Catalog`],
+    /// [`Error::Closed`]. The topic was not created then; only after [`Error::Catalog`] it may be there at the next open.
+    pub fn create_topic(&self, name: &str, options: TopicOptions) -> Result<Topic> {
+        let invalid = |rule| Error::InvalidTopic { name: name.to_owned(), rule };
         if !valid_name(name) {
             return Err(invalid(
                 "a name is 1 to 249 letters, digits, dots, underscores and hyphens, not . or ..",
             ));
         }
-        if !(1..=PARTITIONS_MAX).contains(&partitions) {
-            return Err(invalid("a topic has 1 to 100,000 partitions"));
-        }
+        options.check().map_err(invalid)?;
         let _turn = locked(&self.changing);
-        let topic =
-            NewTopic { name: name.to_owned(), partitions: partitions as usize, configs: BTreeMap::new() };
-        let made = block_on(self.shared.links[0].call(move |core| async move {
-            let Some(catalog) = &core.catalog else { return Err(EmbedError::Closed) };
-            Ok(catalog.lock().await.create(vec![topic]).await?)
+        let topic = NewTopic {
+            name: name.to_owned(),
+            partitions: options.partitions() as usize,
+            configs: options.settings().clone(),
+        };
+        let topic = block_on(self.shared.links[0].call(move |core| async move {
+            let Some(catalog) = &core.catalog else { return Err(Error::Closed) };
+            // One topic was asked for, so one was made.
+            Ok(catalog.lock().await.create(vec![topic]).await?.pop())
         }))??;
-        for topic in made {
-            for link in &self.shared.links {
-                let topic = Arc::clone(&topic);
-                block_on(link.call(move |core| async move { core.attach(&topic.partitions) }))?;
-            }
-            self.shared.change_topics(|topics| topics.insert(topic.name.clone(), topic));
+        let topic = topic.ok_or_else(|| Error::UnknownTopic(name.to_owned()))?;
+        for link in &self.shared.links {
+            let topic = Arc::clone(&topic);
+            block_on(link.call(move |core| async move { core.attach(&topic) }))?;
         }
-        Ok(())
+        let topic = Arc::new(OpenTopic::new(topic));
+        self.shared.change_topics(|topics| topics.insert(name.to_owned(), Arc::clone(&topic)));
+        Ok(Topic::new(Arc::clone(&self.shared), topic))
     }
 
-    /// Deletes a topic and its records, durably.
-    pub fn delete_topic(&self, name: &str) -> Result<(), EmbedError> {
+    /// Deletes a topic and its records, durably. Handles of it are of no use afterwards, even if a topic of the same name is created.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownTopic`], [`Error::Catalog`], [`Error::Closed`].
+    pub fn delete_topic(&self, name: &str) -> Result<()> {
         let _turn = locked(&self.changing);
         let wanted = name.to_owned();
         let gone = block_on(self.shared.links[0].call(move |core| async move {
-            let Some(catalog) = &core.catalog else { return Err(EmbedError::Closed) };
-            catalog.lock().await.delete(&wanted).await.map_err(|e| match e {
-                CatalogError::Unknown(name) => EmbedError::UnknownTopic(name),
-                other => EmbedError::Catalog(other),
-            })
+            let Some(catalog) = &core.catalog else { return Err(Error::Closed) };
+            Ok(catalog.lock().await.delete(&wanted).await?)
         }))??;
         self.shared.change_topics(|topics| topics.remove(name));
         for link in &self.shared.links {
@@ -127,196 +145,61 @@ impl Keylane {
         Ok(())
     }
 
+    /// A topic by its name.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownTopic`].
+    pub fn topic(&self, name: &str) -> Result<Topic> {
+        let topic = self.shared.topics().get(name).cloned();
+        let topic = topic.ok_or_else(|| Error::UnknownTopic(name.to_owned()))?;
+        Ok(Topic::new(Arc::clone(&self.shared), topic))
+    }
+
     /// All topics, in the order of their names.
-    pub fn topics(&self) -> Vec<TopicInfo> {
+    pub fn topics(&self) -> Vec<Topic> {
         let topics = self.shared.topics();
-        let info = |t: &Arc<Topic>| TopicInfo { name: t.name.clone(), partitions: t.partitions.len() as u32 };
-        let mut all: Vec<_> = topics.values().map(info).collect();
-        all.sort_by(|a, b| a.name.cmp(&b.name));
+        let mut all: Vec<_> =
+            topics.values().map(|t| Topic::new(Arc::clone(&self.shared), Arc::clone(t))).collect();
+        all.sort_by(|a, b| a.name().cmp(b.name()));
         all
     }
 
-    /// The partition that a key belongs to: the same that Kafka's clients choose by default.
-    pub fn partition_for_key(&self, topic: &str, key: &[u8]) -> Result<u32, EmbedError> {
-        let partitions = self.shared.topic(topic)?.partitions.len() as u32;
-        Ok(partition_for(key, partitions))
-    }
-
-    /// Appends records as one batch, all of them or nothing, and returns the offset of the first when they are durable.
+    /// What the engine has done since it was opened.
     ///
-    /// Each call waits for a flush; for throughput use [`submit`](Self::submit).
-    pub fn append(&self, topic: &str, partition: u32, records: &[Record]) -> Result<Offset, EmbedError> {
-        self.submit(topic, partition, records)?.wait()
-    }
-
-    /// Appends a record to the partition of its key; returns partition and offset when it is durable.
-    pub fn append_keyed(&self, topic: &str, record: Record) -> Result<(u32, Offset), EmbedError> {
-        let pending = self.submit_keyed(topic, record)?;
-        Ok((pending.partition(), pending.wait()?))
-    }
-
-    /// As [`append`](Self::append), but returns before the records are durable. Appends that wait at the same time share
-    /// writes and flushes. Blocks only while the queue to the shard is full.
-    pub fn submit(
-        &self,
-        topic: &str,
-        partition: u32,
-        records: &[Record],
-    ) -> Result<PendingAppend, EmbedError> {
-        self.submit_batch(topic, partition, encode(records)?)
-    }
-
-    /// As [`submit`](Self::submit), to the partition of the record's key.
-    pub fn submit_keyed(&self, topic: &str, record: Record) -> Result<PendingAppend, EmbedError> {
-        let key = record.key.as_deref().ok_or(EmbedError::NoKey)?;
-        let partition = self.partition_for_key(topic, key)?;
-        self.submit(topic, partition, std::slice::from_ref(&record))
-    }
-
-    /// As [`submit`](Self::submit), for any async runtime: while the queue is full, the future waits. Appends keep the order
-    /// in which these futures complete.
-    pub async fn submit_async(
-        &self,
-        topic: &str,
-        partition: u32,
-        records: &[Record],
-    ) -> Result<PendingAppend, EmbedError> {
-        let (route, batch) = (self.shared.route(topic, partition)?, encode(records)?);
-        let room = self.shared.lane(&route).room(batch.len()).await?;
-        self.shared.send(&route, room, batch)
-    }
-
-    /// As [`submit`](Self::submit), but returns [`EmbedError::Busy`] while the queue is full.
-    pub fn try_submit(
-        &self,
-        topic: &str,
-        partition: u32,
-        records: &[Record],
-    ) -> Result<PendingAppend, EmbedError> {
-        let (route, batch) = (self.shared.route(topic, partition)?, encode(records)?);
-        let room = self.shared.lane(&route).try_room(batch.len())?;
-        self.shared.send(&route, room, batch)
-    }
-
-    /// Appends one encoded record batch (Kafka's version 2, with any compression), for programs with their own encoder. The
-    /// batch is checked as [`check`](crate::records::check) says, and stored byte for byte. Only base offset, leader epoch,
-    /// and a maximum timestamp that is not that of the records are changed.
-    pub fn append_batch(
-        &self,
-        topic: &str,
-        partition: u32,
-        batch: impl Into<Bytes>,
-    ) -> Result<Offset, EmbedError> {
-        self.submit_batch(topic, partition, batch)?.wait()
-    }
-
-    /// As [`append_batch`](Self::append_batch), but returns before the batch is durable, as [`submit`](Self::submit).
-    pub fn submit_batch(
-        &self,
-        topic: &str,
-        partition: u32,
-        batch: impl Into<Bytes>,
-    ) -> Result<PendingAppend, EmbedError> {
-        let (route, batch) = (self.shared.route(topic, partition)?, batch.into());
-        let lane = self.shared.lane(&route);
-        let room = match lane.try_room(batch.len()) {
-            Err(EmbedError::Busy) => block_on(lane.room(batch.len())),
-            other => other,
-        }?;
-        self.shared.send(&route, room, batch)
-    }
-
-    /// Reads durable records from `offset` on: about `bytes_max` bytes and at least one record, or nothing at the end of the
-    /// partition. The next call continues at the last record's offset plus 1.
-    pub fn read(
-        &self,
-        topic: &str,
-        partition: u32,
-        offset: Offset,
-        bytes_max: usize,
-    ) -> Result<Vec<StoredRecord>, EmbedError> {
-        block_on(self.read_async(topic, partition, offset, bytes_max))
-    }
-
-    /// As [`read`](Self::read), for any runtime.
-    pub async fn read_async(
-        &self,
-        topic: &str,
-        partition: u32,
-        offset: Offset,
-        bytes_max: usize,
-    ) -> Result<Vec<StoredRecord>, EmbedError> {
-        let route = self.shared.route(topic, partition)?;
-        let mut from = offset;
-        loop {
-            let batches = self.shared.read(&route, from, bytes_max, Duration::ZERO).await?;
-            let records = decode(&batches.slices, offset)?;
-            // Batches without records (control batches) are skipped.
-            if !records.is_empty() || batches.next_offset == from {
-                return Ok(records);
-            }
-            from = batches.next_offset;
+    /// ```
+    /// use keylane_engine::{Keylane, Options, Record, TopicOptions};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let path = dir.path();
+    /// let log = Keylane::open(path, Options::default())?;
+    /// let topic = log.create_topic("t", TopicOptions::new(1))?;
+    /// topic.append(Record::new("key", "value"))?;
+    /// assert_eq!(log.counters()?.batches, 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`].
+    pub fn counters(&self) -> Result<Counters> {
+        let mut sum = Counters::default();
+        for link in &self.shared.links {
+            let shards = block_on(link.call(|core| async move { core.counters() }))?;
+            shards.iter().for_each(|shard| sum.add(shard));
         }
-    }
-
-    /// Reads stored batches as they are, beginning with the one that holds `offset`. The slices share the engine's memory:
-    /// keeping a few bytes alive keeps up to a whole commit alive.
-    pub fn read_batches(
-        &self,
-        topic: &str,
-        partition: u32,
-        offset: Offset,
-        bytes_max: usize,
-    ) -> Result<Batches, EmbedError> {
-        let route = self.shared.route(topic, partition)?;
-        block_on(self.shared.read(&route, offset, bytes_max, Duration::ZERO))
-    }
-
-    /// Follows a partition from an offset on: as a blocking iterator, with time-outs, or in an async runtime.
-    pub fn tail(&self, topic: &str, partition: u32, from: Offset) -> Result<Tail, EmbedError> {
-        let route = self.shared.route(topic, partition)?;
-        Ok(Tail::new(Arc::clone(&self.shared), route, from))
-    }
-
-    /// Offset of the first record with this timestamp or a later one, in milliseconds; `None` if no record has one.
-    pub fn offset_for_time(
-        &self,
-        topic: &str,
-        partition: u32,
-        timestamp_ms: i64,
-    ) -> Result<Option<Offset>, EmbedError> {
-        let route = self.shared.route(topic, partition)?;
-        let placement = route.placement;
-        let link = self.shared.link(&route);
-        let mut from = 0;
-        loop {
-            let found =
-                block_on(link.call(move |core| async move {
-                    core.find_by_time(placement, timestamp_ms, from).await
-                }))??;
-            let Some((offset, batches)) = found else { return Ok(None) };
-            let records = decode(&batches.slices, offset)?;
-            if let Some(found) = records.iter().find(|r| r.record.timestamp_ms >= timestamp_ms) {
-                return Ok(Some(found.offset));
-            }
-            // The record was deleted, or the header of the batch states a time that no record has.
-            from = batches.next_offset.max(offset + 1);
-        }
-    }
-
-    /// First offset, high watermark (readers stop there) and end of a partition.
-    pub fn offsets(&self, topic: &str, partition: u32) -> Result<Offsets, EmbedError> {
-        let route = self.shared.route(topic, partition)?;
-        let placement = route.placement;
-        block_on(self.shared.link(&route).call(move |core| async move {
-            let (shard, at) = core.find(placement)?;
-            shard.offsets(at).map_err(of_read)
-        }))?
+        Ok(sum)
     }
 
     /// Makes everything durable that was submitted, and closes the directory, so that the next open has nothing to scan. Tails
-    /// end; every later operation returns [`EmbedError::Closed`]. Closing twice is not an error.
-    pub fn close(&self) -> Result<(), EmbedError> {
+    /// end; every later operation returns [`Error::Closed`]. Closing twice is not an error.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Failed`] if the disk failed: what was acked is there at the next open. [`Error::Panicked`].
+    pub fn close(&self) -> Result<()> {
         let _turn = locked(&self.changing);
         for lane in &self.shared.lanes {
             lane.end();

@@ -19,9 +19,8 @@ use crate::ids::{CommitSeq, LogId, Offset};
 use crate::records::CheckedBatch;
 use crate::shard::{CommitState, Shard};
 
-use super::EmbedError;
 use super::block_on::block_on;
-use super::error::sendable;
+use super::error::{Error, Result, sendable};
 
 /// Bytes of a unit: an append takes as many units of the queue as its bytes fill.
 const UNIT: usize = 256;
@@ -31,12 +30,12 @@ const AT_ONCE: usize = 128;
 /// An append on its way; becomes the offset of its first record once that is durable.
 ///
 /// This is a future for any runtime; without a runtime, [`PendingAppend::wait`] blocks. Dropping it does not cancel the
-/// append.
+/// append. It ends with [`Error::Interrupted`] if the engine stopped first: the records may or may not be there then.
 #[must_use = "nothing is known to be durable until it is awaited"]
 #[derive(Debug)]
 pub struct PendingAppend {
     partition: u32,
-    told: oneshot::Receiver<Result<Offset, EmbedError>>,
+    told: oneshot::Receiver<Result<Offset>>,
 }
 
 impl PendingAppend {
@@ -46,16 +45,22 @@ impl PendingAppend {
     }
 
     /// Blocks until the records are durable; returns the offset of the first.
-    pub fn wait(self) -> Result<Offset, EmbedError> {
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Interrupted`] if the engine stopped first, [`Error::Failed`] if the disk failed: the records may or may not be
+    /// there at the next open. After any other error nothing was appended: [`Error::TooLarge`], [`Error::DiskFull`],
+    /// [`Error::Deleted`], [`Error::Sequence`].
+    pub fn wait(self) -> Result<Offset> {
         block_on(self)
     }
 }
 
 impl Future for PendingAppend {
-    type Output = Result<Offset, EmbedError>;
+    type Output = Result<Offset>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.told).poll(cx).map(|told| told.unwrap_or(Err(EmbedError::Interrupted)))
+        Pin::new(&mut self.told).poll(cx).map(|told| told.unwrap_or(Err(Error::Interrupted)))
     }
 }
 
@@ -76,7 +81,7 @@ enum Message {
     Append {
         log: LogId,
         batch: CheckedBatch<'static>,
-        tell: oneshot::Sender<Result<Offset, EmbedError>>,
+        tell: oneshot::Sender<Result<Offset>>,
         _room: Room,
     },
     /// No more appends follow.
@@ -111,18 +116,18 @@ impl Lane {
     }
 
     /// Waits for a place for an append of `bytes`.
-    pub(super) async fn room(&self, bytes: usize) -> Result<Room, EmbedError> {
+    pub(super) async fn room(&self, bytes: usize) -> Result<Room> {
         let permit = Arc::clone(&self.room).acquire_many_owned(self.cost(bytes)).await;
-        permit.map(|_permit| Room { _permit }).map_err(|_| EmbedError::Closed)
+        permit.map(|_permit| Room { _permit }).map_err(|_| Error::Closed)
     }
 
     /// A place for an append of `bytes`, if there is one.
-    pub(super) fn try_room(&self, bytes: usize) -> Result<Room, EmbedError> {
+    pub(super) fn try_room(&self, bytes: usize) -> Result<Room> {
         use tokio::sync::TryAcquireError;
         let permit = Arc::clone(&self.room).try_acquire_many_owned(self.cost(bytes));
         permit.map(|_permit| Room { _permit }).map_err(|e| match e {
-            TryAcquireError::NoPermits => EmbedError::Busy,
-            TryAcquireError::Closed => EmbedError::Closed,
+            TryAcquireError::NoPermits => Error::Busy,
+            TryAcquireError::Closed => Error::Closed,
         })
     }
 
@@ -132,10 +137,10 @@ impl Lane {
         room: Room,
         (partition, log): (u32, LogId),
         batch: CheckedBatch<'static>,
-    ) -> Result<PendingAppend, EmbedError> {
+    ) -> Result<PendingAppend> {
         let (tell, told) = oneshot::channel();
         let message = Message::Append { log, batch, tell, _room: room };
-        self.sender.send(message).map_err(|_| EmbedError::Closed)?;
+        self.sender.send(message).map_err(|_| Error::Closed)?;
         Ok(PendingAppend { partition, told })
     }
 
@@ -157,7 +162,7 @@ struct Acks {
 struct Ack {
     seq: CommitSeq,
     offset: Offset,
-    tell: oneshot::Sender<Result<Offset, EmbedError>>,
+    tell: oneshot::Sender<Result<Offset>>,
 }
 
 /// Starts the tasks of a lane; both end after [`Lane::end`], when all appends are answered.
@@ -231,8 +236,8 @@ async fn answer_all(shard: Shard, acks: Rc<Acks>) {
         while let Some(ack) = acks.queue.borrow_mut().pop_front_if(|ack| ack.seq <= seq) {
             let outcome = match (shard.commit_state(ack.seq), shard.failure()) {
                 (CommitState::Durable, _) => Ok(ack.offset),
-                (_, Some(failure)) => Err(EmbedError::Failed(sendable(&failure))),
-                (_, None) => Err(EmbedError::Interrupted),
+                (_, Some(failure)) => Err(Error::Failed(sendable(&failure))),
+                (_, None) => Err(Error::Interrupted),
             };
             let _nobody_waits = ack.tell.send(outcome);
         }
@@ -319,7 +324,7 @@ mod tests {
             for task in tasks {
                 task.await.unwrap();
             }
-            assert!(matches!(lane.try_room(1), Err(EmbedError::Closed)));
+            assert!(matches!(lane.try_room(1), Err(Error::Closed)));
         });
     }
 
@@ -332,7 +337,7 @@ mod tests {
             flushes.set(Flushes::Fail);
             for outcome in [submit(&lane, b"lost").await, submit(&lane, b"late").await] {
                 let error = outcome.await.unwrap_err();
-                assert!(matches!(error, EmbedError::Failed(_)), "{error}");
+                assert!(matches!(error, Error::Failed(_)), "{error}");
             }
             lane.end();
             for task in tasks {
@@ -346,14 +351,14 @@ mod tests {
         with_shard(|_, _| async {
             let (lane, end) = lane(1 << 10);
             let held = lane.room(10_000).await.unwrap();
-            assert!(matches!(lane.try_room(1), Err(EmbedError::Busy)));
+            assert!(matches!(lane.try_room(1), Err(Error::Busy)));
             let waiting = lane.clone();
             let waiting = tokio::task::spawn_local(async move { waiting.room(1).await.is_err() });
             yield_now().await;
             let pending = lane.send(held, PARTITION, checked(b"v")).unwrap();
             drop(end);
             assert!(waiting.await.unwrap());
-            assert!(matches!(pending.await, Err(EmbedError::Interrupted)));
+            assert!(matches!(pending.await, Err(Error::Interrupted)));
         });
     }
 }

@@ -16,14 +16,21 @@ use crate::ids::Offset;
 use crate::record_batch::{
     BatchFields, HEADER_BYTES, HeaderFields, RecordBatch, base_offset, put_record, seal, total_len,
 };
-use crate::records::{CODEC_BITS, Opened, RecordView};
+use crate::records::{CODEC_BITS, MAX_UNCOMPRESSED, Opened, RecordView, RecordsError, decompress};
 
-use super::EmbedError;
+use super::error::{Error, Result};
 
 /// Attribute bit: a control batch, a message of the log to its readers without records of producers.
 const CONTROL: i16 = 0x20;
 
 /// A record to be appended.
+///
+/// ```
+/// use keylane_engine::Record;
+///
+/// let record = Record::new("sensor-7", "21.5").with_header("unit", "celsius");
+/// assert_eq!(record.key.as_deref(), Some(b"sensor-7".as_slice()));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
     /// The key; records with the same key belong into the same partition.
@@ -80,15 +87,19 @@ impl Record {
     }
 }
 
-fn now_ms() -> i64 {
+pub(super) fn now_ms() -> i64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX))
 }
 
 /// Encodes records as one batch without compression and without a producer id.
-pub fn encode(records: &[Record]) -> Result<Bytes, EmbedError> {
-    let first = records.first().ok_or(EmbedError::Empty)?;
+///
+/// # Errors
+///
+/// [`Error::Empty`] without records, [`Error::TooLarge`] if they take more than 2 GiB.
+pub fn encode(records: &[Record]) -> Result<Bytes> {
+    let first = records.first().ok_or(Error::Empty)?;
     let base_timestamp = first.timestamp_ms;
     let max_timestamp = records.iter().map(|r| r.timestamp_ms).fold(base_timestamp, i64::max);
     let payload = |r: &Record| r.key.as_ref().map_or(0, Bytes::len) + r.value.as_ref().map_or(0, Bytes::len);
@@ -102,7 +113,7 @@ pub fn encode(records: &[Record]) -> Result<Bytes, EmbedError> {
         put_record(&mut out, timestamp_delta, offset_delta, key, value, &headers);
     }
     if i32::try_from(out.len()).is_err() {
-        return Err(EmbedError::TooLarge { bytes: out.len(), max: i32::MAX as usize });
+        return Err(Error::TooLarge { bytes: out.len(), max: i32::MAX as usize });
     }
     // A record takes more than a byte, so the number of records fits when their bytes do.
     let fields = BatchFields { max_timestamp, ..BatchFields::new(records.len() as i32, base_timestamp) };
@@ -113,8 +124,13 @@ pub fn encode(records: &[Record]) -> Result<Bytes, EmbedError> {
 
 /// The records of stored batches that lie back to back in `slices`, from offset `from` on.
 ///
-/// Each batch is copied, so that a record keeps only the memory of its own batch alive.
-pub fn decode(slices: &[Bytes], from: Offset) -> Result<Vec<StoredRecord>, EmbedError> {
+/// Each batch is copied, so that a record keeps only the memory of its own batch alive. Compressed batches are uncompressed, up to
+/// [`MAX_UNCOMPRESSED`] bytes of one.
+///
+/// # Errors
+///
+/// [`Error::Unreadable`].
+pub fn decode(slices: &[Bytes], from: Offset) -> Result<Vec<StoredRecord>> {
     let mut out = Vec::new();
     for slice in slices {
         let mut rest = slice.as_ref();
@@ -128,33 +144,39 @@ pub fn decode(slices: &[Bytes], from: Offset) -> Result<Vec<StoredRecord>, Embed
 }
 
 /// Adds the records of one batch, from offset `from` on, to `out`.
-fn decode_batch(bytes: &Bytes, from: Offset, out: &mut Vec<StoredRecord>) -> Result<(), EmbedError> {
-    let malformed = |offset, index| EmbedError::Malformed { offset, index };
+fn decode_batch(bytes: &Bytes, from: Offset, out: &mut Vec<StoredRecord>) -> Result<()> {
     let header = base_offset(bytes).zip(RecordBatch::peek(bytes));
-    let (offset, batch) = header.ok_or(malformed(from, 0))?;
+    let cut_off = || Error::Unreadable { offset: from, cause: RecordsError::Header("it is cut off") };
+    let (offset, batch) = header.ok_or_else(cut_off)?;
+    let unreadable = |cause| Error::Unreadable { offset, cause };
     if batch.attributes & CONTROL != 0 {
         return Ok(());
     }
-    let codec = match batch.attributes & CODEC_BITS {
-        0 => None,
-        1 => Some("gzip"),
-        2 => Some("snappy"),
-        3 => Some("lz4"),
-        4 => Some("zstd"),
-        _ => Some("an unknown codec"),
+    let plain = match batch.attributes & CODEC_BITS {
+        0 => bytes.clone(),
+        codec => uncompressed(bytes, codec).map_err(unreadable)?,
     };
-    if let Some(codec) = codec {
-        return Err(EmbedError::Compressed { offset, codec });
-    }
-    let opened = Opened::of(bytes, bytes.len()).map_err(|_| malformed(offset, 0))?;
+    let opened = Opened::of(&plain, plain.len()).map_err(unreadable)?;
     for (index, view) in (0u32..).zip(opened.records()) {
-        let view = view.map_err(|_| malformed(offset, index))?;
+        let view = view.map_err(unreadable)?;
         if view.offset >= from {
-            let record = record_of(bytes, &view).ok_or(malformed(offset, index))?;
+            let malformed = || unreadable(RecordsError::Record { index, what: "its headers are malformed" });
+            let record = record_of(&plain, &view).ok_or_else(malformed)?;
             out.push(StoredRecord { offset: view.offset, record });
         }
     }
     Ok(())
+}
+
+/// A batch with its records uncompressed and without the codec; length field and checksum are still those from before.
+fn uncompressed(batch: &[u8], codec: i16) -> Result<Bytes, RecordsError> {
+    let short = RecordsError::Header("it is cut off");
+    let (header, records) = batch.split_at_checked(HEADER_BYTES).ok_or(short)?;
+    let mut plain = header.to_vec();
+    plain.extend_from_slice(&decompress(codec, records, MAX_UNCOMPRESSED)?);
+    // The codec is in the lower byte of the attributes.
+    plain[22] &= !(CODEC_BITS as u8);
+    Ok(plain.into())
 }
 
 /// A record that shares the memory of its batch; `None` if its headers are malformed.
@@ -180,7 +202,7 @@ mod tests {
 
     use super::*;
     use crate::record_batch::{build, patch};
-    use crate::records::APPEND_TIME;
+    use crate::records::{APPEND_TIME, Compression, recompress};
 
     fn field() -> impl Strategy<Value = Option<Bytes>> {
         option::of(vec(any::<u8>(), 0..200).prop_map(Bytes::from))
@@ -221,16 +243,42 @@ mod tests {
 
     #[test]
     fn what_cannot_be_decoded_is_named() {
-        assert!(matches!(encode(&[]), Err(EmbedError::Empty)));
+        assert!(matches!(encode(&[]), Err(Error::Empty)));
         let mut batch = build(&[(b"k", b"v")], 5);
         patch(&mut batch, 7, 0);
         batch[22] = 4;
-        let compressed = decode(&[batch.clone().into()], 0).unwrap_err();
-        assert!(matches!(compressed, EmbedError::Compressed { offset: 7, codec: "zstd" }), "{compressed}");
+        let not_zstd = decode(&[batch.clone().into()], 0).unwrap_err();
+        let cause = |e: &Error| match e {
+            Error::Unreadable { offset: 7, cause } => cause.clone(),
+            other => panic!("{other}"),
+        };
+        assert!(matches!(cause(&not_zstd), RecordsError::Decode(_)), "{not_zstd}");
         batch[22] = 0;
         batch[HEADER_BYTES] = 0;
         let malformed = decode(&[batch.into()], 0).unwrap_err();
-        assert!(matches!(malformed, EmbedError::Malformed { offset: 7, index: 0 }), "{malformed}");
+        assert!(matches!(cause(&malformed), RecordsError::Record { index: 0, .. }), "{malformed}");
+    }
+
+    #[test]
+    fn compressed_records_read_back_whatever_the_codec() {
+        let records = [
+            Record::new("k", vec![7; 10_000]).with_header("h", "v").with_timestamp_ms(5),
+            Record::without_key("w").with_timestamp_ms(9),
+        ];
+        let plain = encode(&records).unwrap();
+        for how in [
+            Compression::Gzip { level: 6 },
+            Compression::Snappy,
+            Compression::Lz4 { level: 9 },
+            Compression::Zstd { level: 3 },
+        ] {
+            let mut batch = recompress(&plain, how).unwrap().expect("another codec");
+            assert!(batch.len() < plain.len());
+            patch(&mut batch, 40, 0);
+            let back = decode(&[batch.into()], 40).unwrap();
+            let want = (40..).zip(records.clone()).map(|(offset, record)| StoredRecord { offset, record });
+            assert_eq!(back, want.collect::<Vec<_>>(), "{how:?}");
+        }
     }
 
     #[test]

@@ -7,17 +7,58 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::catalog::Topic;
+use crate::catalog;
 use crate::ids::Offset;
-use crate::records::{BatchRules, check};
+use crate::records::{BatchRules, CheckedBatch, TimestampType, check};
 use crate::shard::Batches;
 
-use super::core::{Core, CoreLink, Route};
-use super::error::EmbedError;
-use super::lane::{Lane, PendingAppend, Room};
+use super::block_on::block_on;
+use super::error::{Error, Result};
+use super::lane::{Lane, PendingAppend};
+use super::record::now_ms;
+use super::threads::{Core, CoreLink, Route};
+use super::topic_settings::batch_rules;
+
+/// A topic, and what it asks of batches.
+#[derive(Debug)]
+pub struct OpenTopic {
+    /// The topic as the catalog has it.
+    pub topic: Arc<catalog::Topic>,
+    rules: BatchRules,
+    /// Whether the rules ask what time it is.
+    needs_clock: bool,
+}
+
+impl OpenTopic {
+    /// A topic of the catalog.
+    pub fn new(topic: Arc<catalog::Topic>) -> Self {
+        let rules = batch_rules(&topic.configs);
+        let needs_clock = rules.timestamps == TimestampType::LogAppendTime
+            || rules.timestamp_before_max_ms != i64::MAX
+            || rules.timestamp_after_max_ms != i64::MAX;
+        Self { topic, rules, needs_clock }
+    }
+
+    /// Where a partition lives.
+    pub fn route(&self, partition: u32) -> Result<Route> {
+        match self.topic.partitions.get(partition as usize) {
+            Some(&placement) => Ok(Route { partition, placement }),
+            None => Err(Error::UnknownPartition {
+                topic: self.topic.name.clone(),
+                partition,
+                last: self.topic.partitions.len().saturating_sub(1) as u32,
+            }),
+        }
+    }
+
+    fn check(&self, batch: Bytes) -> Result<CheckedBatch<'static>> {
+        let now_ms = if self.needs_clock { now_ms() } else { 0 };
+        Ok(check(batch, &self.rules, now_ms)?)
+    }
+}
 
 /// Topics by name.
-pub type Topics = HashMap<String, Arc<Topic>>;
+pub type Topics = HashMap<String, Arc<OpenTopic>>;
 
 /// What methods on any thread need.
 pub struct Shared {
@@ -41,39 +82,42 @@ impl Shared {
         change(&mut self.topics.write().unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// A topic by its name.
-    pub fn topic(&self, name: &str) -> Result<Arc<Topic>, EmbedError> {
-        self.topics().get(name).cloned().ok_or_else(|| EmbedError::UnknownTopic(name.to_owned()))
-    }
-
-    /// Where a partition lives.
-    pub fn route(&self, name: &str, partition: u32) -> Result<Route, EmbedError> {
-        let topics = self.topics();
-        let topic = topics.get(name).ok_or_else(|| EmbedError::UnknownTopic(name.to_owned()))?;
-        match topic.partitions.get(partition as usize) {
-            Some(&placement) => Ok(Route { partition, placement }),
-            None => Err(EmbedError::UnknownPartition {
-                topic: name.to_owned(),
-                partition,
-                last: topic.partitions.len().saturating_sub(1) as u32,
-            }),
-        }
-    }
-
-    /// The way of appends to a partition.
-    pub fn lane(&self, route: &Route) -> &Lane {
-        &self.lanes[usize::from(route.placement.shard)]
-    }
-
     /// The way to the thread of a partition.
     pub fn link(&self, route: &Route) -> &CoreLink {
         &self.links[usize::from(route.placement.shard) % self.links.len()]
     }
 
-    /// Sends a batch to be appended.
-    pub fn send(&self, route: &Route, room: Room, batch: Bytes) -> Result<PendingAppend, EmbedError> {
-        let batch = check(batch, &BatchRules::WITHOUT_TOPIC, 0)?;
-        self.lane(route).send(room, (route.partition, route.placement.log), batch)
+    fn lane(&self, route: &Route) -> &Lane {
+        &self.lanes[usize::from(route.placement.shard)]
+    }
+
+    /// Submits a batch; blocks while the queue is full.
+    pub fn submit(&self, topic: &OpenTopic, route: &Route, batch: Bytes) -> Result<PendingAppend> {
+        let lane = self.lane(route);
+        let room = match lane.try_room(batch.len()) {
+            Err(Error::Busy) => block_on(lane.room(batch.len())),
+            other => other,
+        }?;
+        lane.send(room, (route.partition, route.placement.log), topic.check(batch)?)
+    }
+
+    /// The same for async code: waits while the queue is full.
+    pub async fn submit_async(
+        &self,
+        topic: &OpenTopic,
+        route: &Route,
+        batch: Bytes,
+    ) -> Result<PendingAppend> {
+        let lane = self.lane(route);
+        let room = lane.room(batch.len()).await?;
+        lane.send(room, (route.partition, route.placement.log), topic.check(batch)?)
+    }
+
+    /// The same, but an error while the queue is full.
+    pub fn try_submit(&self, topic: &OpenTopic, route: &Route, batch: Bytes) -> Result<PendingAppend> {
+        let lane = self.lane(route);
+        let room = lane.try_room(batch.len())?;
+        lane.send(room, (route.partition, route.placement.log), topic.check(batch)?)
     }
 
     /// Reads batches; waits up to `patience` for the first one.
@@ -83,7 +127,7 @@ impl Shared {
         offset: Offset,
         bytes_max: usize,
         patience: Duration,
-    ) -> Result<Batches, EmbedError> {
+    ) -> Result<Batches> {
         let placement = route.placement;
         let work =
             move |core: Rc<Core>| async move { core.read(placement, offset, bytes_max, patience).await };

@@ -2,11 +2,11 @@
 //!
 //! - [`Decoder`] uncompresses the bytes behind a batch's header as a stream, whatever the codec; [`decompress`] does it at
 //!   once, up to a limit.
-//! - [`check`] decides whether a batch that a client sent may be stored, by the [`BatchRules`] of its topic; it goes
+//! - [`check`](fn@check) decides whether a batch that a client sent may be stored, by the [`BatchRules`] of its topic; it goes
 //!   through the records with [`Walk`].
 //! - [`Records`] hands out the records of a stored batch, without allocating, and checks every length and
 //!   offset against the bytes and the header.
-//! - [`compress`] compresses records; [`recompress`] takes a whole batch from one codec to another.
+//! - [`compress`] compresses records; [`recompress`](fn@recompress) takes a whole batch from one codec to another.
 //!
 //! The bytes may be hostile: producers send them, and directories hold batches from versions that checked less at append. Nothing
 //! here panics on such bytes, and no length is believed before it is compared with them.

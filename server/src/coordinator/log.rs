@@ -16,10 +16,9 @@ use std::collections::VecDeque;
 use std::fmt::Display;
 use std::rc::Rc;
 
-use keylane_engine::embed::{decode_batches, encode_batch};
 use keylane_engine::records::{BatchRules, check};
 use keylane_engine::shard::{Cached, CommitState, PartitionRef, Shard};
-use keylane_engine::{AppendError, CommitSeq, EmbedError, ReadError, Record};
+use keylane_engine::{AppendError, CommitSeq, ReadError, Record, decode_batches, encode_batch};
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::runtime::clock::now_ms;
@@ -97,7 +96,7 @@ pub enum LoadError {
     Read(#[from] ReadError),
     /// Its batches could not be decoded.
     #[error(transparent)]
-    Records(#[from] EmbedError),
+    Records(#[from] keylane_engine::Error),
 }
 
 /// A table and its log. See the module's header.

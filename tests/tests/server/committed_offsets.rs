@@ -334,10 +334,10 @@ fn offsets_of_another_topic_of_that_name_do_not_count() {
     assert_eq!(commit(&mut client, "g", "orders", &[(0, 5, -1, None)], 9).unwrap(), [0]);
     server.stop().unwrap();
 
-    let mut options = keylane_engine::Options::default();
-    options.shard.segment_bytes = settings().segment_bytes;
+    let options = keylane_engine::Options::default().segment_bytes(settings().segment_bytes);
     let log = keylane_engine::Keylane::open(dir.path(), options).unwrap();
-    let mut stored = log.read(OFFSETS, 0, 0, 1 << 20).unwrap();
+    let partition = log.topic(OFFSETS).unwrap().partition(0).unwrap();
+    let mut stored = partition.read(0, 1 << 20).unwrap();
     assert_eq!(stored.len(), 1);
     let mut record = stored.remove(0).record;
     // The same for partition 1, of a topic with another id.
@@ -345,7 +345,7 @@ fn offsets_of_another_topic_of_that_name_do_not_count() {
     *key.last_mut().unwrap() = 1;
     record.key = Some(key.into());
     record.headers[0].value = Some(Bytes::from_static(&[7; 16]));
-    log.append(OFFSETS, 0, &[record]).unwrap();
+    partition.append(&[record]).unwrap();
     log.close().unwrap();
 
     for _ in 0..2 {

@@ -40,6 +40,8 @@ pub enum Offer {
 }
 
 impl Batches {
+    /// Adds batches behind the others; `next_offset` is the offset after their last record.
+    #[doc(hidden)]
     pub fn push(&mut self, slice: Bytes, next_offset: Offset) {
         self.bytes += slice.len();
         self.next_offset = next_offset;
@@ -47,6 +49,7 @@ impl Batches {
     }
 
     /// Whether the first batch begins at this offset or before it.
+    #[doc(hidden)]
     pub fn begin_by(&self, offset: Offset) -> bool {
         let first = self.slices.first().and_then(|s| record_batch::base_offset(s));
         first.is_some_and(|base| base <= offset)

@@ -14,25 +14,30 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::sync::{Mutex, Semaphore, mpsc, oneshot, watch};
+use tokio::time::MissedTickBehavior;
 
 use crate::catalog::{Catalog, Placement, Topic};
 use crate::data_dir::DataDir;
 use crate::disk::DynDisk;
 use crate::disk::uring::UringDisk;
-use crate::error::{Failure, OpenError, ReadError};
+use crate::error::{Failure, OpenError, ReadError, TrimError};
 use crate::ids::{Offset, ShardId};
 use crate::partition::Watcher;
-use crate::shard::{Batches, PartitionRef, Shard};
+use crate::shard::{Batches, CommitState, Counters, PartitionRef, Shard};
 
-use super::error::{of_read, sendable};
+use super::error::{Error, of_read, of_trim, sendable};
 use super::lane::{self, Lane, LaneEnd, lane};
-use super::{EmbedError, Options};
+use super::options::Options;
+use super::record::now_ms;
+use super::topic_settings::log_config;
 
 const RING_ENTRIES: u32 = 256;
 /// Jobs that may wait for a thread to take them.
 const JOBS_WAITING: usize = 128;
 /// Reads at work on a thread at once.
 const READS: u32 = 32;
+/// How often shards delete and compact what is due.
+const TEND_EVERY: Duration = Duration::from_secs(2);
 
 /// What a thread is told to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,7 +68,7 @@ impl CoreLink {
     pub(super) async fn call<T, F>(
         &self,
         work: impl FnOnce(Rc<Core>) -> F + Send + 'static,
-    ) -> Result<T, EmbedError>
+    ) -> Result<T, Error>
     where
         T: Send + 'static,
         F: Future<Output = T> + 'static,
@@ -74,8 +79,8 @@ impl CoreLink {
                 let _caller_gone = tell.send(work(core).await);
             })
         });
-        self.0.send(job).await.map_err(|_| EmbedError::Closed)?;
-        told.await.map_err(|_| EmbedError::Closed)
+        self.0.send(job).await.map_err(|_| Error::Closed)?;
+        told.await.map_err(|_| Error::Closed)
     }
 }
 
@@ -88,11 +93,12 @@ pub(super) struct Core {
 }
 
 impl Core {
-    /// Attaches those of the partitions whose shards this thread owns.
-    pub(super) fn attach(&self, placements: &[Placement]) {
-        for placement in placements {
+    /// Attaches those of a topic's partitions whose shards this thread owns.
+    pub(super) fn attach(&self, topic: &Topic) {
+        let config = Arc::new(log_config(&topic.configs));
+        for placement in &topic.partitions {
             if let Some(shard) = self.shards.get(&placement.shard_id()) {
-                shard.attach(placement.log);
+                shard.configure(shard.attach(placement.log), Arc::clone(&config));
             }
         }
     }
@@ -107,9 +113,9 @@ impl Core {
     }
 
     /// The shard and place of a partition.
-    pub(super) fn find(&self, at: Placement) -> Result<(&Shard, PartitionRef), EmbedError> {
-        let shard = self.shards.get(&at.shard_id()).ok_or(EmbedError::Deleted)?;
-        Ok((shard, shard.partition(at.log).ok_or(EmbedError::Deleted)?))
+    pub(super) fn find(&self, at: Placement) -> Result<(&Shard, PartitionRef), Error> {
+        let shard = self.shards.get(&at.shard_id()).ok_or(Error::Deleted)?;
+        Ok((shard, shard.partition(at.log).ok_or(Error::Deleted)?))
     }
 
     /// Reads from `offset`; at the end of the partition waits up to `patience` for a record to become durable.
@@ -119,7 +125,7 @@ impl Core {
         offset: Offset,
         bytes_max: usize,
         patience: Duration,
-    ) -> Result<Batches, EmbedError> {
+    ) -> Result<Batches, Error> {
         let (shard, partition) = self.find(at)?;
         let at_end = shard.offsets(partition).map_err(of_read)?.high_watermark == offset;
         if at_end && !patience.is_zero() {
@@ -139,13 +145,43 @@ impl Core {
         at: Placement,
         timestamp_ms: i64,
         from: Offset,
-    ) -> Result<Option<(Offset, Batches)>, EmbedError> {
+    ) -> Result<Option<(Offset, Batches)>, Error> {
         let (shard, partition) = self.find(at)?;
         self.reading(shard.find_by_time(partition, timestamp_ms, from)).await
     }
 
-    async fn reading<T>(&self, read: impl Future<Output = Result<T, ReadError>>) -> Result<T, EmbedError> {
-        let _turn = self.reads.acquire().await.map_err(|_| EmbedError::Closed)?;
+    /// Deletes the records below `offset`; returns the first offset when that is durable.
+    pub(super) async fn trim(&self, at: Placement, offset: Offset) -> Result<Offset, Error> {
+        let seq = loop {
+            let (shard, partition) = self.find(at)?;
+            match shard.trim(partition, offset) {
+                Err(TrimError::Busy) => shard.space().await,
+                other => break other.map_err(of_trim)?,
+            }
+        };
+        let (shard, partition) = self.find(at)?;
+        if shard.committed(seq).await != CommitState::Durable {
+            let failure = shard.failure();
+            return Err(failure.map_or(Error::Interrupted, |failure| Error::Failed(sendable(&failure))));
+        }
+        shard.offsets(partition).map(|offsets| offsets.start).map_err(of_read)
+    }
+
+    /// The counters of its shards.
+    pub(super) fn counters(&self) -> Vec<Arc<Counters>> {
+        self.shards.values().map(Shard::counters).collect()
+    }
+
+    /// Has the shards delete and compact what is due.
+    fn tend(&self) {
+        let now = now_ms();
+        for shard in self.shards.values() {
+            shard.tend(now);
+        }
+    }
+
+    async fn reading<T>(&self, read: impl Future<Output = Result<T, ReadError>>) -> Result<T, Error> {
+        let _turn = self.reads.acquire().await.map_err(|_| Error::Closed)?;
         read.await.map_err(of_read)
     }
 }
@@ -174,7 +210,7 @@ pub(super) struct Threads {
 
 impl Threads {
     /// Tells the threads to end, and waits until they have.
-    pub(super) fn end(&mut self, order: Order) -> Result<(), EmbedError> {
+    pub(super) fn end(&mut self, order: Order) -> Result<(), Error> {
         self.order.send_if_modified(|now| std::mem::replace(now, order) != order);
         let mut result = Ok(());
         let own = std::thread::current().id();
@@ -182,8 +218,8 @@ impl Threads {
         for handle in self.handles.drain(..).filter(|h| h.thread().id() != own) {
             match handle.join() {
                 Ok(Ok(())) => {}
-                Ok(Err(failure)) => result = Err(EmbedError::Failed(failure)),
-                Err(_) => result = Err(EmbedError::Panicked),
+                Ok(Err(failure)) => result = Err(Error::Failed(failure)),
+                Err(_) => result = Err(Error::Panicked),
             }
         }
         result
@@ -354,7 +390,11 @@ impl CoreThread {
             let options = self.options.shard.clone();
             shards.insert(id, Shard::open(disk.clone(), found.dir.id, id, &live, options).await?);
         }
-        Ok(Some((Core { shards, catalog, reads: Semaphore::new(READS as usize) }, share)))
+        let core = Core { shards, catalog, reads: Semaphore::new(READS as usize) };
+        for topic in found.topics.iter() {
+            core.attach(topic);
+        }
+        Ok(Some((core, share)))
     }
 }
 
@@ -370,12 +410,15 @@ async fn serve(
             lanes.extend(lane::serve(shard, end));
         }
     }
+    let mut tend = tokio::time::interval(TEND_EVERY);
+    tend.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let order = loop {
         tokio::select! {
             biased;
             order = orders.wait_for(|order| *order != Order::Run) => {
                 break order.map_or(Order::Abandon, |order| *order);
             }
+            _ = tend.tick() => core.tend(),
             Some(job) = jobs.recv() => {
                 tokio::task::spawn_local(job(Rc::clone(&core)));
             }
