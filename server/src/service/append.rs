@@ -36,6 +36,7 @@ pub struct Appending {
 ///
 /// # Errors
 /// [`AppendRefused`] if there is no such partition, or if it takes no such batch.
+#[inline]
 pub fn target(
     core: &Core,
     topic: TopicKey<'_>,
@@ -59,6 +60,7 @@ pub fn target(
 ///
 /// # Errors
 /// [`AppendRefused::Batch`], [`AppendRefused::TooLarge`].
+#[inline]
 pub fn check_for<'a>(
     topic: &LocalTopic,
     batch: impl Into<Held<'a>>,
@@ -68,6 +70,7 @@ pub fn check_for<'a>(
     Ok(batch)
 }
 
+#[inline]
 fn check_size(topic: &LocalTopic, bytes: usize) -> Result<(), AppendRefused> {
     let max = topic.max_message_bytes;
     if bytes <= max { Ok(()) } else { Err(AppendRefused::TooLarge { bytes, max }) }
@@ -87,6 +90,7 @@ fn time_for(rules: &BatchRules) -> i64 {
 ///
 /// # Errors
 /// [`AppendError`]; after [`AppendError::Busy`] try again when the shard has space.
+#[inline]
 pub fn append(
     core: &Core,
     shard: usize,

@@ -91,6 +91,7 @@ pub struct LocalTopic {
 
 impl LocalTopic {
     /// The way to a partition, by the number that a client gives it.
+    #[inline]
     pub fn route(&self, partition: i32) -> Result<Route, NoPartition> {
         let route = usize::try_from(partition).ok().and_then(|index| self.routes.get(index));
         route.copied().ok_or(NoPartition::Number)
@@ -122,6 +123,7 @@ impl TopicTable {
     }
 
     /// Finds a topic.
+    #[inline]
     pub fn get(&self, topic: TopicKey<'_>) -> Option<&Rc<LocalTopic>> {
         match topic {
             TopicKey::Name(name) => self.by_name.get(name),
@@ -130,6 +132,7 @@ impl TopicTable {
     }
 
     /// Finds a topic, or says in what way there is none.
+    #[inline]
     pub fn find(&self, topic: TopicKey<'_>) -> Result<&Rc<LocalTopic>, NoPartition> {
         self.get(topic).ok_or(match topic {
             TopicKey::Name(_) => NoPartition::Topic,

@@ -22,6 +22,7 @@ use crate::service::topics::TopicKey;
 pub const RECORD_ERRORS_MAX: usize = 1000;
 
 /// A topic as the service knows it.
+#[inline]
 pub fn key_of(topic: TopicRef<'_>) -> TopicKey<'_> {
     match topic {
         TopicRef::Name(name) => TopicKey::Name(name),
