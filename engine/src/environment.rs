@@ -237,6 +237,15 @@ fn file_system(path: &Path) -> &'static str {
     }
 }
 
+/// Whether a directory, or where it would be created, lies in memory (tmpfs or ramfs): nothing there survives a power
+/// cut. What cannot be asked counts as a disk.
+pub fn is_in_memory(data: &Path) -> bool {
+    const TMPFS: u64 = 0x0102_1994;
+    const RAMFS: u64 = 0x8584_58f6;
+    let file_system = rustix::fs::statfs(nearest_existing(data)).map(|found| found.f_type as u64);
+    file_system.is_ok_and(|kind| kind == TMPFS || kind == RAMFS)
+}
+
 /// Raises the limit of open files as far as the process may; returns the limit, `None` if there is no limit.
 pub fn raise_open_files() -> io::Result<Option<u64>> {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
@@ -249,6 +258,13 @@ pub fn raise_open_files() -> io::Result<Option<u64>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn memory_is_told_from_a_disk() {
+        assert!(is_in_memory(Path::new("/dev/shm/not-there-yet")));
+        assert!(!is_in_memory(Path::new("/proc")));
+        assert!(!is_in_memory(Path::new(env!("CARGO_MANIFEST_DIR"))));
+    }
 
     #[test]
     fn a_refused_ring_is_explained() {

@@ -4,7 +4,7 @@
 //! stderr.
 
 use std::error::Error;
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use keylane_engine::environment::{self, EnvironmentError};
@@ -57,13 +57,23 @@ fn serve(options: Options) -> Result<(), Failure> {
     let (config, level) = options.resolve()?;
     let filter =
         EnvFilter::try_new(&level).map_err(|source| Failure::Log { level: level.clone(), source })?;
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    // Colours are for people; a file or a pipe gets plain lines.
+    let colours = std::io::stderr().is_terminal();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    log.with_ansi(colours).init();
 
     let allowed = allowed_cores()?;
     config.validate(online_cores().as_ref(), &allowed)?;
     let config = config.with_cores(&allowed);
     environment::check_uring()?;
     environment::check_data_directory(&config.data, config.direct_io)?;
+    if environment::is_in_memory(&config.data) {
+        tracing::warn!(
+            data = %config.data.display(),
+            "the data directory lies in memory (tmpfs or ramfs): nothing in it survives a power cut or a restart of \
+             the machine; choose a directory on a disk with --data to keep what is acknowledged"
+        );
+    }
     raise_open_files(&config);
 
     // Before any thread exists: all inherit the mask, so that only `wait` below takes these signals.

@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use keylane_engine::OpenError;
+use keylane_engine::environment::EnvironmentError;
 
 use crate::config::ConfigError;
 
@@ -14,6 +15,9 @@ pub enum StartError {
     /// A setting that cannot work.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// The system lacks something.
+    #[error("the system lacks what a server needs ({advice})", advice = .0.advice())]
+    Environment(#[from] EnvironmentError),
     /// The data directory.
     #[error("data directory {0}")]
     Open(String, #[source] OpenError),

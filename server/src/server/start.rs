@@ -10,6 +10,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
 use keylane_engine::data_dir::DirLock;
+use keylane_engine::environment;
 use keylane_engine::shard::Counters;
 
 use crate::config::{ServerConfig, allowed_cores};
@@ -48,6 +49,7 @@ pub struct ServerHandle {
 
 /// Starts a server: its cores run on threads of their own. Returns when it listens.
 pub fn start(config: ServerConfig) -> Result<ServerHandle, StartError> {
+    environment::check_uring()?;
     let cpus = match &config.cores {
         Some(cores) => cores.clone(),
         None => allowed_cores()?.0,

@@ -80,3 +80,29 @@ fn wrong_usage_and_unknown_keys() {
     assert_eq!(code, Some(1));
     assert!(message.contains("`shrads`") && message.contains("`shards`"), "{message}");
 }
+
+/// Once, colours went into files as well, and a directory in memory was served without a word.
+#[test]
+fn the_log_of_a_server_in_memory_is_plain_and_says_once_what_is_lost() {
+    use nix::sys::signal::{Signal, kill};
+    use nix::unistd::Pid;
+    use std::io::{BufRead as _, BufReader};
+    use std::process::Stdio;
+
+    for (parent, told) in [("/dev/shm", 1), (env!("CARGO_TARGET_TMPDIR"), 0)] {
+        let dir = tempfile::tempdir_in(parent).unwrap();
+        let mut server = Command::new(env!("CARGO_BIN_EXE_keylane"))
+            .args(["serve", "--kafka", "127.0.0.1:0", "--data", dir.path().to_str().unwrap()])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(server.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        kill(Pid::from_raw(server.id() as i32), Signal::SIGTERM).unwrap();
+        let log = String::from_utf8(server.wait_with_output().unwrap().stderr).unwrap();
+        assert!(line.starts_with("keylane: listening") && log.contains("opened a shard"), "{line}{log}");
+        assert!(!log.contains('\u{1b}'), "{log}");
+        assert_eq!(log.matches("nothing in it survives a power cut").count(), told, "{log}");
+    }
+}
