@@ -79,6 +79,9 @@ pub enum CatalogError {
     /// All log ids are used up.
     #[error("all 4,294,967,295 log numbers of this directory have been used: use another directory")]
     Exhausted,
+    /// All producer ids are used up.
+    #[error("all producer ids of this directory have been used: use another directory")]
+    NoProducerIds,
     /// Writing the catalog failed.
     #[error("writing the catalog: {0}")]
     Io(#[source] Arc<io::Error>),
@@ -240,9 +243,10 @@ impl Catalog {
         if self.producer_ids.is_empty() {
             let mut content = self.content.clone();
             let from = content.next_producer_id;
-            content.next_producer_id += PRODUCER_ID_BLOCK;
+            let end = from.checked_add(PRODUCER_ID_BLOCK).ok_or(CatalogError::NoProducerIds)?;
+            content.next_producer_id = end;
             self.store(content).await?;
-            self.producer_ids = from..from + PRODUCER_ID_BLOCK;
+            self.producer_ids = from..end;
         }
         let id = self.producer_ids.start;
         self.producer_ids.start += 1;

@@ -56,6 +56,11 @@ impl IndexEntry {
         self.base_offset + u64::from(self.span)
     }
 
+    /// Whether the batch lies in a segment whose data end there.
+    pub fn is_before(&self, data_end: u64) -> bool {
+        u64::from(self.position) + u64::from(self.len) <= data_end
+    }
+
     /// The entry that the directory of a commit has for this batch; the position in the commit is left 0.
     pub fn in_directory(&self, log: LogId) -> Entry {
         Entry {
@@ -87,6 +92,18 @@ impl Index {
     pub fn bytes(&self) -> u64 {
         let entries: u64 = self.runs.iter().map(|(_, run)| u64::from(run.entries)).sum();
         bytes_of(self.runs.len() as u64, entries)
+    }
+
+    /// Whether each run has entries, behind those of the run before it, and offsets that rise, and all entries lie in a file of
+    /// this size.
+    fn is_within(&self, size: u64) -> bool {
+        let mut next = 0;
+        let follows = self.runs.iter().all(|(_, run)| {
+            let here = u64::from(run.first_entry) == next && run.entries > 0;
+            next += u64::from(run.entries);
+            here && run.base_offset < run.next_offset
+        });
+        follows && self.bytes() <= size
     }
 
     /// The sealed segment, without any runs: they are added by [`SealedSegment::add`].
@@ -221,7 +238,7 @@ pub(crate) fn run_of(generation: Generation, first_entry: u32, batches: &[IndexE
         base_offset: first.base_offset,
         next_offset: last.end(),
         max_timestamp: batches.iter().map(|b| b.max_timestamp).max().unwrap_or(-1),
-        bytes: batches.iter().map(|b| b.len).sum(),
+        bytes: batches.iter().fold(0, |sum: u32, b| sum.saturating_add(b.len)),
         first_entry,
         entries: batches.len() as u32,
     }
@@ -272,7 +289,8 @@ pub async fn load(file: &DynFile, shard: ShardId, generation: Generation) -> io:
             }
         }
     }
-    Ok((runs.len() == logs).then_some(Index { sealed, entries_block, extents, runs }))
+    let index = Index { sealed, entries_block, extents, runs };
+    Ok((index.runs.len() == logs && index.is_within(size)).then_some(index))
 }
 
 fn decode_header(shard: ShardId, generation: Generation, block: &[u8]) -> Option<(Sealed, u32, usize, u32)> {
@@ -316,13 +334,14 @@ fn decode_table_block(
     Some(())
 }
 
-/// Reads all entries of a segment, by run. `None`: a block is damaged.
+/// Reads all entries of a segment, by run. `None`: a block is damaged, or leads beyond the segment.
 pub async fn load_entries(
     file: &DynFile,
     shard: ShardId,
     index: &Index,
 ) -> io::Result<Option<Vec<IndexEntry>>> {
     let total: usize = index.runs.iter().map(|(_, r)| r.entries as usize).sum();
+    let inside = |entry: &IndexEntry| entry.is_before(index.sealed.data_end);
     let mut out = Vec::with_capacity(total);
     let mut number = index.entries_block;
     while out.len() < total {
@@ -330,7 +349,7 @@ pub async fn load_entries(
         let bytes = read_exact_at(file, u64::from(number) * BLOCK as u64, blocks * BLOCK).await?;
         for block in bytes.chunks_exact(BLOCK) {
             match decode_entries(shard, index.sealed.generation, number, block) {
-                Some(entries) if !entries.is_empty() => out.extend(entries),
+                Some(entries) if !entries.is_empty() && entries.iter().all(inside) => out.extend(entries),
                 _ => return Ok(None),
             }
             number += 1;
@@ -368,13 +387,15 @@ pub fn decode_entries(
     let count = check_block(shard, generation, number, block)?;
     let mut out = Vec::with_capacity(count.min(ENTRIES_PER_BLOCK));
     for item in block[BLOCK_HEADER..].chunks_exact(ENTRY_ITEM).take(count) {
-        out.push(IndexEntry {
+        let entry = IndexEntry {
             base_offset: u64_le(item, 0)?,
             position: u32_le(item, 8)?,
             len: u32_le(item, 12)?,
             span: u32_le(item, 16)?,
             max_timestamp: i64_le(item, 24)?,
-        });
+        };
+        entry.base_offset.checked_add(u64::from(entry.span))?;
+        out.push(entry);
     }
     Some(out)
 }

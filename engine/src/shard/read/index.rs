@@ -33,14 +33,14 @@ impl std::ops::Deref for Entries {
 impl Inner {
     /// The entries of the run from `number` to the end of that index block.
     pub(crate) async fn entries_from(&self, run: &Run, number: u32) -> Result<Entries, ReadError> {
-        let entries_block = {
+        let (entries_block, data_end) = {
             let state = self.state.borrow();
             let segment = state.segments.sealed.get(&run.generation);
-            segment.map(|s| s.entries_block).ok_or(ReadError::UnknownPartition)?
+            segment.map(|s| (s.entries_block, s.sealed.data_end)).ok_or(ReadError::UnknownPartition)?
         };
         let absolute = run.first_entry + number;
         let block_number = entries_block + absolute / ENTRIES_PER_BLOCK as u32;
-        let block = self.index_block(run.generation, block_number).await?;
+        let block = self.index_block(run.generation, block_number, data_end).await?;
         let from = absolute as usize % ENTRIES_PER_BLOCK;
         let to = (from + (run.entries - number) as usize).min(block.len());
         match block.get(from..to) {
@@ -49,8 +49,14 @@ impl Inner {
         }
     }
 
-    /// A block of an index. Blocks near it are read with it, and are in the page cache then.
-    async fn index_block(&self, generation: Generation, number: u32) -> Result<Rc<[IndexEntry]>, ReadError> {
+    /// A block of an index of a segment whose data end at `data_end`. Blocks near it are read with it, and are in the page
+    /// cache then.
+    async fn index_block(
+        &self,
+        generation: Generation,
+        number: u32,
+        data_end: u64,
+    ) -> Result<Rc<[IndexEntry]>, ReadError> {
         if let Some(known) = self.reads.opened.borrow().block(generation, number) {
             return Ok(known);
         }
@@ -61,7 +67,8 @@ impl Inner {
         let size = file.size().await.map_err(io)?;
         let end = size.next_multiple_of(BLOCK as u64).min(near + INDEX_READ_BYTES);
         let block = self.read_block(&file, near..end.max(at + BLOCK as u64), at).await.map_err(io)?;
-        let entries = decode_entries(self.dir.identity.shard, generation, number, &block);
+        let entries = decode_entries(self.dir.identity.shard, generation, number, &block)
+            .filter(|entries| entries.iter().all(|entry| entry.is_before(data_end)));
         let entries: Rc<[IndexEntry]> = entries.map(Rc::from).ok_or_else(|| {
             let what = format!(
                 "index block {number} is damaged; a restart derives it again once the index file is removed"
