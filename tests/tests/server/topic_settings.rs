@@ -645,3 +645,56 @@ fn settings_survive_a_restart_and_a_kill() {
     assert_eq!(client.append("altered", 0, keyless("keyless")).unwrap(), 0);
     server.stop().unwrap();
 }
+
+/// A program with the engine inside and a server take turns with one directory: what one set is in force for the other.
+#[test]
+fn a_program_and_a_server_have_the_same_settings_of_a_topic() {
+    use keylane_engine::{
+        Cleanup, Compression, Error, Keylane, Options, Record, TimestampType, TopicOptions,
+    };
+    let dir = scratch(TMP, "settings-").unwrap();
+    let settings = || ServerConfig { shards: Some(1), ..config(dir.path()) };
+    let open = || Keylane::open(dir.path(), Options::new().segment_bytes(settings().segment_bytes)).unwrap();
+    let options = TopicOptions::new(1)
+        .cleanup(Cleanup::CompactAndDelete)
+        .retention(Duration::from_secs(3600))
+        .retention_bytes(1 << 30)
+        .segment_age(Duration::from_secs(60))
+        .timestamps(TimestampType::LogAppendTime)
+        .compression(Compression::Zstd { level: -7 });
+    let (server, mut client) = start(settings());
+    assert_eq!(create(&mut client, "of-server", 1, &ALL).unwrap().0, 0);
+    server.stop().unwrap();
+
+    let log = open();
+    log.create_topic("of-program", options.clone()).unwrap();
+    log.create_topic("kept", TopicOptions::new(1).keep_forever()).unwrap();
+    let topic = log.topic("of-server").unwrap();
+    let found = topic.options();
+    assert_eq!(found.cleanup_policy(), Cleanup::CompactAndDelete);
+    assert_eq!(found.retention_max(), Some(Duration::from_secs(3600)));
+    assert_eq!(found.retention_bytes_max(), Some(1_000_000_000));
+    assert_eq!(found.timestamp_type(), TimestampType::LogAppendTime);
+    assert_eq!(found.compression_type(), Compression::Uncompressed);
+    let keyless = topic.partition(0).unwrap().append(&[Record::without_key("v")]);
+    assert!(matches!(keyless, Err(Error::Batch(_))), "{keyless:?}");
+    log.close().unwrap();
+
+    let (server, mut client) = start(settings());
+    let described = describe(&mut client, TOPIC, "of-program").unwrap();
+    for (name, value) in [
+        ("cleanup.policy", "compact,delete"),
+        ("retention.ms", "3600000"),
+        ("retention.bytes", "1073741824"),
+        ("segment.ms", "60000"),
+        ("message.timestamp.type", "LogAppendTime"),
+        ("compression.type", "zstd"),
+        ("compression.zstd.level", "-7"),
+    ] {
+        assert_eq!(described[name], (value.to_owned(), OF_TOPIC), "{name}");
+    }
+    let kept = describe(&mut client, TOPIC, "kept").unwrap();
+    assert_eq!(kept["retention.ms"], ("-1".to_owned(), OF_TOPIC));
+    server.stop().unwrap();
+    assert_eq!(open().topic("of-program").unwrap().options(), options);
+}
