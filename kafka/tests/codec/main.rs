@@ -1,4 +1,4 @@
-//! The codec against an independent one: requests encoded by the `kafka-protocol` crate must be decoded to the
+//! The protocol. Its codec against an independent one: requests encoded by the `kafka-protocol` crate must be decoded to the
 //! same fields, and responses that we encode must be decoded by it to the same fields, in every version.
 mod admin;
 mod alter;
@@ -15,6 +15,8 @@ mod list_offsets;
 mod metadata;
 mod offsets;
 mod produce;
+mod structure;
+mod table;
 
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::messages::TopicName;
