@@ -2,19 +2,23 @@
 //! come, and forgets them.
 //!
 //! Promises: every batch follows the one before it in its partition; an answer that is longer than
-//! [`FRAME_BYTES_MAX`] is refused before memory is taken for it.
+//! [`ANSWER_BYTES_MAX`](keylane_kafka::client::ANSWER_BYTES_MAX) is refused before memory is taken for it.
 
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
+use keylane_kafka::ApiKey;
+use keylane_kafka::client::Client;
+use keylane_kafka::hot::answers::read_partitions;
+use keylane_kafka::messages::fetch::FetchedPartition;
+use keylane_kafka::messages::list_offsets::{EARLIEST, LATEST};
 use keylane_loadgen::batch::BatchView;
-use keylane_loadgen::client::{Admin, FRAME_BYTES_MAX, connect};
+use keylane_loadgen::client::Admin;
 use keylane_loadgen::cpu::thread_cpu;
 use keylane_loadgen::fetch_shape::{FetchPlanner, FetchShape};
-use keylane_loadgen::protocol::{self, FETCH, FetchedPartition};
+use keylane_loadgen::protocol::{CLIENT_ID, fetch_request};
 
 use crate::share::Slice;
 
@@ -30,15 +34,13 @@ struct Position {
 
 /// Reads a topic from its beginning to where it ended when the reading began.
 pub struct Thin {
-    stream: TcpStream,
+    client: Client,
     version: i16,
     topic: String,
     shape: FetchShape,
     planner: FetchPlanner,
     /// Partitions that are not at their end yet.
     positions: BTreeMap<i32, Position>,
-    correlation: i32,
-    answer: Vec<u8>,
     /// Fetch requests so far.
     pub requests: u64,
     /// Bytes of record batches so far.
@@ -50,21 +52,17 @@ impl Thin {
     pub fn new(address: SocketAddr, topic: &str, shape: FetchShape) -> Result<Self> {
         let mut admin = Admin::connect(address)?;
         let partitions = admin.wait_for_topic(topic, PATIENCE)?;
-        let begins = admin.offsets(topic, partitions, protocol::EARLIEST)?;
-        let ends = admin.offsets(topic, partitions, protocol::LATEST)?;
+        let begins = admin.offsets(topic, partitions, EARLIEST)?;
+        let ends = admin.offsets(topic, partitions, LATEST)?;
         let positions = begins.into_iter().zip(ends).map(|(next, end)| Position { next, end });
-        let stream = connect(address).context("connecting a reader")?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
+        let client = Client::connect(address, CLIENT_ID, PATIENCE)?;
         Ok(Self {
-            stream,
+            client,
             version: admin.versions.fetch,
             topic: topic.to_owned(),
             shape,
             planner: FetchPlanner::new(Some(shape), topic),
             positions: (0..).zip(positions).filter(|(_, position)| position.next < position.end).collect(),
-            correlation: 0,
-            answer: Vec::new(),
             requests: 0,
             bytes: 0,
         })
@@ -88,55 +86,36 @@ impl Thin {
     fn poll(&mut self) -> Result<()> {
         let wanted = self.positions.iter().map(|(&partition, position)| (partition, position.next)).collect();
         let plan = self.planner.plan(wanted);
-        self.correlation = self.correlation.wrapping_add(1);
         self.requests += 1;
-        let mut request = Vec::new();
-        let start = protocol::begin_frame(&mut request, FETCH, self.version, self.correlation);
-        protocol::encode_fetch(&mut request, self.version, &self.topic, self.shape.limits(), &plan);
-        protocol::end_frame(&mut request, start);
-        self.stream.write_all(&request).context("asking for records")?;
-        let len = self.receive()?;
+        let request = fetch_request(&self.topic, self.shape.limits(), &plan);
+        let id = self.client.send(self.version, &request)?;
+        let body = self.client.receive(id, ApiKey::Fetch, self.version)?;
         let before = self.bytes;
         let (positions, bytes) = (&mut self.positions, &mut self.bytes);
         let mut fault = None;
-        let answer = protocol::decode_fetch(&self.answer[..len], self.version, |fetched| {
-            let taken = take(positions, fetched);
+        let (error, session) = read_partitions(self.version, body, |_, fetched| {
+            let taken = take(positions, &fetched);
             *bytes += taken.as_ref().map_or(0, |bytes| *bytes);
             fault = fault.take().or(taken.err());
         })?;
         if let Some(fault) = fault {
             return Err(fault);
         }
-        ensure!(answer.error == 0, "Fetch: {}", protocol::error_name(answer.error));
-        self.planner.answered(answer.error, answer.session_id, self.bytes > before);
+        ensure!(error.is_none(), "Fetch: {error}");
+        self.planner.answered(error, session, self.bytes > before);
         Ok(())
-    }
-
-    /// Reads the answer to the last request; bytes after the correlation id.
-    fn receive(&mut self) -> Result<usize> {
-        let mut head = [0; 8];
-        self.stream.read_exact(&mut head).context("waiting for records")?;
-        let [length, correlation] =
-            [0, 4].map(|at| i32::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]));
-        ensure!(correlation == self.correlation, "an answer to another request");
-        let len = usize::try_from(length)?.checked_sub(4).context("an answer without a body")?;
-        ensure!(len <= FRAME_BYTES_MAX, "an answer of {len} bytes");
-        if self.answer.len() < len {
-            self.answer.resize(len, 0);
-        }
-        self.stream.read_exact(&mut self.answer[..len]).context("reading records")?;
-        Ok(len)
     }
 }
 
 /// Moves a partition on by the batches that came; their bytes.
-fn take(positions: &mut BTreeMap<i32, Position>, fetched: FetchedPartition<'_>) -> Result<u64> {
-    let partition = fetched.partition;
-    ensure!(fetched.error == 0, "partition {partition}: {}", protocol::error_name(fetched.error));
+fn take(positions: &mut BTreeMap<i32, Position>, fetched: &FetchedPartition<'_>) -> Result<u64> {
+    let partition = fetched.index;
+    ensure!(fetched.error.is_none(), "partition {partition}: {}", fetched.error);
     let Some(position) = positions.get_mut(&partition) else {
         bail!("partition {partition} was not asked for");
     };
-    let mut rest = fetched.records;
+    let records = fetched.records.unwrap_or_default();
+    let mut rest = records;
     while let Some(batch) = BatchView::split_first(&mut rest) {
         let batch = batch.map_err(|_| anyhow::anyhow!("partition {partition}: not a batch"))?;
         let (base, next) = (batch.base_offset, batch.next_offset());
@@ -147,15 +126,17 @@ fn take(positions: &mut BTreeMap<i32, Position>, fetched: FetchedPartition<'_>) 
     if position.next >= position.end {
         positions.remove(&partition);
     }
-    Ok((fetched.records.len() - rest.len()) as u64)
+    Ok((records.len() - rest.len()) as u64)
 }
 
 #[cfg(test)]
 mod tests {
+    use keylane_kafka::ErrorCode;
+
     use super::*;
 
     fn fetched(records: &[u8]) -> FetchedPartition<'_> {
-        FetchedPartition { partition: 4, error: 0, high_watermark: 9, records }
+        FetchedPartition { index: 4, high_watermark: 9, records: Some(records), ..Default::default() }
     }
 
     fn at(next: i64) -> BTreeMap<i32, Position> {
@@ -167,7 +148,7 @@ mod tests {
         let record = (b"k".as_slice(), b"v".as_slice());
         let batch = keylane_engine::record_batch::build(&[record, record], 1);
         let mut positions = at(0);
-        assert_eq!(take(&mut positions, fetched(&batch)).unwrap(), batch.len() as u64);
+        assert_eq!(take(&mut positions, &fetched(&batch)).unwrap(), batch.len() as u64);
         assert!(positions.is_empty());
     }
 
@@ -175,8 +156,11 @@ mod tests {
     fn what_does_not_follow_or_was_not_asked_for_is_refused() {
         let record = (b"k".as_slice(), b"v".as_slice());
         let batch = keylane_engine::record_batch::build(&[record], 1);
-        assert!(take(&mut at(1), fetched(&batch)).is_err(), "the batch is at 0");
-        assert!(take(&mut BTreeMap::new(), fetched(&batch)).is_err());
-        assert!(take(&mut at(0), FetchedPartition { error: 1, ..fetched(&batch) }).is_err());
+        assert!(take(&mut at(1), &fetched(&batch)).is_err(), "the batch is at 0");
+        assert!(take(&mut BTreeMap::new(), &fetched(&batch)).is_err());
+        assert!(
+            take(&mut at(0), &FetchedPartition { error: ErrorCode::OffsetOutOfRange, ..fetched(&batch) })
+                .is_err()
+        );
     }
 }

@@ -4,7 +4,7 @@
 //! that of the bytes that were written, or the response is refused.
 use bytes::BytesMut;
 
-use crate::header::ResponseHeader;
+use crate::header::{RequestHeader, ResponseHeader};
 use crate::wire::Writer;
 
 /// Bytes of the length prefix.
@@ -30,9 +30,9 @@ pub enum FrameError {
         /// The limit.
         limit: usize,
     },
-    /// A response longer than a length prefix can say.
-    #[error("response of {0} bytes is too long for a frame")]
-    ResponseTooLong(usize),
+    /// A message longer than a length prefix can say.
+    #[error("message of {0} bytes is too long for a frame")]
+    MessageTooLong(usize),
 }
 
 /// What the bytes received so far hold.
@@ -69,21 +69,28 @@ pub fn peek(received: &[u8], request_bytes_max: usize) -> Result<Frame, FrameErr
     Ok(if received.len() < whole { Frame::Incomplete(whole) } else { Frame::Complete(length) })
 }
 
-/// A response that is being written at the end of a buffer.
+/// A message that is being written at the end of a buffer.
 #[derive(Debug)]
 #[must_use = "the length is written by `end`"]
-pub struct ResponseFrame {
+pub struct OpenFrame {
     start: usize,
 }
 
-impl ResponseFrame {
-    /// Writes room for the length, and the header.
+impl OpenFrame {
+    /// Writes room for the length.
     #[inline]
-    pub fn begin(w: &mut Writer<'_>, header: ResponseHeader) -> Self {
+    pub fn begin(w: &mut Writer<'_>) -> Self {
         let start = w.position();
         w.i32(0);
-        header.encode(w);
         Self { start }
+    }
+
+    /// Writes room for the length, and the header of a response.
+    #[inline]
+    pub fn response(w: &mut Writer<'_>, header: ResponseHeader) -> Self {
+        let frame = Self::begin(w);
+        header.encode(w);
+        frame
     }
 
     /// Where the frame starts in the buffer.
@@ -93,20 +100,36 @@ impl ResponseFrame {
     }
 
     /// Writes the length of what is in the buffer, plus `elsewhere` bytes that are sent from other buffers.
-    /// A response that is too long is taken out of the buffer.
+    /// A message that is too long is taken out of the buffer.
     #[inline]
     pub fn end(self, w: &mut Writer<'_>, elsewhere: usize) -> Result<(), FrameError> {
         let body = w.position().saturating_sub(self.start + PREFIX_BYTES);
         let length = body.saturating_add(elsewhere);
         let Ok(prefix) = i32::try_from(length) else {
             w.buffer().truncate(self.start);
-            return Err(FrameError::ResponseTooLong(length));
+            return Err(FrameError::MessageTooLong(length));
         };
         if let Some(bytes) = w.buffer().get_mut(self.start..self.start + PREFIX_BYTES) {
             bytes.copy_from_slice(&prefix.to_be_bytes());
         }
         Ok(())
     }
+}
+
+/// Appends one whole request to `out`: length, header and the body that `body` writes.
+///
+/// # Errors
+/// It is too long for a frame; nothing is appended then.
+pub fn write_request(
+    out: &mut BytesMut,
+    header: &RequestHeader<'_>,
+    body: impl FnOnce(&mut Writer<'_>),
+) -> Result<(), FrameError> {
+    let mut w = Writer::new(out);
+    let frame = OpenFrame::begin(&mut w);
+    header.encode(&mut w);
+    body(&mut w);
+    frame.end(&mut w, 0)
 }
 
 /// Appends one whole response to `out`: length, header and the body that `body` writes.
@@ -116,7 +139,7 @@ pub fn write_response(
     body: impl FnOnce(&mut Writer<'_>),
 ) -> Result<(), FrameError> {
     let mut w = Writer::new(out);
-    let frame = ResponseFrame::begin(&mut w, header);
+    let frame = OpenFrame::response(&mut w, header);
     body(&mut w);
     frame.end(&mut w, 0)
 }

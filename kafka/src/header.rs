@@ -114,10 +114,25 @@ pub struct ResponseHeader {
 }
 
 impl ResponseHeader {
+    /// Whether there are tagged fields. Those who ask for ApiVersions do not know yet what the server speaks.
+    fn is_flexible(&self) -> bool {
+        self.api != ApiKey::ApiVersions && self.api.is_flexible(self.version)
+    }
+
     /// Writes it.
     #[inline]
     pub fn encode(&self, w: &mut Writer<'_>) {
         w.i32(self.correlation_id);
-        w.no_tags(self.api != ApiKey::ApiVersions && self.api.is_flexible(self.version));
+        w.no_tags(self.is_flexible());
+    }
+
+    /// Reads the header of an answer in this version.
+    ///
+    /// # Errors
+    /// It is cut short.
+    pub fn decode(api: ApiKey, version: i16, r: &mut Reader<'_>) -> Result<Self, WireError> {
+        let header = Self { api, version, correlation_id: r.i32("correlation_id")? };
+        r.skip_tags(header.is_flexible())?;
+        Ok(header)
     }
 }

@@ -348,6 +348,12 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
+    /// All that is left, without reading it.
+    #[inline]
+    pub fn rest(&self) -> &'a [u8] {
+        self.frame.get(self.position..).unwrap_or_default()
+    }
+
     /// Nothing may be left: for tagged fields, whose length is stated.
     #[inline]
     pub fn finish(&self) -> Result<(), WireError> {
@@ -356,6 +362,25 @@ impl<'a> Reader<'a> {
             left => Err(self.error("end", WireErrorKind::Trailing(left))),
         }
     }
+}
+
+/// Appends an UNSIGNED_VARINT.
+#[inline]
+pub fn put_uvarint(out: &mut impl BufMut, mut value: u32) {
+    while value >= 0x80 {
+        out.put_u8((value & 0x7f) as u8 | 0x80);
+        value >>= 7;
+    }
+    out.put_u8(value as u8);
+}
+
+/// Appends the length of an array, or of bytes.
+#[inline]
+pub fn put_length(out: &mut impl BufMut, flexible: bool, len: usize) {
+    // Frames are smaller than i32::MAX bytes; a longer length cannot be written and is refused by the
+    // check of the frame's own length.
+    let len = u32::try_from(len).unwrap_or(u32::MAX).min(i32::MAX as u32);
+    if flexible { put_uvarint(out, len + 1) } else { out.put_u32(len) }
 }
 
 /// Writes primitive types at the end of a buffer.
@@ -421,21 +446,14 @@ impl<'b> Writer<'b> {
 
     /// UNSIGNED_VARINT.
     #[inline]
-    pub fn uvarint(&mut self, mut value: u32) {
-        while value >= 0x80 {
-            self.out.put_u8((value & 0x7f) as u8 | 0x80);
-            value >>= 7;
-        }
-        self.out.put_u8(value as u8);
+    pub fn uvarint(&mut self, value: u32) {
+        put_uvarint(self.out, value);
     }
 
     /// Length of an array, or of bytes.
     #[inline]
     pub fn length(&mut self, flexible: bool, len: usize) {
-        // Frames are smaller than i32::MAX bytes; a longer length cannot be written and is refused by the
-        // check of the frame's own length.
-        let len = u32::try_from(len).unwrap_or(u32::MAX).min(i32::MAX as u32);
-        if flexible { self.uvarint(len + 1) } else { self.out.put_u32(len) }
+        put_length(self.out, flexible, len);
     }
 
     /// Length of an array or of bytes that may be null.

@@ -7,14 +7,18 @@
 //! is not read again. Promises of the reader: bounds-checked, no copies, and a batch that is cut off
 //! at the end of an answer is left out.
 
-use keylane_engine::bytes_at::varint_len;
+use bytes::BytesMut;
+use keylane_engine::bytes_at::{i16_be, i32_be, i64_be, varint, varint_len};
 use keylane_engine::record_batch::{BatchFields, LENGTH_END, patch, put_record, seal};
 use keylane_engine::records;
+use keylane_kafka::client::put_request;
+use keylane_kafka::messages::produce::{ProducePartition, ProduceRequest, ProduceTopic};
+use keylane_kafka::wire::put_length;
+use keylane_kafka::{ApiKey, TopicRef};
 
 use crate::keys::KeyNames;
 use crate::payload::{Filler, Payload};
-use crate::protocol;
-use crate::wire::{DecodeError, Decoded, Put, Reader};
+use crate::protocol::{self, CLIENT_ID};
 
 pub use keylane_engine::record_batch::HEADER_BYTES;
 
@@ -137,6 +141,7 @@ pub struct Template {
 }
 
 const CORRELATION_AT: usize = 8;
+const MAGIC_AT: usize = 16;
 pub const CRC_AT: usize = 17;
 pub const ATTRIBUTES_AT: usize = 21;
 const BASE_TIMESTAMP_AT: usize = 27;
@@ -165,31 +170,15 @@ fn record_body_bytes(index: usize, key_bytes: usize, value_bytes: usize) -> usiz
 
 impl Template {
     pub fn new(spec: &TemplateSpec<'_>) -> Self {
-        let compact = protocol::is_flexible(protocol::PRODUCE, spec.produce_version);
+        let compact = ApiKey::Produce.is_flexible(spec.produce_version);
         let batch_bytes = batch_bytes(spec.records, spec.key_bytes, spec.value_bytes);
-        let mut frame = Vec::with_capacity(batch_bytes + 128);
-        let start = protocol::begin_frame(&mut frame, protocol::PRODUCE, spec.produce_version, 0);
-        // No transactional id.
-        if compact {
-            frame.uvarint(0);
-        } else {
-            frame.i16(-1);
-        }
-        frame.i16(spec.acks);
-        frame.i32(30_000);
-        frame.count(1, compact);
-        frame.string(spec.topic, compact);
-        frame.count(1, compact);
-        let partition_at = frame.len();
-        frame.i32(0);
-        frame.count(batch_bytes, compact);
+        let (mut frame, tail) = around_batch(spec, batch_bytes);
         let batch_at = frame.len();
+        let mut length = Vec::new();
+        put_length(&mut length, compact, batch_bytes);
+        let partition_at = batch_at - length.len() - 4;
         let places = encode_batch(&mut frame, spec, batch_bytes);
-        if compact {
-            // No tagged fields in the partition, the topic and the request.
-            frame.extend_from_slice(&[0, 0, 0]);
-        }
-        protocol::end_frame(&mut frame, start);
+        frame.extend_from_slice(&tail);
         let key_bytes = spec.key_bytes;
         let mut template = Self {
             frame,
@@ -294,14 +283,14 @@ impl Template {
         let batch_bytes = HEADER_BYTES + scratch.len();
         out.clear();
         out.extend_from_slice(&frame[..self.partition_at + 4]);
-        out.count(batch_bytes, self.compact);
+        put_length(out, self.compact, batch_bytes);
         let at = out.len();
         out.extend_from_slice(head);
         out.extend_from_slice(scratch);
         out[at + ATTRIBUTES_AT..at + ATTRIBUTES_AT + 2].copy_from_slice(&codec.to_be_bytes());
         seal(&mut out[at..]);
         out.extend_from_slice(&frame[self.batch_at + self.batch_bytes..]);
-        protocol::end_frame(out, 0);
+        protocol::set_length(out);
         batch_bytes
     }
 
@@ -313,6 +302,23 @@ impl Template {
 
 /// Most bytes that the records of a batch may have uncompressed.
 const RECORDS_BYTES_MAX: usize = 256 << 20;
+
+/// What stands before the batch of a request, with room for it, and what stands after it.
+fn around_batch(spec: &TemplateSpec<'_>, batch_bytes: usize) -> (Vec<u8>, Vec<u8>) {
+    let batch = vec![0; batch_bytes];
+    let partition = ProducePartition { index: 0, records: Some(&batch) };
+    let topic = ProduceTopic { topic: TopicRef::Name(spec.topic), partitions: vec![partition] };
+    let request =
+        ProduceRequest { transactional_id: None, acks: spec.acks, timeout_ms: 30_000, topics: vec![topic] };
+    let mut out = BytesMut::with_capacity(batch_bytes + 128);
+    put_request(&mut out, CLIENT_ID, 0, spec.produce_version, &request).expect("a batch of less than 2 GiB");
+    // Partition, topic and request have no tagged fields: one byte each, where a version has them at all.
+    let tail = if ApiKey::Produce.is_flexible(spec.produce_version) { 3 } else { 0 };
+    let tail = out.split_off(out.len() - tail);
+    let mut before = Vec::with_capacity(batch_bytes + 128);
+    before.extend_from_slice(&out[..out.len() - batch_bytes]);
+    (before, tail.to_vec())
+}
 
 /// Appends the batch and says where its records are.
 fn encode_batch(frame: &mut Vec<u8>, spec: &TemplateSpec<'_>, batch_bytes: usize) -> Vec<RecordPlace> {
@@ -365,8 +371,7 @@ pub enum BatchError {
 impl<'a> BatchView<'a> {
     /// Splits the first batch off `rest`; `None` at the end, a cut-off batch included.
     pub fn split_first(rest: &mut &'a [u8]) -> Option<Result<Self, BatchError>> {
-        let mut r = Reader::new(rest);
-        let (base_offset, length) = (r.i64().ok()?, r.i32().ok()?);
+        let (base_offset, length) = (i64_be(rest, 0)?, i32_be(rest, 8)?);
         let Some(length) = usize::try_from(length).ok().filter(|len| *len >= HEADER_BYTES - 12) else {
             *rest = &[];
             return Some(Err(BatchError::Malformed));
@@ -378,14 +383,12 @@ impl<'a> BatchView<'a> {
     }
 
     fn of(bytes: &'a [u8], base_offset: i64) -> Option<Self> {
-        let mut r = Reader::new(bytes.get(16..)?);
-        let magic = r.u8().ok()?;
-        r.i32().ok()?;
-        let attributes = r.i16().ok()?;
-        let last_offset_delta = r.i32().ok()?;
-        let (base_timestamp, max_timestamp) = (r.i64().ok()?, r.i64().ok()?);
-        r.take(8 + 2 + 4).ok()?;
-        let records_count = r.i32().ok()?;
+        let magic = *bytes.get(MAGIC_AT)?;
+        let attributes = i16_be(bytes, ATTRIBUTES_AT)?;
+        let last_offset_delta = i32_be(bytes, ATTRIBUTES_AT + 2)?;
+        let base_timestamp = i64_be(bytes, BASE_TIMESTAMP_AT)?;
+        let max_timestamp = i64_be(bytes, BASE_TIMESTAMP_AT + 8)?;
+        let records_count = i32_be(bytes, HEADER_BYTES - 4)?;
         let sane = magic == 2 && last_offset_delta >= 0 && records_count >= 0;
         sane.then_some(Self {
             base_offset,
@@ -434,33 +437,47 @@ impl<'a> BatchView<'a> {
     }
 
     fn each_of(&self, bytes: &[u8], mut each: impl FnMut(i64, &[u8], &[u8])) -> Result<i64, BatchError> {
-        let mut r = Reader::new(bytes);
+        let mut rest = bytes;
         let mut newest = i64::MIN;
         for _ in 0..self.records_count {
-            let (time, delta, key, value) = read_record(&mut r).map_err(|_| BatchError::Malformed)?;
+            let (time, delta, key, value) = read_record(&mut rest).ok_or(BatchError::Malformed)?;
             newest = newest.max(time);
             each(self.base_offset + delta, key, value);
         }
-        if r.remaining() == 0 { Ok(newest) } else { Err(BatchError::Malformed) }
+        if rest.is_empty() { Ok(newest) } else { Err(BatchError::Malformed) }
     }
 }
 
 /// Timestamp delta, offset delta, key and value.
-fn read_record<'a>(r: &mut Reader<'a>) -> Decoded<(i64, i64, &'a [u8], &'a [u8])> {
-    let length = r.varint()?;
-    let mut r = Reader::new(r.take(usize::try_from(length).map_err(|_| DecodeError::BadLength)?)?);
-    r.u8()?;
-    let time = r.varint()?;
-    let delta = r.varint()?;
-    let key = read_field(&mut r)?;
-    let value = read_field(&mut r)?;
-    Ok((time, delta, key, value))
+#[inline]
+fn read_record<'a>(rest: &mut &'a [u8]) -> Option<(i64, i64, &'a [u8], &'a [u8])> {
+    let length = split_varint(rest)?;
+    let mut record = split(rest, usize::try_from(length).ok()?)?;
+    split(&mut record, 1)?; // attributes
+    let time = split_varint(&mut record)?;
+    let delta = split_varint(&mut record)?;
+    Some((time, delta, split_field(&mut record)?, split_field(&mut record)?))
 }
 
 /// A length and that many bytes; null reads as empty.
-fn read_field<'a>(r: &mut Reader<'a>) -> Decoded<&'a [u8]> {
-    let len = r.varint()?;
-    r.take(usize::try_from(len.max(0)).map_err(|_| DecodeError::BadLength)?)
+#[inline]
+fn split_field<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let length = split_varint(rest)?;
+    split(rest, usize::try_from(length.max(0)).ok()?)
+}
+
+#[inline]
+fn split_varint(rest: &mut &[u8]) -> Option<i64> {
+    let (value, length) = varint(rest)?;
+    *rest = &rest[length..];
+    Some(value)
+}
+
+#[inline]
+fn split<'a>(rest: &mut &'a [u8], length: usize) -> Option<&'a [u8]> {
+    let (front, back) = rest.split_at_checked(length)?;
+    *rest = back;
+    Some(front)
 }
 
 #[cfg(test)]

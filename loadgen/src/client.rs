@@ -4,111 +4,114 @@
 //! the answers of a non-blocking connection: large reads, frames parsed where they lie. Promises: a
 //! frame longer than [`FRAME_BYTES_MAX`] is refused before memory is taken for it.
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use keylane_kafka::ErrorCode;
+use keylane_kafka::client::{ANSWER_BYTES_MAX, Client};
+use keylane_kafka::messages::alter_configs::ConfigEntry;
+use keylane_kafka::messages::create_topics::{CreatableTopic, CreateTopicsRequest};
+use keylane_kafka::messages::list_offsets::{
+    EARLIEST, ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic,
+};
+use keylane_kafka::messages::metadata::{MetadataRequest, MetadataRequestTopic};
 
-use crate::protocol::{self, TopicMetadata, Versions};
+use crate::protocol::{CLIENT_ID, Versions};
 use crate::topic_admin::PARTITIONS_AT_ONCE;
-use crate::wire::Reader;
+
+pub use keylane_kafka::client::connect;
 
 /// The longest answer that is read.
-pub const FRAME_BYTES_MAX: usize = 128 << 20;
+pub const FRAME_BYTES_MAX: usize = ANSWER_BYTES_MAX;
 const ADMIN_TIMEOUT: Duration = Duration::from_secs(60);
-/// What Kafka answers to a creation that is too large.
-const POLICY_VIOLATION: i16 = 44;
 
 pub fn resolve(address: &str) -> Result<SocketAddr> {
     let mut found = address.to_socket_addrs().with_context(|| format!("broker address {address}"))?;
     found.next().with_context(|| format!("broker address {address} has no IP address"))
 }
 
-/// A connection that sends small requests at once.
-pub fn connect(address: SocketAddr) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect_timeout(&address, Duration::from_secs(10))?;
-    stream.set_nodelay(true)?;
-    Ok(stream)
+/// What Metadata says of the brokers and the one topic that was asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TopicMetadata {
+    pub brokers: usize,
+    pub error: ErrorCode,
+    /// Error and leader by partition, in order of the partitions.
+    pub partitions: Vec<(ErrorCode, i32)>,
 }
 
 /// One request, one answer.
 pub struct Admin {
-    stream: TcpStream,
-    correlation: i32,
+    pub(crate) client: Client,
     pub versions: Versions,
 }
 
 impl Admin {
     /// Connects and agrees on versions.
     pub fn connect(address: SocketAddr) -> Result<Self> {
-        let stream = connect(address).with_context(|| format!("connecting to {address}"))?;
-        stream.set_read_timeout(Some(ADMIN_TIMEOUT))?;
-        stream.set_write_timeout(Some(ADMIN_TIMEOUT))?;
-        let mut admin = Self { stream, correlation: 0, versions: Versions::default() };
-        let body = admin.ask(protocol::API_VERSIONS, 0, |_| ())?;
-        admin.versions = protocol::decode_api_versions(&body)?.map_err(anyhow::Error::msg)?;
-        Ok(admin)
-    }
-
-    /// Sends a request and returns the answer after its correlation id.
-    pub(crate) fn ask(
-        &mut self,
-        api: i16,
-        version: i16,
-        encode: impl FnOnce(&mut Vec<u8>),
-    ) -> Result<Vec<u8>> {
-        self.correlation += 1;
-        let mut frame = Vec::new();
-        let start = protocol::begin_frame(&mut frame, api, version, self.correlation);
-        encode(&mut frame);
-        protocol::end_frame(&mut frame, start);
-        self.stream.write_all(&frame).context("sending a request")?;
-        let mut head = [0; 8];
-        self.stream.read_exact(&mut head).context("waiting for an answer")?;
-        let mut r = Reader::new(&head);
-        let (length, correlation) = (r.i32()?, r.i32()?);
-        ensure!(correlation == self.correlation, "an answer to another request");
-        let length = usize::try_from(length)?.checked_sub(4).context("an answer without a body")?;
-        ensure!(length <= FRAME_BYTES_MAX, "an answer of {length} bytes");
-        let mut body = vec![0; length];
-        self.stream.read_exact(&mut body).context("reading an answer")?;
-        Ok(body)
+        let mut client = Client::connect(address, CLIENT_ID, ADMIN_TIMEOUT)?;
+        let versions = Versions::agreed(&client.versions()?);
+        let versions = versions.context("the broker and this client have no version in common")?;
+        Ok(Self { client, versions })
     }
 
     pub fn topic(&mut self, topic: &str) -> Result<TopicMetadata> {
-        let version = self.versions.metadata;
-        let body =
-            self.ask(protocol::METADATA, version, |out| protocol::encode_metadata(out, version, topic))?;
-        Ok(protocol::decode_metadata(&body, version)?)
+        let wanted = MetadataRequestTopic { name: Some(topic), ..Default::default() };
+        // Never create topics by asking.
+        let request = MetadataRequest {
+            topics: Some(vec![wanted]),
+            allow_auto_topic_creation: false,
+            ..Default::default()
+        };
+        let answer = self.client.ask(self.versions.metadata, &request)?;
+        let mut found = TopicMetadata {
+            brokers: answer.brokers.len(),
+            error: ErrorCode::UnknownTopicOrPartition,
+            partitions: Vec::new(),
+        };
+        if let Some(mut topic) = answer.topics.into_iter().next() {
+            topic.partitions.sort_unstable_by_key(|partition| partition.index);
+            found.error = topic.error;
+            found.partitions = topic.partitions.iter().map(|p| (p.error, p.leader_id)).collect();
+        }
+        Ok(found)
     }
 
     /// Creates the topic; false if it was there. Where a broker refuses so many partitions at once, in steps.
     pub fn create_topic(&mut self, topic: &str, partitions: i32, configs: &[(&str, String)]) -> Result<bool> {
         match self.try_create_topic(topic, partitions, configs)? {
-            (0, _) => Ok(true),
-            (36, _) => Ok(false),
-            (POLICY_VIOLATION, why) if partitions > PARTITIONS_AT_ONCE => {
+            (ErrorCode::None, _) => Ok(true),
+            (ErrorCode::TopicAlreadyExists, _) => Ok(false),
+            // What Kafka answers to a creation that is too large.
+            (ErrorCode::PolicyViolation, why) if partitions > PARTITIONS_AT_ONCE => {
                 let (code, _) = self.try_create_topic(topic, PARTITIONS_AT_ONCE, configs)?;
-                ensure!(code == 0, "creating topic {topic}: {why}");
+                ensure!(code.is_none(), "creating topic {topic}: {why}");
                 self.raise_partitions(topic, PARTITIONS_AT_ONCE, partitions)?;
                 Ok(true)
             }
-            (code, why) => bail!("creating topic {topic}: {} {why}", protocol::error_name(code)),
+            (code, why) => bail!("creating topic {topic}: {code} {why}"),
         }
     }
 
-    fn try_create_topic(
+    /// Outcome, and what the broker says of it.
+    pub(crate) fn try_create_topic(
         &mut self,
         topic: &str,
         partitions: i32,
         configs: &[(&str, String)],
-    ) -> Result<(i16, String)> {
-        let version = self.versions.create_topics;
-        let body = self.ask(protocol::CREATE_TOPICS, version, |out| {
-            protocol::encode_create_topic(out, topic, partitions, configs);
-        })?;
-        Ok(protocol::decode_create_topic(&body)?)
+    ) -> Result<(ErrorCode, String)> {
+        let new = CreatableTopic {
+            name: topic,
+            num_partitions: partitions,
+            replication_factor: 1,
+            assignments: Vec::new(),
+            configs: configs.iter().map(|(name, value)| ConfigEntry { name, value: Some(value) }).collect(),
+        };
+        let request = CreateTopicsRequest { topics: vec![new], timeout_ms: 30_000, validate_only: false };
+        let answer = self.client.ask(self.versions.create_topics, &request)?;
+        let created = answer.topics.into_iter().next().context("an answer about no topic")?;
+        Ok((created.error, created.error_message.unwrap_or_default().into_owned()))
     }
 
     /// Waits until every partition of the topic has a leader, and returns how many there are.
@@ -116,35 +119,48 @@ impl Admin {
         let deadline = Instant::now() + limit;
         loop {
             let found = self.topic(topic)?;
-            let led = found.partitions.iter().all(|&(error, leader)| error == 0 && leader >= 0);
-            if found.error == 0 && led && !found.partitions.is_empty() {
+            let led = found.partitions.iter().all(|&(error, leader)| error.is_none() && leader >= 0);
+            if found.error.is_none() && led && !found.partitions.is_empty() {
                 ensure!(found.brokers == 1, "{} brokers: only one can be loaded", found.brokers);
                 let partitions = i32::try_from(found.partitions.len())?;
-                let answers = self.try_offsets(topic, partitions, protocol::EARLIEST)?;
-                if answers.iter().all(|&(error, _)| error == 0) {
+                let answers = self.try_offsets(topic, partitions, EARLIEST)?;
+                if answers.iter().all(|&(error, _)| error.is_none()) {
                     return Ok(partitions);
                 }
             }
             let waited = Instant::now() > deadline;
-            ensure!(!waited, "topic {topic} is not ready: {}", protocol::error_name(found.error));
+            ensure!(!waited, "topic {topic} is not ready: {}", found.error);
             std::thread::sleep(Duration::from_millis(50));
         }
     }
 
-    fn try_offsets(&mut self, topic: &str, partitions: i32, timestamp: i64) -> Result<Vec<(i16, i64)>> {
-        let version = self.versions.list_offsets;
-        let body = self.ask(protocol::LIST_OFFSETS, version, |out| {
-            protocol::encode_list_offsets(out, version, topic, partitions, timestamp);
-        })?;
-        Ok(protocol::decode_list_offsets(&body, version, partitions)?)
+    /// Error and offset of each partition, by partition.
+    pub(crate) fn try_offsets(
+        &mut self,
+        topic: &str,
+        partitions: i32,
+        timestamp: i64,
+    ) -> Result<Vec<(ErrorCode, i64)>> {
+        let asked = |index| ListOffsetsPartition { index, timestamp, ..Default::default() };
+        let wanted = ListOffsetsTopic { name: topic, partitions: (0..partitions).map(asked).collect() };
+        let request = ListOffsetsRequest { topics: vec![wanted], ..Default::default() };
+        let answer = self.client.ask(self.versions.list_offsets, &request)?;
+        let mut found = vec![(ErrorCode::UnknownTopicOrPartition, -1); usize::try_from(partitions)?];
+        for told in answer.topics.iter().flat_map(|topic| &topic.partitions) {
+            if let Some(slot) = usize::try_from(told.index).ok().and_then(|index| found.get_mut(index)) {
+                *slot = (told.error, told.offset);
+            }
+        }
+        Ok(found)
     }
 
-    /// The earliest or latest offset of each partition.
+    /// The offset of each partition at a time, at [`EARLIEST`] or at
+    /// [`LATEST`](keylane_kafka::messages::list_offsets::LATEST).
     pub fn offsets(&mut self, topic: &str, partitions: i32, timestamp: i64) -> Result<Vec<i64>> {
         let answers = self.try_offsets(topic, partitions, timestamp)?;
         let mut offsets = Vec::with_capacity(answers.len());
         for (partition, (error, offset)) in answers.into_iter().enumerate() {
-            ensure!(error == 0, "offsets of {topic}-{partition}: {}", protocol::error_name(error));
+            ensure!(error.is_none(), "offsets of {topic}-{partition}: {error}");
             offsets.push(offset);
         }
         Ok(offsets)
@@ -225,6 +241,7 @@ pub struct FrameTooLong;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Write;
     use std::net::TcpListener;
 
     #[test]

@@ -7,6 +7,10 @@ use std::collections::BTreeMap;
 use std::io::{ErrorKind, Write};
 use std::net::TcpStream;
 
+use bytes::BytesMut;
+use keylane_kafka::hot::answers::read_fetched;
+use keylane_kafka::messages::fetch::FetchedPartition;
+
 use crate::batch::{BatchView, Stamp};
 use crate::checker::Checker;
 use crate::client::{Flow, Inbox};
@@ -14,7 +18,7 @@ use crate::fetch_shape::{FetchPlanner, FetchShape};
 use crate::histogram::Latencies;
 use crate::keys::KeyNames;
 use crate::pacing::Clock;
-use crate::protocol::{self, FetchAnswer, FetchLimits, FetchedPartition};
+use crate::protocol::{FetchLimits, encode_fetch, fetch_request};
 
 /// What readers ask for at once.
 pub const LIMITS: FetchLimits =
@@ -105,7 +109,7 @@ pub struct Consumer {
     /// Index into `positions` by partition.
     by_partition: Vec<usize>,
     planner: FetchPlanner,
-    request: Vec<u8>,
+    request: BytesMut,
     request_sent: usize,
     waiting: bool,
     correlation: i32,
@@ -140,7 +144,7 @@ impl Consumer {
             positions: positions.collect(),
             by_partition,
             planner: FetchPlanner::new(books.shape, topic),
-            request: Vec::new(),
+            request: BytesMut::new(),
             request_sent: 0,
             waiting: false,
             correlation: 0,
@@ -192,11 +196,9 @@ impl Consumer {
         let wanted = self.positions.iter().filter(|p| !p.is_done()).map(|p| (p.partition, p.next)).collect();
         let plan = self.planner.plan(wanted);
         self.correlation = self.correlation.wrapping_add(1);
-        self.request.clear();
         self.request_sent = 0;
-        let start = protocol::begin_frame(&mut self.request, protocol::FETCH, self.version, self.correlation);
-        protocol::encode_fetch(&mut self.request, self.version, &self.topic, limits, &plan);
-        protocol::end_frame(&mut self.request, start);
+        let request = fetch_request(&self.topic, limits, &plan);
+        encode_fetch(&mut self.request, self.correlation, self.version, &request);
         self.waiting = true;
     }
 
@@ -222,7 +224,7 @@ impl Consumer {
                 Ok(Some(frame)) => frame,
                 Err(_) => return Err(()),
             };
-            let (id, body) = frame.split_first_chunk::<4>().ok_or(())?;
+            let id = frame.first_chunk::<4>().ok_or(())?;
             if !self.waiting || i32::from_be_bytes(*id) != self.correlation {
                 return Err(());
             }
@@ -231,26 +233,24 @@ impl Consumer {
             let mut any_error = false;
             let mut any_records = false;
             let (positions, by_partition) = (&mut self.positions, &self.by_partition);
-            let answer = protocol::decode_fetch(body, self.version, |fetched| {
-                any_records |= !fetched.records.is_empty();
-                let index = usize::try_from(fetched.partition).ok().and_then(|p| by_partition.get(p));
+            let answer = read_fetched(self.version, frame, |_, fetched| {
+                any_records |= fetched.records.is_some_and(|records| !records.is_empty());
+                let index = usize::try_from(fetched.index).ok().and_then(|p| by_partition.get(p));
                 match index.and_then(|index| positions.get_mut(*index)) {
-                    None => {
-                        books.checker.corrupt(fetched.partition, -1, "a partition that was not asked for")
-                    }
-                    Some(_) if fetched.error != 0 => {
-                        *books.errors.entry(fetched.error).or_default() += 1;
+                    None => books.checker.corrupt(fetched.index, -1, "a partition that was not asked for"),
+                    Some(_) if !fetched.error.is_none() => {
+                        *books.errors.entry(fetched.error.code()).or_default() += 1;
                         any_error = true;
                     }
                     Some(position) => take_partition(position, fetched, books, now_ns),
                 }
             });
-            let FetchAnswer { error, session_id } = answer.map_err(|_| ())?;
+            let (_, error, session_id) = answer.map_err(|_| ())?;
             self.planner.answered(error, session_id, any_records);
-            if error != 0 {
-                *books.errors.entry(error).or_default() += 1;
+            if !error.is_none() {
+                *books.errors.entry(error.code()).or_default() += 1;
             }
-            if error != 0 || any_error {
+            if !error.is_none() || any_error {
                 self.not_before_ns = now_ns + ERROR_PAUSE_NS;
             }
         }
@@ -285,7 +285,8 @@ fn take_partition(
     now_ns: u64,
 ) {
     let partition = position.partition;
-    let mut rest = fetched.records;
+    let records = fetched.records.unwrap_or_default();
+    let mut rest = records;
     let mut first = true;
     while let Some(batch) = BatchView::split_first(&mut rest) {
         let batch = match batch {
@@ -310,7 +311,7 @@ fn take_partition(
             take_records(partition, &batch, books, now_ns);
         }
     }
-    books.batch_bytes += (fetched.records.len() - rest.len()) as u64;
+    books.batch_bytes += (records.len() - rest.len()) as u64;
     if !position.caught_up && position.next >= fetched.high_watermark {
         position.caught_up = true;
         let catching_up = &mut books.catching_up;

@@ -19,11 +19,9 @@
 use std::collections::BTreeMap;
 
 use clap::ValueEnum;
+use keylane_kafka::ErrorCode;
 
 use crate::protocol::FetchLimits;
-
-/// The broker does not know the session any more.
-const FETCH_SESSION_ID_NOT_FOUND: i16 = 70;
 
 /// Whose requests a consumer sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -120,7 +118,7 @@ impl FetchPlanner {
     }
 
     /// Takes notice of an answer: its error and session, and whether it brought any records.
-    pub fn answered(&mut self, error: i16, session_id: i32, any_records: bool) {
+    pub fn answered(&mut self, error: ErrorCode, session_id: i32, any_records: bool) {
         if let Some(partition) = self.current.filter(|_| !any_records) {
             self.current = Some(partition.saturating_add(1));
         }
@@ -156,11 +154,13 @@ impl Session {
         FetchPlan { session_id, session_epoch, partitions, forgotten }
     }
 
-    fn answered(&mut self, error: i16, session_id: i32) {
+    fn answered(&mut self, error: ErrorCode, session_id: i32) {
         (self.id, self.epoch) = match error {
-            0 if session_id != 0 => (session_id, if self.epoch == i32::MAX { 1 } else { self.epoch + 1 }),
+            ErrorCode::None if session_id != 0 => {
+                (session_id, if self.epoch == i32::MAX { 1 } else { self.epoch + 1 })
+            }
             // No session, or none any more.
-            0 | FETCH_SESSION_ID_NOT_FOUND => (0, 0),
+            ErrorCode::None | ErrorCode::FetchSessionIdNotFound => (0, 0),
             // A new session in the place of this one.
             _ => (self.id, 0),
         };
@@ -212,13 +212,13 @@ mod tests {
         let mut planner = planner(Some(FetchShape::One));
         let wanted = vec![(0, 0), (1, 0), (3, 0)];
         assert_eq!(names(&planner.plan(wanted.clone())), [0]);
-        planner.answered(0, 0, true);
+        planner.answered(ErrorCode::None, 0, true);
         assert_eq!(names(&planner.plan(wanted.clone())), [0]);
-        planner.answered(0, 0, false);
+        planner.answered(ErrorCode::None, 0, false);
         assert_eq!(names(&planner.plan(wanted.clone())), [1]);
-        planner.answered(0, 0, false);
+        planner.answered(ErrorCode::None, 0, false);
         assert_eq!(names(&planner.plan(wanted.clone())), [3]);
-        planner.answered(0, 0, false);
+        planner.answered(ErrorCode::None, 0, false);
         assert_eq!(names(&planner.plan(wanted.clone())), [0], "and again from the first one");
         // What is read to its end is not wanted any more.
         assert_eq!(names(&planner.plan(vec![(3, 0)])), [3]);
@@ -230,12 +230,12 @@ mod tests {
         let all = vec![(0, 0), (1, 0), (2, 0)];
         let first = planner.plan(all.clone());
         assert_eq!((first.session_id, first.session_epoch, first.partitions.len()), (0, 0, 3));
-        planner.answered(0, 77, true);
+        planner.answered(ErrorCode::None, 77, true);
         let second = planner.plan(vec![(0, 10), (1, 0)]);
         let expected =
             FetchPlan { session_id: 77, session_epoch: 1, partitions: vec![(0, 10)], forgotten: vec![2] };
         assert_eq!(second, expected);
-        planner.answered(0, 77, false);
+        planner.answered(ErrorCode::None, 77, false);
         // Back in the session, though its offset was told once.
         let third = planner.plan(vec![(0, 10), (1, 0), (2, 0)]);
         assert_eq!((third.session_epoch, third.partitions, third.forgotten), (2, vec![(2, 0)], vec![]));
@@ -245,14 +245,14 @@ mod tests {
     fn without_a_session_everything_is_named_again() {
         // A broker that gives none, one that has lost it, and one that was started anew.
         let lost: [fn(&mut FetchPlanner); 3] = [
-            |planner| planner.answered(0, 0, true),
-            |planner| planner.answered(FETCH_SESSION_ID_NOT_FOUND, 0, false),
+            |planner| planner.answered(ErrorCode::None, 0, true),
+            |planner| planner.answered(ErrorCode::FetchSessionIdNotFound, 0, false),
             FetchPlanner::reconnected,
         ];
         for lose in lost {
             let mut planner = planner(Some(FetchShape::Java));
             planner.plan(vec![(0, 0), (1, 0)]);
-            planner.answered(0, 5, true);
+            planner.answered(ErrorCode::None, 5, true);
             planner.plan(vec![(0, 3), (1, 0)]);
             lose(&mut planner);
             let plan = planner.plan(vec![(0, 3), (1, 0)]);
@@ -261,8 +261,8 @@ mod tests {
         // Any other error: everything again, and the old session ends.
         let mut planner = planner(Some(FetchShape::Java));
         planner.plan(vec![(0, 0)]);
-        planner.answered(0, 5, true);
-        planner.answered(71, 0, false);
+        planner.answered(ErrorCode::None, 5, true);
+        planner.answered(ErrorCode::InvalidFetchSessionEpoch, 0, false);
         let plan = planner.plan(vec![(0, 0)]);
         assert_eq!((plan.session_id, plan.session_epoch, plan.partitions.len()), (5, 0, 1));
     }

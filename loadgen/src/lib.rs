@@ -43,5 +43,4 @@ pub mod topic_admin;
 pub mod verdict;
 pub mod verify;
 pub mod watch;
-pub mod wire;
 pub mod worker;

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 
+use keylane_kafka::ErrorCode;
+
 use crate::args::{Acks, Consume, RunArgs};
 use crate::checker::{Checked, Checker, Faults};
 use crate::consumer::CatchingUp;
@@ -16,7 +18,6 @@ use crate::load_args::{Codec, Dist};
 use crate::pacing::Rate;
 use crate::payload::Payload;
 use crate::producer::ProduceCounts;
-use crate::protocol;
 use crate::readers::{self, Kind, Reader};
 use crate::report::{Consumed, Cost, CpuUse, Produced, ReaderReport, Report, Settings};
 use crate::sabotage::Sabotage;
@@ -156,7 +157,11 @@ impl Outcome {
             settings: settings(args, target, shape, cores),
             produced: produced(args, &self, shape, seconds),
             cpu: cpu_use(watch, &self, seconds),
-            errors: self.errors.iter().map(|(&code, &count)| (protocol::error_name(code), count)).collect(),
+            errors: self
+                .errors
+                .iter()
+                .map(|(&code, &count)| (ErrorCode::from_code(code).to_string(), count))
+                .collect(),
             disconnects: self.disconnects + self.consumer_disconnects,
             reconnects: self.reconnects,
             timeline: watch.timeline.clone(),

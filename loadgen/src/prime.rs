@@ -7,18 +7,21 @@
 //! its indexes into memory, and the first touch of each costs a read-ahead). They are of the present: a broker that rolls
 //! and deletes by time would else do that in the midst of the measurement.
 
-use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use keylane_kafka::client::Client;
+use keylane_kafka::messages::list_offsets::LATEST;
+use keylane_kafka::messages::produce::ProduceResponse;
+use keylane_kafka::{ApiKey, Message, Reader};
 
 use crate::args::RunArgs;
 use crate::batch::{Template, TemplateSpec};
-use crate::client::{self, Admin};
+use crate::client::Admin;
 use crate::cpu;
 use crate::pacing::Clock;
 use crate::payload::Payload;
-use crate::protocol;
+use crate::protocol::CLIENT_ID;
 use crate::setup::Target;
 
 /// Partitions written to at once.
@@ -47,9 +50,8 @@ pub fn prime(args: &RunArgs, target: &mut Target, admin: &mut Admin) -> Result<(
         payload: Payload::Noise,
         compressibility: 0.0,
     });
-    let flexible = protocol::is_flexible(protocol::PRODUCE, target.versions.produce);
-    let mut stream = client::connect(target.address).context("connecting to write to each partition")?;
-    stream.set_read_timeout(Some(TIMEOUT))?;
+    let version = target.versions.produce;
+    let mut client = Client::connect(target.address, CLIENT_ID, TIMEOUT)?;
     let clock = Clock::new();
     let all: Vec<i32> = (0..target.partitions).collect();
     for some in all.chunks(AT_ONCE) {
@@ -61,23 +63,19 @@ pub fn prime(args: &RunArgs, target: &mut Target, admin: &mut Admin) -> Result<(
             template.fill(&mut frame, partition, 0, wall_ms, &target.names, || (0, 0));
             frames.extend_from_slice(&frame.repeat(RECORDS));
         }
-        stream.write_all(&frames).context("writing to each partition")?;
+        client.send_frames(&frames).context("writing to each partition")?;
         for partition in some.iter().flat_map(|partition| [partition; RECORDS]) {
-            let mut head = [0; 8];
-            stream.read_exact(&mut head).context("waiting for the first acks of each partition")?;
-            let length = i32::from_be_bytes([head[0], head[1], head[2], head[3]]);
-            let length = usize::try_from(length)?.checked_sub(4).context("an answer without a body")?;
-            ensure!(length <= client::FRAME_BYTES_MAX, "an answer of {length} bytes");
-            let mut body = vec![0; length];
-            stream.read_exact(&mut body)?;
-            let error = protocol::decode_produce(&body, flexible)?.error;
-            ensure!(error == 0, "first write to partition {partition}: {}", protocol::error_name(error));
+            let body = client.receive(*partition, ApiKey::Produce, version);
+            let answer = ProduceResponse::decode(version, &mut Reader::new(body?))?;
+            let told = answer.topics.first().and_then(|topic| topic.partitions.first());
+            let error = told.context("an answer about no partition")?.error;
+            ensure!(error.is_none(), "first write to partition {partition}: {error}");
         }
     }
     if let Some(pid) = args.server_pid {
         rest(pid);
     }
-    target.begin = admin.offsets(&target.topic, target.partitions, protocol::LATEST)?;
+    target.begin = admin.offsets(&target.topic, target.partitions, LATEST)?;
     Ok(())
 }
 

@@ -9,6 +9,8 @@ use std::io::{ErrorKind, IoSlice, Write};
 use std::net::TcpStream;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use keylane_kafka::hot::answers::read_produced;
+
 use crate::batch::Template;
 use crate::client::{Flow, Inbox};
 use crate::histogram::Latencies;
@@ -16,7 +18,6 @@ use crate::keys::{KeyNames, KeyPicker, Rng};
 use crate::ledger::Ledger;
 use crate::pacing::{Clock, Pace};
 use crate::packed::Packed;
-use crate::protocol;
 use crate::sabotage::{Sabotage, Saboteur};
 
 /// A request that has been due for less when the load ends does not count as unsent.
@@ -98,7 +99,7 @@ pub struct ProducerSpec {
     pub template: Template,
     pub picker: KeyPicker,
     pub seed: u64,
-    pub flexible: bool,
+    pub version: i16,
     pub acks: i16,
     pub static_payload: bool,
     /// 0: none.
@@ -230,7 +231,7 @@ impl Producer {
                 Ok(None) => break,
                 Ok(Some(frame)) if self.answered < self.filled => {
                     let slot = self.slots[(self.answered % self.spec.window as u64) as usize];
-                    match read_answer(frame, self.answered as i32, slot.partition, self.spec.flexible) {
+                    match read_answer(frame, self.answered as i32, slot.partition, self.spec.version) {
                         Answer::Acked(offset) => {
                             // -1: the broker does not say.
                             let group =
@@ -453,15 +454,12 @@ enum Answer {
 }
 
 #[inline]
-fn read_answer(frame: &[u8], correlation: i32, partition: i32, flexible: bool) -> Answer {
-    let Some((id, body)) = frame.split_first_chunk::<4>() else { return Answer::Unreadable };
-    if i32::from_be_bytes(*id) != correlation {
-        return Answer::OutOfOrder;
-    }
-    match protocol::decode_produce(body, flexible) {
+fn read_answer(frame: &[u8], correlation: i32, partition: i32, version: i16) -> Answer {
+    match read_produced(version, frame) {
+        Ok(produced) if produced.correlation_id != correlation => Answer::OutOfOrder,
         Ok(produced) if produced.partition != partition => Answer::OutOfOrder,
-        Ok(produced) if produced.error == 0 => Answer::Acked(produced.base_offset),
-        Ok(produced) => Answer::Refused(produced.error),
+        Ok(produced) if produced.error.is_none() => Answer::Acked(produced.base_offset),
+        Ok(produced) => Answer::Refused(produced.error.code()),
         Err(_) => Answer::Unreadable,
     }
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use keylane::ServerHandle;
+use keylane_kafka::messages::list_offsets::LATEST;
 
 use crate::args::{Acks, RunArgs};
 use crate::client::{self, Admin};
@@ -14,7 +15,6 @@ use crate::ledger::State;
 use crate::outcome::Outcome;
 use crate::pacing::Clock;
 use crate::prime;
-use crate::protocol;
 use crate::readers;
 use crate::report::Report;
 use crate::setup::{BatchShape, CorePlan, Embedded, Target, Workers, plan_cores};
@@ -151,11 +151,11 @@ fn run_worker<'a>(
 /// Where consumers stop: the end of each partition when all answers have come. Without `acks=all`
 /// records may still be on their way, so the ends must stand still for a while.
 fn end_offsets(args: &RunArgs, admin: &mut Admin, target: &Target) -> Result<Vec<i64>> {
-    let mut ends = admin.offsets(&target.topic, target.partitions, protocol::LATEST)?;
+    let mut ends = admin.offsets(&target.topic, target.partitions, LATEST)?;
     let mut unchanged = if args.acks == Acks::All { 5 } else { 0 };
     while unchanged < 5 {
         std::thread::sleep(Duration::from_millis(100));
-        let now = admin.offsets(&target.topic, target.partitions, protocol::LATEST)?;
+        let now = admin.offsets(&target.topic, target.partitions, LATEST)?;
         unchanged = if now == ends { unchanged + 1 } else { 0 };
         ends = now;
     }

@@ -8,6 +8,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use keylane::{ServerConfig, ServerHandle};
 
+use keylane_kafka::messages::list_offsets::{EARLIEST, LATEST};
+
 use crate::args::RunArgs;
 use crate::batch::{self, Template, TemplateSpec};
 use crate::checker::Checker;
@@ -20,7 +22,7 @@ use crate::limits;
 use crate::pacing::{Clock, Pace, Share};
 use crate::payload::Payload;
 use crate::producer::{Producer, ProducerBooks, ProducerSpec};
-use crate::protocol::{self, Versions};
+use crate::protocol::Versions;
 use crate::readers::Reader;
 use crate::worker::{Times, Worker};
 
@@ -128,7 +130,7 @@ impl Target {
         };
         let partitions = admin.wait_for_topic(&topic, TOPIC_TIMEOUT)?;
         let from_the_beginning = created || resumed.is_some();
-        let when = if from_the_beginning { protocol::EARLIEST } else { protocol::LATEST };
+        let when = if from_the_beginning { EARLIEST } else { LATEST };
         let begin = admin.offsets(&topic, partitions, when)?;
         let rounds = resumed.as_ref().map_or(0, |state| state.rounds);
         let ledger = match resumed {
@@ -260,7 +262,7 @@ impl<'a> Workers<'a> {
             template,
             picker: KeyPicker::new(owned, &target.names, target.partitions, dist),
             seed: args.seed ^ (u64::from(index) + 1) << 32 ^ target.ledger.sent_records(),
-            flexible: protocol::is_flexible(protocol::PRODUCE, target.versions.produce),
+            version: target.versions.produce,
             acks: args.acks.code(),
             static_payload: args.static_payload,
             codec: args.codec.code(),

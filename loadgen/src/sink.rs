@@ -7,11 +7,27 @@
 
 use std::io::{self, ErrorKind, Write};
 use std::net::{TcpListener, TcpStream};
+use std::ops::RangeInclusive;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use keylane_engine::record_batch::seal;
+use bytes::BytesMut;
+use keylane_engine::bytes_at::i32_be;
+use keylane_engine::record_batch::{HEADER_BYTES, seal};
+use keylane_kafka::frame::write_response;
+use keylane_kafka::hot::produce::{ProduceRequest, ProduceResponseWriter};
+use keylane_kafka::messages::api_versions::{ApiVersion, ApiVersionsResponse};
+use keylane_kafka::messages::create_topics::{CreateTopicsResponse, CreatedTopic};
+use keylane_kafka::messages::fetch::{FetchRequest, FetchResponse, FetchedPartition, FetchedTopic};
+use keylane_kafka::messages::list_offsets::{
+    EARLIEST, ListOffsetsRequest, ListOffsetsResponse, ListedPartition, ListedTopic,
+};
+use keylane_kafka::messages::metadata::{
+    MetadataBroker, MetadataPartition, MetadataRequest, MetadataResponse, MetadataTopic,
+};
+use keylane_kafka::messages::produce::ProducedPartition;
+use keylane_kafka::{ApiKey, Message, Reader, Request, RequestHeader, Writer};
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::time::Timespec;
@@ -19,8 +35,6 @@ use rustix::time::Timespec;
 use crate::args::parse_duration;
 use crate::batch::{STAMP_MAGIC, STAMP_SEQ_AT};
 use crate::client::{Flow, Inbox};
-use crate::protocol;
-use crate::wire::{DecodeError, Decoded, Put, Reader};
 
 const LISTENER: u64 = u64::MAX;
 
@@ -121,12 +135,10 @@ struct Log {
 
 impl Log {
     /// Stores a batch, or not, and returns its first offset.
-    fn produce(&mut self, partition: i32, records: &[u8]) -> Decoded<i64> {
-        let mut head = Reader::new(records);
-        head.take(57)?;
-        let count = head.i32()?;
-        let index = usize::try_from(partition).map_err(|_| DecodeError::BadLength)?;
-        let known = self.partitions.get_mut(index).ok_or(DecodeError::BadLength)?;
+    fn produce(&mut self, partition: i32, records: &[u8]) -> Option<i64> {
+        let count = i32_be(records, HEADER_BYTES - 4)?;
+        let index = usize::try_from(partition).ok()?;
+        let known = self.partitions.get_mut(index)?;
         let base = known.next_offset;
         match self.keep {
             Keep::Nothing => known.next_offset += i64::from(count),
@@ -136,7 +148,7 @@ impl Log {
             }
         }
         self.produced += 1;
-        Ok(base)
+        Some(base)
     }
 
     fn store(&mut self, index: usize, mut batch: Vec<u8>, count: i32, lie: Option<Lie>) {
@@ -220,12 +232,19 @@ fn with_another_sequence(batch: &[u8], base: i64) -> Option<Vec<u8>> {
 struct Peer {
     stream: TcpStream,
     inbox: Inbox,
-    answers: Vec<u8>,
+    answers: BytesMut,
     written: usize,
 }
 
 /// The versions it offers: as much as the client side needs.
-const OFFERED: [(i16, i16, i16); 6] = [(0, 3, 11), (1, 4, 12), (2, 1, 5), (3, 1, 8), (18, 0, 0), (19, 2, 4)];
+const OFFERED: [(ApiKey, RangeInclusive<i16>); 6] = [
+    (ApiKey::Produce, 3..=11),
+    (ApiKey::Fetch, 4..=12),
+    (ApiKey::ListOffsets, 1..=5),
+    (ApiKey::Metadata, 1..=8),
+    (ApiKey::ApiVersions, 0..=0),
+    (ApiKey::CreateTopics, 2..=4),
+];
 
 /// Serves `listener` until `duration` has passed.
 pub fn serve(listener: &TcpListener, partitions: i32, keep: Keep, duration: Duration) -> Result<()> {
@@ -283,7 +302,7 @@ fn accept(listener: &TcpListener, epoll: &OwnedFd, peers: &mut Vec<Option<Peer>>
     stream.set_nodelay(true)?;
     let flags = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
     epoll::add(epoll, stream.as_fd(), EventData::new_u64(peers.len() as u64), flags)?;
-    peers.push(Some(Peer { stream, inbox: Inbox::new(512 << 10), answers: Vec::new(), written: 0 }));
+    peers.push(Some(Peer { stream, inbox: Inbox::new(512 << 10), answers: BytesMut::new(), written: 0 }));
     Ok(())
 }
 
@@ -297,7 +316,7 @@ impl Peer {
                 match self.inbox.next_frame() {
                     Ok(None) => break,
                     Ok(Some(frame)) => {
-                        if answer(frame, &mut self.answers, log).is_err() {
+                        if answer(frame, &mut self.answers, log).is_none() {
                             return false;
                         }
                     }
@@ -325,196 +344,111 @@ impl Peer {
     }
 }
 
-fn answer(frame: &[u8], out: &mut Vec<u8>, log: &mut Log) -> Decoded<()> {
+/// Answers a request; `None`: it makes no sense, and the connection ends.
+fn answer(frame: &[u8], out: &mut BytesMut, log: &mut Log) -> Option<()> {
     let mut r = Reader::new(frame);
-    let (api, version, correlation) = (r.i16()?, r.i16()?, r.i32()?);
-    r.string(false)?;
-    let start = out.len();
-    out.i32(0);
-    out.i32(correlation);
-    let flexible = protocol::is_flexible(api, version);
-    if flexible {
-        r.skip_tags()?;
-        out.uvarint(0);
+    let header = RequestHeader::decode(&mut r).ok()?;
+    let (version, id) = (header.version, header.correlation_id);
+    if header.api == ApiKey::Produce {
+        return answer_produce(&mut r, out, version, id, log);
     }
-    match api {
-        protocol::PRODUCE => {
-            if !answer_produce(&mut r, out, version, flexible, log)? {
-                out.truncate(start);
-                return Ok(());
-            }
+    let request = Request::decode(header.api, version, &mut r).ok()?;
+    let whole = |w: &mut Writer<'_>| match request {
+        Request::ApiVersions(_) => api_versions().encode(version, w),
+        Request::Metadata(request) => metadata(&request, log.partitions.len()).encode(version, w),
+        Request::CreateTopics(request) => {
+            let name = request.topics.first().map_or("", |topic| topic.name).into();
+            let topics = vec![CreatedTopic { name, ..Default::default() }];
+            CreateTopicsResponse { topics, ..Default::default() }.encode(version, w);
         }
-        protocol::API_VERSIONS => {
-            out.i16(0);
-            out.count(OFFERED.len(), false);
-            OFFERED
-                .iter()
-                .for_each(|(api, low, high)| [api, low, high].into_iter().for_each(|v| out.i16(*v)));
-        }
-        protocol::METADATA => answer_metadata(&mut r, out, version, log.partitions.len())?,
-        protocol::CREATE_TOPICS => {
-            r.i32()?;
-            let name = r.text(false)?;
-            out.i32(0);
-            out.count(1, false);
-            out.string(&name, false);
-            out.i16(0);
-            out.i16(-1);
-        }
-        protocol::LIST_OFFSETS => answer_offsets(&mut r, out, version, log)?,
-        protocol::FETCH => answer_fetch(&mut r, out, version, log)?,
-        _ => return Err(DecodeError::BadLength),
-    }
-    protocol::end_frame(out, start);
-    Ok(())
+        Request::ListOffsets(request) => offsets(&request, log).encode(version, w),
+        Request::Fetch(request) => fetch(&request, log, |response| response.encode(version, w)),
+        _ => {}
+    };
+    write_response(out, header.response(), whole).ok()
 }
 
-/// False if there is no answer (acks=0).
 fn answer_produce(
     r: &mut Reader<'_>,
-    out: &mut Vec<u8>,
+    out: &mut BytesMut,
     version: i16,
-    flexible: bool,
+    id: i32,
     log: &mut Log,
-) -> Decoded<bool> {
-    r.string(flexible)?;
-    let acks = r.i16()?;
-    r.i32()?;
-    r.count(flexible)?;
-    let topic = r.string(flexible)?;
-    r.count(flexible)?;
-    let partition = r.i32()?;
-    let records = r.bytes(flexible)?;
-    let base = log.produce(partition, records)?;
-    if acks == 0 {
-        return Ok(false);
+) -> Option<()> {
+    let request = ProduceRequest::decode(version, r).ok()?;
+    let asked = request.single_partition()?;
+    let base_offset = log.produce(asked.index, asked.records)?;
+    if request.acks == 0 {
+        return Some(());
     }
-    out.count(1, flexible);
-    if flexible {
-        out.uvarint(topic.len() as u64 + 1);
-    } else {
-        out.i16(topic.len() as i16);
-    }
-    out.extend_from_slice(topic);
-    out.count(1, flexible);
-    out.i32(partition);
-    out.i16(0);
-    out.i64(base);
-    out.i64(-1);
-    if version >= 5 {
-        out.i64(0);
-    }
-    if version >= 8 {
-        out.count(0, flexible);
-        if flexible { out.uvarint(0) } else { out.i16(-1) }
-    }
-    if flexible {
-        out.extend_from_slice(&[0, 0]);
-    }
-    out.i32(0);
-    if flexible {
-        out.uvarint(0);
-    }
-    Ok(true)
+    let mut writer = ProduceResponseWriter::begin(out, version, id, 1);
+    writer.topic(asked.topic, 1);
+    let outcome = ProducedPartition { index: asked.index, base_offset, ..Default::default() };
+    writer.partition(&ProducedPartition { log_start_offset: 0, ..outcome });
+    writer.finish().ok()
 }
 
-fn answer_metadata(r: &mut Reader<'_>, out: &mut Vec<u8>, version: i16, partitions: usize) -> Decoded<()> {
-    r.i32()?;
-    let name = r.text(false)?;
-    if version >= 3 {
-        out.i32(0);
-    }
-    out.count(1, false);
-    out.i32(0);
-    out.string("localhost", false);
-    out.i32(0);
-    out.i16(-1);
-    if version >= 2 {
-        out.i16(-1);
-    }
-    out.i32(0);
-    out.count(1, false);
-    out.i16(0);
-    out.string(&name, false);
-    out.i8(0);
-    out.count(partitions, false);
-    for partition in 0..partitions {
-        out.i16(0);
-        out.i32(partition as i32);
-        out.i32(0);
-        if version >= 7 {
-            out.i32(0);
-        }
-        for _ in 0..if version >= 5 { 3 } else { 2 } {
-            out.count(0, false);
-        }
-    }
-    if version >= 8 {
-        out.i32(0);
-        out.i32(0);
-    }
-    Ok(())
+fn api_versions() -> ApiVersionsResponse {
+    let offered = OFFERED.iter().map(|(api, versions)| ApiVersion {
+        api_key: api.code(),
+        min_version: *versions.start(),
+        max_version: *versions.end(),
+    });
+    ApiVersionsResponse { apis: offered.collect(), ..Default::default() }
 }
 
-fn answer_offsets(r: &mut Reader<'_>, out: &mut Vec<u8>, version: i16, log: &Log) -> Decoded<()> {
-    r.take(if version >= 2 { 9 } else { 8 })?;
-    r.string(false)?;
-    r.take(if version >= 4 { 12 } else { 8 })?;
-    let timestamp = r.i64()?;
-    if version >= 2 {
-        out.i32(0);
+fn metadata<'a>(request: &MetadataRequest<'a>, partitions: usize) -> MetadataResponse<'a> {
+    let topic = request.topics.iter().flatten().next();
+    let partition = |index: usize| MetadataPartition {
+        index: index as i32,
+        leader_id: 0,
+        leader_epoch: 0,
+        ..Default::default()
+    };
+    MetadataResponse {
+        brokers: vec![MetadataBroker { node_id: 0, host: "localhost".into(), ..Default::default() }],
+        controller_id: 0,
+        topics: vec![MetadataTopic {
+            name: topic.and_then(|topic| topic.name).map(Into::into),
+            partitions: (0..partitions).map(partition).collect(),
+            ..Default::default()
+        }],
+        ..Default::default()
     }
-    out.count(1, false);
-    out.string("", false);
-    out.count(log.partitions.len(), false);
-    for (index, partition) in (0..).zip(&log.partitions) {
-        out.i32(index);
-        out.i16(0);
-        out.i64(-1);
-        out.i64(if timestamp == protocol::EARLIEST { 0 } else { partition.next_offset });
-        if version >= 4 {
-            out.i32(0);
-        }
-    }
-    Ok(())
 }
 
-/// Fetch version 12 only: the one that this client picks.
-fn answer_fetch(r: &mut Reader<'_>, out: &mut Vec<u8>, version: i16, log: &mut Log) -> Decoded<()> {
-    if version != 12 {
-        return Err(DecodeError::BadLength);
+fn offsets(request: &ListOffsetsRequest<'_>, log: &Log) -> ListOffsetsResponse<'static> {
+    let asked = request.topics.iter().flat_map(|topic| &topic.partitions).next();
+    let earliest = asked.is_some_and(|asked| asked.timestamp == EARLIEST);
+    let listed = |(index, partition): (i32, &Partition)| ListedPartition {
+        index,
+        offset: if earliest { 0 } else { partition.next_offset },
+        leader_epoch: 0,
+        ..Default::default()
+    };
+    let partitions = (0..).zip(&log.partitions).map(listed).collect();
+    ListOffsetsResponse { topics: vec![ListedTopic { name: "".into(), partitions }], ..Default::default() }
+}
+
+/// Hands the answer to a Fetch to `send`. Partitions that are not there are left out of it.
+fn fetch(request: &FetchRequest<'_>, log: &mut Log, send: impl FnOnce(&FetchResponse<'_>)) {
+    let Some(topic) = request.topics.first() else { return send(&FetchResponse::default()) };
+    let mut read = Vec::with_capacity(topic.partitions.len());
+    for asked in &topic.partitions {
+        let place = usize::try_from(asked.index).unwrap_or(usize::MAX);
+        if let Some(end) = log.partitions.get(place).map(|partition| partition.next_offset) {
+            let limit = usize::try_from(asked.max_bytes).unwrap_or(0);
+            read.push((asked.index, end, log.read(place, asked.fetch_offset, limit)));
+        }
     }
-    r.take(4 + 4 + 4 + 4 + 1 + 4 + 4)?;
-    r.count(true)?;
-    let topic = r.text(true)?;
-    out.i32(0);
-    out.i16(0);
-    out.i32(0);
-    out.count(1, true);
-    out.string(&topic, true);
-    let partitions = r.count(true)?;
-    out.count(partitions, true);
-    for _ in 0..partitions {
-        let index = r.i32()?;
-        r.i32()?;
-        let offset = r.i64()?;
-        r.take(4 + 8)?;
-        let limit = usize::try_from(r.i32()?).map_err(|_| DecodeError::BadLength)?;
-        r.skip_tags()?;
-        let place = usize::try_from(index).map_err(|_| DecodeError::BadLength)?;
-        let end = log.partitions.get(place).ok_or(DecodeError::BadLength)?.next_offset;
-        out.i32(index);
-        out.i16(0);
-        out.i64(end);
-        out.i64(end);
-        out.i64(0);
-        out.count(0, true);
-        out.i32(-1);
-        let records = log.read(place, offset, limit);
-        out.count(records.len(), true);
-        out.extend_from_slice(&records);
-        out.uvarint(0);
-    }
-    out.extend_from_slice(&[0, 0]);
-    Ok(())
+    let partitions = read.iter().map(|(index, end, records)| FetchedPartition {
+        index: *index,
+        high_watermark: *end,
+        last_stable_offset: *end,
+        log_start_offset: 0,
+        records: Some(records),
+        ..Default::default()
+    });
+    let topics = vec![FetchedTopic { topic: topic.topic, partitions: partitions.collect() }];
+    send(&FetchResponse { topics, ..Default::default() });
 }

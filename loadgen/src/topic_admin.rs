@@ -3,14 +3,17 @@
 //! Promise: old, inflexible versions only, which every broker that has the API serves.
 
 use anyhow::{Context, Result, ensure};
+use keylane_kafka::messages::create_partitions::{CreatePartitionsRequest, PartitionsTopic};
+use keylane_kafka::messages::delete_topics::DeleteTopicsRequest;
+use keylane_kafka::messages::describe_configs::{
+    ConfigResource, DescribeConfigsRequest, DescribedConfig, TOPIC,
+};
 
 use crate::client::Admin;
-use crate::protocol;
-use crate::wire::{Decoded, Put, Reader};
 
-const DELETE_TOPICS: i16 = 20;
-const DESCRIBE_CONFIGS: i16 = 32;
-const CREATE_PARTITIONS: i16 = 37;
+const DELETE_TOPICS: i16 = 1;
+const DESCRIBE_CONFIGS: i16 = 1;
+const CREATE_PARTITIONS: i16 = 0;
 
 /// Brokers refuse to create more than some number of partitions in one request.
 pub const PARTITIONS_AT_ONCE: i32 = 5_000;
@@ -20,17 +23,11 @@ pub const FLUSH_SETTINGS: [&str; 2] = ["flush.messages", "flush.ms"];
 
 impl Admin {
     pub fn delete_topic(&mut self, topic: &str) -> Result<()> {
-        let body = self.ask(DELETE_TOPICS, 1, |out| {
-            out.i32(1);
-            out.string(topic, false);
-            out.i32(30_000);
-        })?;
-        let mut r = Reader::new(&body);
-        r.i32()?;
-        ensure!(r.count(false)? == 1, "an answer about no topic");
-        r.string(false)?;
-        let code = r.i16()?;
-        ensure!(code == 0, "deleting topic {topic}: {}", protocol::error_name(code));
+        let request =
+            DeleteTopicsRequest { topic_names: vec![topic], timeout_ms: 30_000, ..Default::default() };
+        let answer = self.client.ask(DELETE_TOPICS, &request)?;
+        let code = answer.topics.first().context("an answer about no topic")?.error;
+        ensure!(code.is_none(), "deleting topic {topic}: {code}");
         Ok(())
     }
 
@@ -39,61 +36,28 @@ impl Admin {
         let mut count = from;
         while count < total {
             count = total.min(count + PARTITIONS_AT_ONCE);
-            let body = self.ask(CREATE_PARTITIONS, 0, |out| {
-                out.i32(1);
-                out.string(topic, false);
-                out.i32(count);
-                out.i32(-1);
-                out.i32(60_000);
-                out.i8(0);
-            })?;
-            let mut r = Reader::new(&body);
-            r.i32()?;
-            ensure!(r.count(false)? == 1, "an answer about no topic");
-            r.string(false)?;
-            let code = r.i16()?;
-            ensure!(code == 0, "raising {topic} to {count} partitions: {}", protocol::error_name(code));
+            let wanted = PartitionsTopic { name: topic, count, assignments: None };
+            let request =
+                CreatePartitionsRequest { topics: vec![wanted], timeout_ms: 60_000, validate_only: false };
+            let answer = self.client.ask(CREATE_PARTITIONS, &request)?;
+            let code = answer.topics.first().context("an answer about no topic")?.error;
+            ensure!(code.is_none(), "raising {topic} to {count} partitions: {code}");
         }
         Ok(())
     }
 
     /// Name and value of each of [`FLUSH_SETTINGS`] that the broker tells.
     pub fn flush_settings(&mut self, topic: &str) -> Result<Vec<(String, String)>> {
-        let body = self.ask(DESCRIBE_CONFIGS, 1, |out| {
-            out.i32(1);
-            out.i8(2); // a topic
-            out.string(topic, false);
-            out.count(FLUSH_SETTINGS.len(), false);
-            FLUSH_SETTINGS.iter().for_each(|name| out.string(name, false));
-            out.i8(0);
-        })?;
-        let (code, settings) = decode_configs(&body).context("the answer to DescribeConfigs")?;
-        ensure!(code == 0, "settings of {topic}: {}", protocol::error_name(code));
-        Ok(settings)
+        let wanted = ConfigResource { kind: TOPIC, name: topic, keys: Some(FLUSH_SETTINGS.to_vec()) };
+        let request = DescribeConfigsRequest { resources: vec![wanted], ..Default::default() };
+        let answer = self.client.ask(DESCRIBE_CONFIGS, &request)?;
+        let told = answer.resources.into_iter().next().context("an answer about no topic")?;
+        ensure!(told.error.is_none(), "settings of {topic}: {}", told.error);
+        let setting = |config: DescribedConfig<'_>| {
+            (config.name.into_owned(), config.value.unwrap_or_default().into_owned())
+        };
+        Ok(told.configs.into_iter().map(setting).collect())
     }
-}
-
-fn decode_configs(body: &[u8]) -> Decoded<(i16, Vec<(String, String)>)> {
-    let mut r = Reader::new(body);
-    r.i32()?;
-    let mut found = (-1, Vec::new());
-    for _ in 0..r.count(false)? {
-        found.0 = r.i16()?;
-        r.string(false)?;
-        r.u8()?;
-        r.string(false)?;
-        for _ in 0..r.count(false)? {
-            let setting = (r.text(false)?, r.text(false)?);
-            r.take(3)?;
-            for _ in 0..r.count(false)? {
-                r.string(false)?;
-                r.string(false)?;
-                r.u8()?;
-            }
-            found.1.push(setting);
-        }
-    }
-    Ok(found)
 }
 
 /// What the settings of flushing mean, in words.
@@ -117,30 +81,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn settings_are_read_whole_or_not_at_all() {
-        let mut out = Vec::new();
-        out.i32(0);
-        out.count(1, false);
-        out.i16(0);
-        out.string("", false);
-        out.i8(2);
-        out.string("t", false);
-        out.count(1, false);
-        out.string("flush.messages", false);
-        out.string("9223372036854775807", false);
-        out.extend_from_slice(&[0, 5, 0]);
-        out.count(1, false);
-        out.string("log.flush.interval.messages", false);
-        out.string("9223372036854775807", false);
-        out.i8(5);
-        let (code, settings) = decode_configs(&out).unwrap();
-        assert_eq!(code, 0);
-        assert!(durability_in_words(&settings).contains("page cache"), "{settings:?}");
-        for len in 0..out.len() {
-            assert!(decode_configs(&out[..len]).is_err(), "cut at {len}");
-        }
-        let flushed = [("flush.messages".to_owned(), "1".to_owned())];
-        assert!(durability_in_words(&flushed).contains("before each ack"));
+    fn settings_of_flushing_are_told_in_words() {
+        let setting = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let never = durability_in_words(&[setting("flush.messages", "9223372036854775807")]);
+        assert!(never.contains("page cache"), "{never}");
+        assert!(durability_in_words(&[setting("flush.messages", "1")]).contains("before each ack"));
         assert_eq!(durability_in_words(&[]), "not told");
     }
 }

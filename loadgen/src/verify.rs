@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use keylane_kafka::messages::list_offsets::{EARLIEST, LATEST};
 use serde::Serialize;
 
 use crate::args::VerifyArgs;
@@ -15,7 +16,6 @@ use crate::keys::KeyNames;
 use crate::ledger::State;
 use crate::pacing::Clock;
 use crate::producer::ProducerBooks;
-use crate::protocol;
 use crate::readers::{Kind, Reader};
 use crate::report::write_verdict;
 use crate::setup::{Target, add_consumers, consumer_books};
@@ -50,8 +50,8 @@ pub fn verify(args: &VerifyArgs) -> Result<Verification> {
     let partitions = admin.wait_for_topic(&topic, Duration::from_secs(60))?;
     let wanted = state.ledger.partitions;
     ensure!(partitions == wanted, "the topic has {partitions} partitions, the state file {wanted}");
-    let begin = admin.offsets(&topic, partitions, protocol::EARLIEST)?;
-    let ends = admin.offsets(&topic, partitions, protocol::LATEST)?;
+    let begin = admin.offsets(&topic, partitions, EARLIEST)?;
+    let ends = admin.offsets(&topic, partitions, LATEST)?;
     let names = KeyNames::new(state.ledger.keys());
     let (versions, rounds) = (admin.versions, state.rounds);
     let target = Target { address, versions, topic, partitions, begin, ledger: state.ledger, rounds, names };

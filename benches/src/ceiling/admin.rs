@@ -2,39 +2,30 @@
 //!
 //! One broker, itself; every topic that is asked for exists. Anything else ends the connection.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 
-use bytes::{Bytes, BytesMut};
-use kafka_protocol::messages::api_versions_response::ApiVersion;
-use kafka_protocol::messages::create_topics_response::CreatableTopicResult;
-use kafka_protocol::messages::list_offsets_response::{
-    ListOffsetsPartitionResponse, ListOffsetsTopicResponse,
+use bytes::BytesMut;
+use keylane_kafka::frame::write_response;
+use keylane_kafka::messages::api_versions::{ApiVersion, ApiVersionsResponse};
+use keylane_kafka::messages::create_topics::{CreateTopicsRequest, CreateTopicsResponse, CreatedTopic};
+use keylane_kafka::messages::list_offsets::{
+    EARLIEST, ListOffsetsRequest, ListOffsetsResponse, ListedPartition, ListedTopic,
 };
-use kafka_protocol::messages::metadata_response::{
-    MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
+use keylane_kafka::messages::metadata::{
+    MetadataBroker, MetadataPartition, MetadataRequest, MetadataResponse, MetadataTopic,
 };
-use kafka_protocol::messages::{
-    ApiKey, ApiVersionsResponse, BrokerId, CreateTopicsRequest, CreateTopicsResponse, ListOffsetsRequest,
-    ListOffsetsResponse, MetadataRequest, MetadataResponse, RequestHeader, ResponseHeader, TopicName,
-};
-use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, StrBytes};
+use keylane_kafka::versions::encode_unsupported;
+use keylane_kafka::{ApiKey, HeaderError, Message, Reader, Request, RequestHeader, Writer};
 
 use super::connection::Offsets;
 use super::wire;
 
 /// Most partitions a topic can have.
 pub const PARTITIONS_MAX: usize = 100_000;
-/// Largest request that is decoded, in bytes: the decoder allocates what array lengths say, so only
-/// plausible requests get there.
-const REQUEST_BYTES_MAX: usize = 1 << 20;
-/// Kafka's timestamp for the beginning of a partition.
-const EARLIEST: i64 = -2;
-/// Kafka's error UNSUPPORTED_VERSION.
-const UNSUPPORTED_VERSION: i16 = 35;
-
 /// (key, lowest, highest version) as advertised. Fetch is listed because clients look for it before they
 /// produce (librdkafka takes the record format from it); to ask for it ends the connection. Produce is
 /// listed from 0 for the same reason.
@@ -46,6 +37,9 @@ const SERVED: [(ApiKey, i16, i16); 6] = [
     (ApiKey::ApiVersions, 0, 4),
     (ApiKey::CreateTopics, 2, 7),
 ];
+
+/// The replicas of each partition: this broker alone.
+const ME: &[i32] = &[0];
 
 /// Answers requests that are off the hot path.
 pub struct Admin {
@@ -66,127 +60,115 @@ impl Admin {
     }
 
     /// The answer to a frame, length prefix included; `offsets` are the next offsets of all partitions.
-    pub fn answer(&self, frame: &[u8], offsets: &Offsets) -> io::Result<Vec<u8>> {
-        let (key, version, correlation) = wire::request_head(frame).ok_or_else(|| invalid("short frame"))?;
-        if frame.len() > REQUEST_BYTES_MAX {
-            return Err(invalid("request too large"));
-        }
-        let served = SERVED.iter().find(|(api, ..)| *api as i16 == key);
-        let known = served.is_some_and(|(_, low, high)| (*low..=*high).contains(&version));
-        if key == ApiKey::ApiVersions as i16 {
-            let (version, error) = if known { (version, 0) } else { (0, UNSUPPORTED_VERSION) };
-            return frame_of(correlation, version, &Self::api_versions(error));
-        }
-        if !known {
+    pub fn answer(&self, frame: &[u8], offsets: &Offsets) -> io::Result<BytesMut> {
+        let mut out = BytesMut::new();
+        let mut r = Reader::new(frame);
+        let header = match RequestHeader::decode(&mut r) {
+            Ok(header) => header,
+            Err(HeaderError::UnsupportedVersion { api: ApiKey::ApiVersions, correlation_id, .. }) => {
+                encode_unsupported(&mut out, correlation_id).map_err(invalid)?;
+                return Ok(out);
+            }
+            Err(other) => return Err(invalid(other)),
+        };
+        let (version, served) = (header.version, SERVED.iter().find(|(api, ..)| *api == header.api));
+        if served.is_none_or(|(_, low, high)| !(*low..=*high).contains(&version)) {
             return Err(invalid("not served"));
         }
-        let mut body = Bytes::copy_from_slice(frame);
-        if key == ApiKey::Metadata as i16 {
-            RequestHeader::decode(&mut body, MetadataRequest::header_version(version)).map_err(invalid)?;
-            let request = MetadataRequest::decode(&mut body, version).map_err(invalid)?;
-            return frame_of(correlation, version, &self.metadata(&request, version));
+        let request = Request::decode(header.api, version, &mut r).map_err(invalid)?;
+        let body = |w: &mut Writer<'_>| match &request {
+            Request::ApiVersions(_) => Self::api_versions().encode(version, w),
+            Request::Metadata(request) => self.metadata(request, version).encode(version, w),
+            Request::CreateTopics(request) => self.create(request).encode(version, w),
+            Request::ListOffsets(request) => Self::list_offsets(request, offsets).encode(version, w),
+            _ => {}
+        };
+        if matches!(request, Request::Produce(_) | Request::Fetch(_)) {
+            return Err(invalid("not served"));
         }
-        if key == ApiKey::CreateTopics as i16 {
-            RequestHeader::decode(&mut body, CreateTopicsRequest::header_version(version))
-                .map_err(invalid)?;
-            let request = CreateTopicsRequest::decode(&mut body, version).map_err(invalid)?;
-            return frame_of(correlation, version, &self.create(&request));
-        }
-        if key == ApiKey::ListOffsets as i16 {
-            RequestHeader::decode(&mut body, ListOffsetsRequest::header_version(version)).map_err(invalid)?;
-            let request = ListOffsetsRequest::decode(&mut body, version).map_err(invalid)?;
-            return frame_of(correlation, version, &Self::list_offsets(&request, offsets));
-        }
-        Err(invalid("not served"))
+        write_response(&mut out, header.response(), body).map_err(invalid)?;
+        Ok(out)
     }
 
-    fn api_versions(error: i16) -> ApiVersionsResponse {
-        let keys = SERVED.map(|(api, low, high)| {
-            ApiVersion::default().with_api_key(api as i16).with_min_version(low).with_max_version(high)
+    fn api_versions() -> ApiVersionsResponse {
+        let apis = SERVED.iter().map(|&(api, min_version, max_version)| ApiVersion {
+            api_key: api.code(),
+            min_version,
+            max_version,
         });
-        ApiVersionsResponse::default().with_error_code(error).with_api_keys(keys.to_vec())
+        ApiVersionsResponse { apis: apis.collect(), ..Default::default() }
     }
 
-    fn metadata(&self, request: &MetadataRequest, version: i16) -> MetadataResponse {
-        let me = MetadataResponseBroker::default()
-            .with_node_id(BrokerId(0))
-            .with_host(StrBytes::from_string(self.address.ip().to_string()))
-            .with_port(i32::from(self.address.port()));
-        let named = request.topics.iter().flatten().filter_map(|topic| topic.name.clone());
-        let mut names: Vec<TopicName> = named.collect();
-        let all = request.topics.as_ref().is_none_or(|topics| version == 0 && topics.is_empty());
-        if all {
-            let created = self.created.borrow();
-            names = created.keys().map(|name| TopicName(StrBytes::from_string(name.clone()))).collect();
+    fn metadata<'a>(&self, request: &MetadataRequest<'a>, version: i16) -> MetadataResponse<'a> {
+        let me = MetadataBroker {
+            node_id: 0,
+            host: self.address.ip().to_string().into(),
+            port: i32::from(self.address.port()),
+            rack: None,
+        };
+        let topics = match request.topics(version) {
+            Some(named) => {
+                named.iter().filter_map(|topic| topic.name).map(|name| self.topic(name.into())).collect()
+            }
+            None => self.created.borrow().keys().map(|name| self.topic(name.clone().into())).collect(),
+        };
+        MetadataResponse {
+            brokers: vec![me],
+            controller_id: 0,
+            cluster_id: Some("ceiling".into()),
+            topics,
+            ..Default::default()
         }
-        let topics = names.into_iter().map(|name| self.topic(name)).collect();
-        MetadataResponse::default()
-            .with_brokers(vec![me])
-            .with_controller_id(BrokerId(0))
-            .with_cluster_id(Some(StrBytes::from_static_str("ceiling")))
-            .with_topics(topics)
     }
 
-    fn topic(&self, name: TopicName) -> MetadataResponseTopic {
-        let count = self.created.borrow().get(name.0.as_str()).copied().unwrap_or(self.partitions);
-        let partitions = (0..count).map(|index| {
-            MetadataResponsePartition::default()
-                .with_partition_index(index)
-                .with_leader_id(BrokerId(0))
-                .with_leader_epoch(0)
-                .with_replica_nodes(vec![BrokerId(0)])
-                .with_isr_nodes(vec![BrokerId(0)])
-        });
-        MetadataResponseTopic::default().with_partitions(partitions.collect()).with_name(Some(name))
+    fn topic<'a>(&self, name: Cow<'a, str>) -> MetadataTopic<'a> {
+        let count = self.created.borrow().get(&*name).copied().unwrap_or(self.partitions);
+        let partition = |index| MetadataPartition {
+            index,
+            leader_id: 0,
+            leader_epoch: 0,
+            replicas: ME.into(),
+            isr_nodes: ME.into(),
+            ..Default::default()
+        };
+        let partitions = (0..count).map(partition).collect();
+        MetadataTopic { name: Some(name), partitions, ..Default::default() }
     }
 
-    fn create(&self, request: &CreateTopicsRequest) -> CreateTopicsResponse {
-        let results = request.topics.iter().map(|topic| {
+    fn create<'a>(&self, request: &CreateTopicsRequest<'a>) -> CreateTopicsResponse<'a> {
+        let topics = request.topics.iter().map(|topic| {
             let asked = if topic.num_partitions > 0 { topic.num_partitions } else { self.partitions };
             let count = asked.min(PARTITIONS_MAX as i32);
-            self.created.borrow_mut().insert(topic.name.0.to_string(), count);
-            CreatableTopicResult::default()
-                .with_name(topic.name.clone())
-                .with_num_partitions(count)
-                .with_replication_factor(1)
+            self.created.borrow_mut().insert(topic.name.to_owned(), count);
+            CreatedTopic {
+                name: topic.name.into(),
+                num_partitions: count,
+                replication_factor: 1,
+                configs: Some(Vec::new()),
+                ..Default::default()
+            }
         });
-        CreateTopicsResponse::default().with_topics(results.collect())
+        CreateTopicsResponse { topics: topics.collect(), ..Default::default() }
     }
 
     /// The beginning is 0; every other question is answered with the end.
-    fn list_offsets(request: &ListOffsetsRequest, offsets: &Offsets) -> ListOffsetsResponse {
+    fn list_offsets<'a>(request: &ListOffsetsRequest<'a>, offsets: &Offsets) -> ListOffsetsResponse<'a> {
         let topics = request.topics.iter().map(|topic| {
             let partitions = topic.partitions.iter().map(|asked| {
-                let end = end_of(offsets, &topic.name, asked.partition_index);
+                let end = end_of(offsets, topic.name, asked.index);
                 let offset = if asked.timestamp == EARLIEST { 0 } else { end };
-                ListOffsetsPartitionResponse::default()
-                    .with_partition_index(asked.partition_index)
-                    .with_timestamp(-1)
-                    .with_leader_epoch(0)
-                    .with_offset(offset)
+                ListedPartition { index: asked.index, offset, leader_epoch: 0, ..Default::default() }
             });
-            ListOffsetsTopicResponse::default()
-                .with_name(topic.name.clone())
-                .with_partitions(partitions.collect())
+            ListedTopic { name: topic.name.into(), partitions: partitions.collect() }
         });
-        ListOffsetsResponse::default().with_topics(topics.collect())
+        ListOffsetsResponse { topics: topics.collect(), ..Default::default() }
     }
 }
 
 /// The next offset of a partition.
-fn end_of(offsets: &Offsets, topic: &TopicName, partition: i32) -> i64 {
+fn end_of(offsets: &Offsets, topic: &str, partition: i32) -> i64 {
     let topics = offsets.borrow();
-    let Some(ends) = topics.get(topic.0.as_bytes()) else { return 0 };
+    let Some(ends) = topics.get(topic.as_bytes()) else { return 0 };
     let index = usize::try_from(partition).unwrap_or(usize::MAX);
     ends.borrow().get(index).copied().unwrap_or(0)
-}
-
-fn frame_of<M: Encodable + HeaderVersion>(correlation: i32, version: i16, body: &M) -> io::Result<Vec<u8>> {
-    let mut out = BytesMut::from(&[0u8; 4][..]);
-    let header = ResponseHeader::default().with_correlation_id(correlation);
-    header.encode(&mut out, M::header_version(version)).map_err(invalid)?;
-    body.encode(&mut out, version).map_err(invalid)?;
-    let length = (out.len() - 4) as u32;
-    out[..4].copy_from_slice(&length.to_be_bytes());
-    Ok(out.to_vec())
 }

@@ -162,7 +162,7 @@ impl Receiver {
     }
 
     async fn frame(&mut self, frame: &[u8]) -> io::Result<()> {
-        let (key, ..) = wire::request_head(frame).ok_or_else(|| malformed("frame too small"))?;
+        let key = wire::api_key(frame).ok_or_else(|| malformed("frame too small"))?;
         if key != wire::PRODUCE {
             let shared = &self.shared;
             let answer = shared.admin.answer(frame, &shared.offsets)?;

@@ -3,7 +3,8 @@
 //! Versions 3 to 11: one topic, one partition, one batch of format 2; anything else is `None` and the
 //! connection is closed. Nothing is allocated: the parts are slices of the receive buffer.
 
-use keylane_engine::checksum;
+use keylane_engine::{bytes_at, checksum};
+use keylane_kafka::wire::{Reader, WireError, put_length};
 
 /// API key of Produce.
 pub const PRODUCE: i16 = 0;
@@ -38,98 +39,37 @@ pub struct Produce<'a> {
     pub batch: &'a [u8],
 }
 
-/// A cursor over a frame; every step checks the bytes that are left.
-struct Cursor<'a>(&'a [u8]);
-
-impl<'a> Cursor<'a> {
-    fn take(&mut self, n: usize) -> Option<&'a [u8]> {
-        let (front, rest) = self.0.split_at_checked(n)?;
-        self.0 = rest;
-        Some(front)
-    }
-
-    fn i16(&mut self) -> Option<i16> {
-        Some(i16::from_be_bytes(self.take(2)?.try_into().ok()?))
-    }
-
-    fn i32(&mut self) -> Option<i32> {
-        Some(i32::from_be_bytes(self.take(4)?.try_into().ok()?))
-    }
-
-    fn uvarint(&mut self) -> Option<usize> {
-        let mut value = 0usize;
-        for shift in [0, 7, 14, 21, 28] {
-            let byte = *self.take(1)?.first()?;
-            value |= usize::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                return Some(value);
-            }
-        }
-        None
-    }
-
-    /// A string or bytes in the compact form; `None` inside if null.
-    fn compact(&mut self) -> Option<Option<&'a [u8]>> {
-        match self.uvarint()? {
-            0 => Some(None),
-            n => Some(Some(self.take(n - 1)?)),
-        }
-    }
-
-    fn nullable_string(&mut self) -> Option<Option<&'a [u8]>> {
-        match self.i16()? {
-            n if n < 0 => Some(None),
-            n => Some(Some(self.take(n as usize)?)),
-        }
-    }
-
-    fn tagged_fields(&mut self) -> Option<()> {
-        for _ in 0..self.uvarint()? {
-            self.uvarint()?;
-            let n = self.uvarint()?;
-            self.take(n)?;
-        }
-        Some(())
-    }
-}
-
-/// API key, version and correlation id of a frame (without its length prefix).
-pub fn request_head(frame: &[u8]) -> Option<(i16, i16, i32)> {
-    let mut at = Cursor(frame);
-    Some((at.i16()?, at.i16()?, at.i32()?))
+/// API key of a frame (without its length prefix).
+pub fn api_key(frame: &[u8]) -> Option<i16> {
+    bytes_at::i16_be(frame, 0)
 }
 
 /// Finds the batch of a Produce request in a frame without its length prefix.
 pub fn parse_produce(frame: &[u8]) -> Option<Produce<'_>> {
-    let mut at = Cursor(frame);
-    let (key, version, correlation) = (at.i16()?, at.i16()?, at.i32()?);
+    find_batch(&mut Reader::new(frame)).ok()?.filter(|found| found.batch.len() >= BATCH_HEADER)
+}
+
+fn find_batch<'a>(r: &mut Reader<'a>) -> Result<Option<Produce<'a>>, WireError> {
+    let (key, version, correlation) = (r.i16("key")?, r.i16("version")?, r.i32("correlation")?);
     if key != PRODUCE || !PRODUCE_VERSIONS.contains(&version) {
-        return None;
+        return Ok(None);
     }
-    at.nullable_string()?; // client id
-    let (acks, topic, partition, batch);
-    if version >= FLEXIBLE_FROM {
-        at.tagged_fields()?;
-        at.compact()?; // transactional id
-        acks = at.i16()?;
-        at.i32()?; // time-out
-        (at.uvarint()? == 2).then_some(())?;
-        topic = at.compact()??;
-        (at.uvarint()? == 2).then_some(())?;
-        partition = at.i32()?;
-        batch = at.compact()??;
-    } else {
-        at.nullable_string()?;
-        acks = at.i16()?;
-        at.i32()?;
-        (at.i32()? == 1).then_some(())?;
-        topic = at.nullable_string()??;
-        (at.i32()? == 1).then_some(())?;
-        partition = at.i32()?;
-        let n = usize::try_from(at.i32()?).ok()?;
-        batch = at.take(n)?;
+    let flexible = version >= FLEXIBLE_FROM;
+    r.nullable_string(false, "client_id")?;
+    r.skip_tags(flexible)?;
+    r.nullable_string(flexible, "transactional_id")?;
+    let acks = r.i16("acks")?;
+    r.i32("timeout_ms")?;
+    if r.array(flexible, 1, "topics")? != 1 {
+        return Ok(None);
     }
-    (batch.len() >= BATCH_HEADER).then_some(Produce { version, correlation, acks, topic, partition, batch })
+    let topic = r.string(flexible, "topic")?.as_bytes();
+    if r.array(flexible, 1, "partitions")? != 1 {
+        return Ok(None);
+    }
+    let partition = r.i32("partition")?;
+    let Some(batch) = r.nullable_bytes(flexible, "records")? else { return Ok(None) };
+    Ok(Some(Produce { version, correlation, acks, topic, partition, batch: r.slice(batch) }))
 }
 
 /// Whether the checksum of a batch fits its bytes.
@@ -139,8 +79,7 @@ pub fn crc_fits(batch: &[u8]) -> bool {
 
 /// The number of records that the header of a batch states.
 pub fn record_count(batch: &[u8]) -> i32 {
-    let mut at = Cursor(&batch[COUNT_AT..]);
-    at.i32().unwrap_or(0)
+    bytes_at::i32_be(batch, COUNT_AT).unwrap_or(0)
 }
 
 /// Appends the answer to `request`, length prefix included.
@@ -151,7 +90,7 @@ pub fn put_answer(out: &mut Vec<u8>, request: &Produce<'_>, error: i16, base_off
     let flexible = request.version >= FLEXIBLE_FROM;
     if flexible {
         out.extend_from_slice(&[0, 2]); // no tagged fields; one topic
-        put_uvarint(out, request.topic.len() + 1);
+        put_length(out, true, request.topic.len());
         out.extend_from_slice(request.topic);
         out.push(2); // one partition
     } else {
@@ -179,14 +118,6 @@ pub fn put_answer(out: &mut Vec<u8>, request: &Produce<'_>, error: i16, base_off
     }
     let length = (out.len() - start - 4) as u32;
     out[start..start + 4].copy_from_slice(&length.to_be_bytes());
-}
-
-fn put_uvarint(out: &mut Vec<u8>, mut value: usize) {
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use crate::api::ApiKey;
 use crate::error::ErrorCode;
 use crate::field::{At, Field, TopicRef};
-use crate::frame::{FrameError, ResponseFrame};
+use crate::frame::{FrameError, OpenFrame};
 use crate::header::ResponseHeader;
 use crate::messages::fetch::FetchedPartition;
 use crate::wire::Writer;
@@ -20,7 +20,7 @@ use crate::wire::Writer;
 #[must_use = "a response is complete only after `finish`"]
 pub struct FetchResponseWriter {
     head: BytesMut,
-    frame: ResponseFrame,
+    frame: OpenFrame,
     at: At,
     /// Record slices, each with the position in `head` that it is sent before.
     records: Vec<(usize, Bytes)>,
@@ -37,7 +37,7 @@ impl FetchResponseWriter {
         let mut head = BytesMut::with_capacity(128);
         let mut w = Writer::new(&mut head);
         let frame =
-            ResponseFrame::begin(&mut w, ResponseHeader { api: ApiKey::Fetch, version, correlation_id });
+            OpenFrame::response(&mut w, ResponseHeader { api: ApiKey::Fetch, version, correlation_id });
         w.i32(0); // throttle_time_ms
         if version >= 7 {
             w.i16(error.code());

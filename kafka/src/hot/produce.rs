@@ -11,7 +11,7 @@ use bytes::BytesMut;
 use crate::api::ApiKey;
 use crate::error::ErrorCode;
 use crate::field::{At, Field, TopicRef, unserved};
-use crate::frame::{FrameError, ResponseFrame};
+use crate::frame::{FrameError, OpenFrame};
 use crate::header::ResponseHeader;
 use crate::messages::produce as declared;
 use crate::wire::{Reader, WireError, Writer};
@@ -227,7 +227,7 @@ impl PartitionSlot {
 #[must_use = "a response is complete only after `finish`"]
 pub struct ProduceResponseWriter<'b> {
     w: Writer<'b>,
-    frame: ResponseFrame,
+    frame: OpenFrame,
     at: At,
     topics_left: usize,
     partitions_left: usize,
@@ -240,7 +240,7 @@ impl<'b> ProduceResponseWriter<'b> {
     pub fn begin(out: &'b mut BytesMut, version: i16, correlation_id: i32, topics: usize) -> Self {
         let mut w = Writer::new(out);
         let header = ResponseHeader { api: ApiKey::Produce, version, correlation_id };
-        let frame = ResponseFrame::begin(&mut w, header);
+        let frame = OpenFrame::response(&mut w, header);
         let at = ApiKey::Produce.at(version);
         w.length(at.flexible, topics);
         Self { w, frame, at, topics_left: topics, partitions_left: 0, topic_open: false }

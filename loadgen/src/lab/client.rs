@@ -3,32 +3,34 @@
 //!
 //! The versions are the last ones without compact types, which every broker serves that is not very old.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
-
 use keylane_engine::record_batch::{BatchFields, patch, put_record, seal};
+use keylane_kafka::messages::fetch::FetchedPartition;
+use keylane_kafka::messages::find_coordinator::FindCoordinatorRequest;
+use keylane_kafka::messages::list_offsets::LATEST;
+use keylane_kafka::messages::offset_commit::{OffsetCommitPartition, OffsetCommitRequest, OffsetCommitTopic};
+use keylane_kafka::messages::offset_fetch::{OffsetFetchRequest, OffsetFetchTopic};
+use keylane_kafka::messages::produce::{ProducePartition, ProduceRequest, ProduceTopic};
+use keylane_kafka::{ErrorCode, TopicRef};
 
 use crate::batch::BatchView;
-use crate::client::{FRAME_BYTES_MAX, connect, resolve};
+use crate::client::{Admin, resolve};
 use crate::fetch_shape::FetchPlan;
-use crate::protocol::{self, CREATE_TOPICS, FETCH, LIST_OFFSETS, PRODUCE};
-use crate::wire::{Put, Reader};
+use crate::protocol::{FetchLimits, fetch_request};
 
-const PRODUCE_VERSION: i16 = 8;
-const FETCH_VERSION: i16 = 11;
-const LIST_OFFSETS_VERSION: i16 = 5;
-const CREATE_TOPICS_VERSION: i16 = 4;
-const OFFSET_COMMIT: (i16, i16) = (8, 7);
-const OFFSET_FETCH: (i16, i16) = (9, 5);
-const FIND_COORDINATOR: (i16, i16) = (10, 2);
+const PRODUCE: i16 = 8;
+const FETCH: i16 = 11;
+const OFFSET_COMMIT: i16 = 7;
+const OFFSET_FETCH: i16 = 5;
+const FIND_COORDINATOR: i16 = 2;
 
-const TOPIC_ALREADY_EXISTS: i16 = 36;
 /// A coordinator is loading, not there yet, or elsewhere until it is.
-const NOT_READY: [i16; 3] = [14, 15, 16];
-/// A broker that takes longer for an answer is broken.
+const NOT_READY: [ErrorCode; 3] =
+    [ErrorCode::CoordinatorLoadInProgress, ErrorCode::CoordinatorNotAvailable, ErrorCode::NotCoordinator];
+/// How long a coordinator or a topic may take to be ready.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A record to be sent.
@@ -57,36 +59,11 @@ pub struct Place {
 }
 
 /// One connection.
-pub struct Client {
-    stream: TcpStream,
-    correlation: i32,
-}
+pub struct Client(Admin);
 
 impl Client {
     pub fn connect(address: SocketAddr) -> Result<Self> {
-        let stream = connect(address).with_context(|| format!("connecting to {address}"))?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
-        Ok(Self { stream, correlation: 0 })
-    }
-
-    fn ask(&mut self, (api, version): (i16, i16), encode: impl FnOnce(&mut Vec<u8>)) -> Result<Vec<u8>> {
-        self.correlation += 1;
-        let mut frame = Vec::new();
-        let start = protocol::begin_frame(&mut frame, api, version, self.correlation);
-        encode(&mut frame);
-        protocol::end_frame(&mut frame, start);
-        self.stream.write_all(&frame).context("sending a request")?;
-        let mut head = [0; 8];
-        self.stream.read_exact(&mut head).context("waiting for an answer")?;
-        let mut r = Reader::new(&head);
-        let (length, correlation) = (r.i32()?, r.i32()?);
-        ensure!(correlation == self.correlation, "an answer to another request");
-        let length = usize::try_from(length)?.checked_sub(4).context("an answer without a body")?;
-        ensure!(length <= FRAME_BYTES_MAX, "an answer of {length} bytes");
-        let mut body = vec![0; length];
-        self.stream.read_exact(&mut body).context("reading an answer")?;
-        Ok(body)
+        Admin::connect(address).map(Self)
     }
 
     /// Creates a topic under this name, or this name with a number if there is one already. Returns the name
@@ -94,15 +71,10 @@ impl Client {
     pub fn create_topic(&mut self, name: &str, partitions: i32) -> Result<String> {
         for attempt in 1..1000 {
             let topic = if attempt == 1 { name.to_owned() } else { format!("{name}-{attempt}") };
-            let body = self.ask((CREATE_TOPICS, CREATE_TOPICS_VERSION), |out| {
-                protocol::encode_create_topic(out, &topic, partitions, &[]);
-            })?;
-            match protocol::decode_create_topic(&body)? {
-                (0, _) => return self.wait_for(&topic, partitions).map(|()| topic),
-                (TOPIC_ALREADY_EXISTS, _) => {}
-                (code, why) => {
-                    return Err(anyhow!("creating topic {topic}: {} {why}", protocol::error_name(code)));
-                }
+            match self.0.try_create_topic(&topic, partitions, &[])? {
+                (ErrorCode::None, _) => return self.wait_for(&topic, partitions).map(|()| topic),
+                (ErrorCode::TopicAlreadyExists, _) => {}
+                (code, why) => return Err(anyhow!("creating topic {topic}: {code} {why}")),
             }
         }
         Err(anyhow!("there are a thousand topics named {name}: delete some"))
@@ -111,80 +83,49 @@ impl Client {
     fn wait_for(&mut self, topic: &str, partitions: i32) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let found = self.list_offsets(topic, partitions, protocol::LATEST)?;
-            let Some((code, _)) = found.iter().find(|(code, _)| *code != 0) else { return Ok(()) };
-            ensure!(Instant::now() < deadline, "topic {topic} is not ready: {}", protocol::error_name(*code));
+            let found = self.0.try_offsets(topic, partitions, LATEST)?;
+            let Some((code, _)) = found.iter().find(|(code, _)| !code.is_none()) else { return Ok(()) };
+            ensure!(Instant::now() < deadline, "topic {topic} is not ready: {code}");
             std::thread::sleep(Duration::from_millis(50));
         }
     }
 
-    fn list_offsets(&mut self, topic: &str, partitions: i32, timestamp: i64) -> Result<Vec<(i16, i64)>> {
-        let version = LIST_OFFSETS_VERSION;
-        let body = self.ask((LIST_OFFSETS, version), |out| {
-            protocol::encode_list_offsets(out, version, topic, partitions, timestamp);
-        })?;
-        Ok(protocol::decode_list_offsets(&body, version, partitions)?)
-    }
-
-    /// The first offset of each partition at or after a time, [`protocol::LATEST`] or [`protocol::EARLIEST`]. -1:
-    /// there is none.
+    /// The first offset of each partition at or after a time, [`LATEST`] or
+    /// [`EARLIEST`](keylane_kafka::messages::list_offsets::EARLIEST). -1: there is none.
     pub fn offsets_at(&mut self, topic: &str, partitions: i32, timestamp: i64) -> Result<Vec<i64>> {
-        let found = self.list_offsets(topic, partitions, timestamp)?;
-        let offset = |(code, offset): (i16, i64)| {
-            ensure!(code == 0, "offsets of {topic}: {}", protocol::error_name(code));
-            Ok(offset)
-        };
-        found.into_iter().map(offset).collect()
+        self.0.offsets(topic, partitions, timestamp)
     }
 
     /// Sends records as one batch; the offset of the first, when they are durable.
     pub fn produce(&mut self, topic: &str, partition: i32, records: &[Record]) -> Result<i64> {
         let batch = encode_batch(records);
-        let body = self.ask((PRODUCE, PRODUCE_VERSION), |out| {
-            out.i16(-1); // no transaction
-            out.i16(-1); // acks=all
-            out.i32(30_000);
-            out.i32(1);
-            out.string(topic, false);
-            out.i32(1);
-            out.i32(partition);
-            out.i32(batch.len() as i32);
-            out.extend_from_slice(&batch);
-        })?;
-        let done = protocol::decode_produce(&body, false)?;
-        ensure!(done.error == 0, "producing to {topic}-{partition}: {}", protocol::error_name(done.error));
+        let only = ProducePartition { index: partition, records: Some(&batch) };
+        let request = ProduceRequest {
+            transactional_id: None,
+            acks: -1,
+            timeout_ms: 30_000,
+            topics: vec![ProduceTopic { topic: TopicRef::Name(topic), partitions: vec![only] }],
+        };
+        let answer = self.0.client.ask(PRODUCE, &request)?;
+        let done = answer.topics.first().and_then(|topic| topic.partitions.first());
+        let done = done.context("an answer about no partition")?;
+        ensure!(done.error.is_none(), "producing to {topic}-{partition}: {}", done.error);
         Ok(done.base_offset)
     }
 
     /// What there is from an offset on, up to about `max_bytes`; nothing at the end.
     pub fn fetch(&mut self, topic: &str, partition: i32, offset: i64, max_bytes: i32) -> Result<Vec<Row>> {
         let plan = FetchPlan::without_session(vec![(partition, offset)]);
-        let limits = protocol::FetchLimits { max_wait_ms: 0, max_bytes, partition_max_bytes: max_bytes };
-        let body = self.ask((FETCH, FETCH_VERSION), |out| {
-            protocol::encode_fetch(out, FETCH_VERSION, topic, limits, &plan);
-        })?;
-        let (mut rows, mut error) = (Vec::new(), 0);
-        let mut malformed = false;
-        let whole = protocol::decode_fetch(&body, FETCH_VERSION, |found| {
-            error = found.error;
-            let mut rest = found.records;
-            while let Some(batch) = BatchView::split_first(&mut rest) {
-                let read = batch.and_then(|batch| {
-                    batch.for_each(|at, key, value| {
-                        // An answer begins with the batch that holds the offset, which may begin before it.
-                        if at >= offset {
-                            let key = String::from_utf8_lossy(key).into_owned();
-                            rows.push(Row { offset: at, key, value: value.to_vec() });
-                        }
-                    })
-                });
-                malformed |= read.is_err();
-            }
-        })?;
-        let code = if whole.error != 0 { whole.error } else { error };
-        ensure!(code == 0, "reading {topic}-{partition} at {offset}: {}", protocol::error_name(code));
-        ensure!(!malformed, "reading {topic}-{partition} at {offset}: a batch cannot be read");
-        Ok(rows)
+        let limits = FetchLimits { max_wait_ms: 0, max_bytes, partition_max_bytes: max_bytes };
+        let answer = self.0.client.ask(FETCH, &fetch_request(topic, limits, &plan))?;
+        let found = answer.topics.first().and_then(|topic| topic.partitions.first());
+        let code =
+            if answer.error.is_none() { found.map_or(ErrorCode::None, |f| f.error) } else { answer.error };
+        let what = format!("reading {topic}-{partition} at {offset}");
+        ensure!(code.is_none(), "{what}: {code}");
+        found
+            .map_or(Some(Vec::new()), |found| rows_from(found, offset))
+            .with_context(|| format!("{what}: a batch cannot be read"))
     }
 
     /// All records of a partition, in their order.
@@ -202,82 +143,49 @@ impl Client {
 
     /// Where the coordinator of a group is.
     pub fn coordinator(&mut self, group: &str) -> Result<SocketAddr> {
+        let request = FindCoordinatorRequest { key: group, ..Default::default() };
         let mut found = None;
         self.until_there(&format!("the coordinator of {group}"), |client| {
-            let body = client.ask(FIND_COORDINATOR, |out| {
-                out.string(group, false);
-                out.i8(0); // a group
-            })?;
-            let mut r = Reader::new(&body);
-            r.i32()?;
-            let code = r.i16()?;
-            r.string(false)?;
-            r.i32()?;
-            found = Some((r.text(false)?, r.i32()?));
-            Ok(code)
+            let answer = client.0.client.ask(FIND_COORDINATOR, &request)?;
+            found = Some(format!("{}:{}", answer.host, answer.port));
+            Ok(answer.error)
         })?;
-        let (host, port) = found.context("an answer")?;
-        resolve(&format!("{host}:{port}"))
+        resolve(&found.context("an answer")?)
     }
 
     /// Commits where a group is.
     pub fn commit(&mut self, group: &str, topic: &str, places: &[Place]) -> Result<()> {
+        let partitions = places.iter().map(|place| OffsetCommitPartition {
+            index: place.partition,
+            offset: place.offset,
+            leader_epoch: -1,
+            metadata: Some(&place.metadata),
+        });
+        let partitions = partitions.collect();
+        let topics = vec![OffsetCommitTopic { name: topic, partitions }];
+        let request = OffsetCommitRequest { group, topics, ..Default::default() };
         self.until_there(&format!("committing to {topic}"), |client| {
-            let body = client.ask(OFFSET_COMMIT, |out| {
-                out.string(group, false);
-                out.i32(-1); // no member
-                out.string("", false);
-                out.i16(-1);
-                out.i32(1);
-                out.string(topic, false);
-                out.i32(places.len() as i32);
-                for place in places {
-                    out.i32(place.partition);
-                    out.i64(place.offset);
-                    out.i32(-1); // leader epoch
-                    out.string(&place.metadata, false);
-                }
-            })?;
-            let mut r = Reader::new(&body);
-            let mut worst = 0;
-            r.i32()?;
-            for _ in 0..r.count(false)? {
-                r.string(false)?;
-                for _ in 0..r.count(false)? {
-                    r.i32()?;
-                    worst = worst.max(r.i16()?);
-                }
-            }
-            Ok(worst)
+            let answer = client.0.client.ask(OFFSET_COMMIT, &request)?;
+            let outcomes = answer.topics.iter().flat_map(|topic| &topic.partitions);
+            Ok(outcomes.map(|partition| partition.error).max().unwrap_or_default())
         })
     }
 
     /// Where a group is in each partition.
     pub fn committed(&mut self, group: &str, topic: &str, partitions: i32) -> Result<Vec<Place>> {
+        let wanted = OffsetFetchTopic { name: topic, partitions: (0..partitions).collect() };
+        let request = OffsetFetchRequest { group, topics: Some(vec![wanted]), ..Default::default() };
         let mut places = Vec::new();
         self.until_there(&format!("offsets of {group}"), |client| {
-            let body = client.ask(OFFSET_FETCH, |out| {
-                out.string(group, false);
-                out.i32(1);
-                out.string(topic, false);
-                out.i32(partitions);
-                (0..partitions).for_each(|partition| out.i32(partition));
-            })?;
-            let mut r = Reader::new(&body);
-            let mut worst = 0;
+            let answer = client.0.client.ask(OFFSET_FETCH, &request)?;
+            let mut worst = answer.error;
             places.clear();
-            r.i32()?;
-            for _ in 0..r.count(false)? {
-                r.string(false)?;
-                for _ in 0..r.count(false)? {
-                    let (partition, offset) = (r.i32()?, r.i64()?);
-                    r.i32()?;
-                    let metadata = r.text(false)?;
-                    worst = worst.max(r.i16()?);
-                    places.push(Place { partition, offset, metadata });
-                }
+            for found in answer.topics.into_iter().flat_map(|topic| topic.partitions) {
+                worst = worst.max(found.error);
+                let metadata = found.metadata.unwrap_or_default().into_owned();
+                places.push(Place { partition: found.index, offset: found.offset, metadata });
             }
-            Ok(worst.max(r.i16()?))
+            Ok(worst)
         })?;
         places.sort_by_key(|place| place.partition);
         ensure!(places.len() == partitions as usize, "{} of {partitions} partitions answered", places.len());
@@ -285,18 +193,35 @@ impl Client {
     }
 
     /// Asks again while a coordinator is not ready yet; any other error is one.
-    fn until_there(&mut self, what: &str, mut ask: impl FnMut(&mut Self) -> Result<i16>) -> Result<()> {
+    fn until_there(&mut self, what: &str, mut ask: impl FnMut(&mut Self) -> Result<ErrorCode>) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let code = ask(self)?;
-            if code == 0 {
+            if code.is_none() {
                 return Ok(());
             }
             let later = NOT_READY.contains(&code) && Instant::now() < deadline;
-            ensure!(later, "{what}: {}", protocol::error_name(code));
+            ensure!(later, "{what}: {code}");
             std::thread::sleep(Duration::from_millis(50));
         }
     }
+}
+
+/// The records of a partition from an offset on; `None` if a batch cannot be read.
+fn rows_from(found: &FetchedPartition<'_>, offset: i64) -> Option<Vec<Row>> {
+    let mut rows = Vec::new();
+    let mut rest = found.records.unwrap_or_default();
+    while let Some(batch) = BatchView::split_first(&mut rest) {
+        let push = |at: i64, key: &[u8], value: &[u8]| {
+            // An answer begins with the batch that holds the offset, which may begin before it.
+            if at >= offset {
+                let key = String::from_utf8_lossy(key).into_owned();
+                rows.push(Row { offset: at, key, value: value.to_vec() });
+            }
+        };
+        batch.and_then(|batch| batch.for_each(push)).ok()?;
+    }
+    Some(rows)
 }
 
 /// One batch, neither compressed nor idempotent.

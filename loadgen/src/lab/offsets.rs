@@ -10,13 +10,13 @@ use std::time::SystemTime;
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
+use keylane_kafka::messages::list_offsets::{EARLIEST, LATEST};
 use serde::{Deserialize, Serialize};
 
 use super::client::{Client, Place, Record};
 use super::world::{World, server_binary};
 use super::{Claims, Common, Finding, verdict};
 use crate::keys::{Rng, partition_of};
-use crate::protocol;
 
 const ACCOUNTS: u64 = 10;
 
@@ -320,10 +320,10 @@ fn replay(
 ) -> Result<Vec<Replay>> {
     let mut client = world.client()?;
     let half = args.records / 2;
-    let ends = client.offsets_at(&bench.topic, bench.partitions, protocol::LATEST)?;
+    let ends = client.offsets_at(&bench.topic, bench.partitions, LATEST)?;
     let mut replays = Vec::new();
     let to = [
-        ("the beginning".to_owned(), protocol::EARLIEST, args.records),
+        ("the beginning".to_owned(), EARLIEST, args.records),
         (format!("the time of payment {half}"), first_ms + i64::from(half) * 1000, args.records - half),
     ];
     for (from, time, expected) in to {
