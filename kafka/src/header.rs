@@ -115,6 +115,7 @@ pub struct ResponseHeader {
 
 impl ResponseHeader {
     /// Whether there are tagged fields. Those who ask for ApiVersions do not know yet what the server speaks.
+    #[inline]
     fn is_flexible(&self) -> bool {
         self.api != ApiKey::ApiVersions && self.api.is_flexible(self.version)
     }
@@ -130,6 +131,7 @@ impl ResponseHeader {
     ///
     /// # Errors
     /// It is cut short.
+    #[inline]
     pub fn decode(api: ApiKey, version: i16, r: &mut Reader<'_>) -> Result<Self, WireError> {
         let header = Self { api, version, correlation_id: r.i32("correlation_id")? };
         r.skip_tags(header.is_flexible())?;
