@@ -13,6 +13,8 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::unix::AsyncFd;
 use tokio_uring::buf::BoundedBuf;
 
+use super::other::{Duplex, Other};
+
 /// Submission queue entries of a core's ring.
 const RING_ENTRIES: u32 = 1024;
 const BACKLOG: i32 = 1024;
@@ -112,7 +114,7 @@ impl Listener {
         // Answers are written as a whole: waiting for more to send would only delay them.
         stream.set_nodelay(true)?;
         let local = stream.local_addr()?;
-        let stream = Stream(Rc::new(tokio_uring::net::TcpStream::from_std(stream)));
+        let stream = Stream::Ring(Rc::new(tokio_uring::net::TcpStream::from_std(stream)));
         Ok(Accepted { stream, local, peer })
     }
 }
@@ -133,60 +135,93 @@ fn cut(slices: &mut Vec<Bytes>, bytes_max: usize) -> Vec<Bytes> {
     slices.split_off(slices.len().min(SLICES_MAX))
 }
 
-/// One connection; clones are the same connection.
+/// One connection, on whatever carries its bytes; clones are the same connection.
 #[derive(Clone)]
-pub struct Stream(Rc<tokio_uring::net::TcpStream>);
+pub enum Stream {
+    /// TCP on io_uring.
+    Ring(Rc<tokio_uring::net::TcpStream>),
+    /// Anything else that reads and writes.
+    Other(Rc<Other>),
+}
 
 impl Stream {
+    /// A connection over anything that reads and writes.
+    #[cfg_attr(not(test), expect(dead_code, reason = "TLS and sockets on epoll will come this way"))]
+    pub fn over(io: impl Duplex + 'static) -> Self {
+        Self::Other(Rc::new(Other::new(io)))
+    }
+
     /// Reads into the free capacity behind what `buf` holds, which must not be zero. 0: the peer is
     /// done.
-    pub async fn read(&self, buf: BytesMut) -> (io::Result<usize>, BytesMut) {
-        let len = buf.len();
-        let (result, slice) = self.0.read(buf.slice(len..)).await;
-        (result, slice.into_inner())
+    pub async fn read(&self, mut buf: BytesMut) -> (io::Result<usize>, BytesMut) {
+        match self {
+            Self::Ring(stream) => {
+                let len = buf.len();
+                let (result, slice) = stream.read(buf.slice(len..)).await;
+                (result, slice.into_inner())
+            }
+            Self::Other(other) => (other.read(&mut buf).await, buf),
+        }
     }
 
     /// Writes all slices, in order, at most `at_once` bytes in one write.
-    pub async fn write_all(&self, mut slices: Vec<Bytes>, at_once: usize) -> io::Result<()> {
-        if slices.len() == 1
-            && let Some(only) = slices.pop_if(|only| only.len() <= at_once)
-        {
-            return self.0.write_all(only).await.0;
+    pub async fn write_all(&self, slices: Vec<Bytes>, at_once: usize) -> io::Result<()> {
+        match self {
+            Self::Ring(stream) => write_all(stream, slices, at_once).await,
+            Self::Other(other) => other.write_all(&slices, at_once).await,
         }
-        let mut rest = slices;
-        while !rest.is_empty() {
-            let later = cut(&mut rest, at_once);
-            let (result, mut tried) = self.0.writev(rest).await;
-            let mut n = result?;
-            if n == 0 {
-                return Err(io::ErrorKind::WriteZero.into());
-            }
-            let mut whole = 0;
-            for slice in &mut tried {
-                if n < slice.len() {
-                    slice.advance(n);
-                    break;
-                }
-                n -= slice.len();
-                whole += 1;
-            }
-            tried.drain(..whole);
-            tried.extend(later);
-            rest = tried;
-        }
-        Ok(())
     }
 
     /// Ends the connection in both directions: a pending read returns.
     pub fn shutdown(&self) {
-        // Fails if the peer was faster; then there is nothing left to do.
-        let _gone = self.0.shutdown(Shutdown::Both);
+        match self {
+            // Fails if the peer was faster; then there is nothing left to do.
+            Self::Ring(stream) => drop(stream.shutdown(Shutdown::Both)),
+            Self::Other(other) => other.end(true),
+        }
     }
 
     /// Ends the receiving direction: a pending read returns, answers can still be written.
     pub fn shutdown_read(&self) {
-        let _gone = self.0.shutdown(Shutdown::Read);
+        match self {
+            Self::Ring(stream) => drop(stream.shutdown(Shutdown::Read)),
+            Self::Other(other) => other.end(false),
+        }
     }
+}
+
+async fn write_all(
+    stream: &tokio_uring::net::TcpStream,
+    mut slices: Vec<Bytes>,
+    at_once: usize,
+) -> io::Result<()> {
+    if slices.len() == 1
+        && let Some(only) = slices.pop_if(|only| only.len() <= at_once)
+    {
+        return stream.write_all(only).await.0;
+    }
+    let mut rest = slices;
+    while !rest.is_empty() {
+        let later = cut(&mut rest, at_once);
+        let (result, mut tried) = stream.writev(rest).await;
+        let mut n = result?;
+        if n == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        let mut whole = 0;
+        for slice in &mut tried {
+            if n < slice.len() {
+                slice.advance(n);
+                break;
+            }
+            n -= slice.len();
+            whole += 1;
+        }
+        tried.drain(..whole);
+        tried.extend(later);
+        rest = tried;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -199,3 +199,6 @@ impl Reader {
 fn units(bytes: usize) -> u32 {
     u32::try_from(bytes.div_ceil(MEMORY_UNIT)).unwrap_or(u32::MAX)
 }
+
+#[cfg(test)]
+mod tests;
