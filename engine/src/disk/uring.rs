@@ -9,13 +9,12 @@
 //! transfer holds a second handle of its memory until it completes; the memory of a transfer that never completes is never
 //! freed.
 
-use std::cell::RefCell;
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::mem::ManuallyDrop;
 use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -76,13 +75,6 @@ async fn elsewhere<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static)
 
 /// With reads of this length and longer through the page cache the kernel may read ahead by itself.
 const IN_ORDER_BYTES: usize = 512 << 10;
-/// Memory that a thread keeps for reads whose bytes only have to be in the page cache.
-const SCRATCH_BYTES: usize = 1 << 20;
-
-thread_local! {
-    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-}
-
 /// A descriptor, for the ring and for system calls.
 #[derive(Clone)]
 struct Handle {
@@ -118,22 +110,6 @@ impl UringFile {
             _ => &self.handle,
         }
     }
-}
-
-/// Reads a range and discards the bytes: they are in the page cache then.
-fn read_through(file: &fs::File, range: Range<u64>) {
-    SCRATCH.with_borrow_mut(|scratch| {
-        scratch.resize(SCRATCH_BYTES, 0);
-        let mut at = range.start;
-        while at < range.end {
-            let len = SCRATCH_BYTES.min((range.end - at) as usize);
-            if file.read_at(&mut scratch[..len], at).is_err() {
-                // The consumer's own read meets the error again.
-                return;
-            }
-            at += len as u64;
-        }
-    });
 }
 
 impl Disk for UringDisk {
@@ -234,23 +210,14 @@ impl DiskFile for UringFile {
         (read, buf)
     }
 
-    /// Runs on another thread, because it can wait for the device. Short ranges are left to the kernel by advice. Long ones are
-    /// read here, because then the kernel uses large pages.
+    /// Runs on another thread, because it can wait for room in the device's queue.
     async fn will_need(&self, ranges: Vec<Range<u64>>) {
-        let this = (Arc::clone(&self.handle.std), self.in_order.as_ref().map(|h| Arc::clone(&h.std)));
+        let file = Arc::clone(&self.handle.std);
         let asked = elsewhere(move || {
-            let (short, long) = this;
             for range in ranges {
-                let len = range.end - range.start;
-                match &long {
-                    Some(long) if len >= IN_ORDER_BYTES as u64 => read_through(long, range),
-                    _ => {
-                        let len = std::num::NonZeroU64::new(len);
-                        // The call is only advice: an error changes nothing.
-                        let _refused =
-                            rustix::fs::fadvise(&short, range.start, len, rustix::fs::Advice::WillNeed);
-                    }
-                }
+                let len = std::num::NonZeroU64::new(range.end - range.start);
+                // The call is only advice: an error changes nothing.
+                let _refused = rustix::fs::fadvise(&file, range.start, len, rustix::fs::Advice::WillNeed);
             }
         });
         let _vain = asked.await;
