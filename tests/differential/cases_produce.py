@@ -1,6 +1,6 @@
 """Produce: every version, every lie in a batch, every codec, and what is stored afterwards."""
 
-import time
+from time import sleep
 
 from batch import CODECS, batch, compress, gzip, lz4, old_message, record, snappy, zstd
 from case import VERSIONS, Topic, add, case
@@ -182,7 +182,7 @@ for name, claims in {
 def _(c):
     c.produce(at_t(TWO))
     # Within one millisecond both batches would have the latest time, and the first one would be named.
-    time.sleep(0.05)
+    sleep(0.05)
     c.produce(at_t(TWO))
     for when in (T, T + 9 * HOUR, 0, -3):
         c.list(when)
