@@ -7,8 +7,8 @@ use crate::disk::DynFile;
 use crate::ids::Generation;
 use crate::log::index::IndexEntry;
 
-/// Most open files.
-const FILES_MAX: usize = 128;
+/// Most open files, of two descriptors each, or four where the page cache is used.
+const FILES_MAX: usize = 64;
 /// Most decoded blocks, of about 5 KiB each.
 const BLOCKS_MAX: usize = 256;
 
