@@ -235,6 +235,28 @@ impl<'a> Field<'a> for &'a [u8] {
     }
 }
 
+/// Bytes that cannot be null, borrowed where they were read and perhaps owned where a message is made.
+impl<'a> Field<'a> for Cow<'a, [u8]> {
+    #[inline]
+    fn read(r: &mut Reader<'a>, at: At, name: &'static str) -> Result<Self, WireError> {
+        <&[u8]>::read(r, at, name).map(Cow::Borrowed)
+    }
+
+    #[inline]
+    fn write(&self, w: &mut Writer<'_>, at: At) {
+        Some(&**self).write(w, at);
+    }
+
+    #[inline]
+    fn bytes_min(at: At) -> usize {
+        array_bytes_min(at)
+    }
+
+    fn sample(_: At, _: &mut u32) -> Self {
+        Cow::Borrowed(b"some bytes")
+    }
+}
+
 /// Bytes, among them records; null is told from empty.
 impl<'a> Field<'a> for Option<&'a [u8]> {
     #[inline]

@@ -51,7 +51,7 @@ pub struct Core {
     pub shards: Vec<Shard>,
     /// The topics.
     pub topics: RefCell<TopicTable>,
-    /// Committed offsets of the groups that belong here.
+    /// The groups that belong here.
     pub groups: Groups,
     /// Rings to and from the other cores.
     pub mesh: Mesh<Core>,
@@ -81,13 +81,14 @@ impl Core {
         mesh: Mesh<Self>,
         catalog: Option<Catalog>,
     ) -> Self {
+        let group_limits = config.group_limits();
         Self {
             index,
             config,
             cluster,
             shards,
             topics: RefCell::default(),
-            groups: Groups::default(),
+            groups: Groups::new(group_limits),
             mesh,
             catalog: catalog.map(Mutex::new),
             connections: RefCell::default(),
@@ -167,6 +168,7 @@ impl Host for Core {
     fn begin_stop(&self) {
         self.stopping.set(true);
         self.stop.notify_waiters();
+        self.groups.stop();
         for (_, stream) in self.connections.borrow().iter() {
             stream.shutdown_read();
         }

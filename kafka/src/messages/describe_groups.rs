@@ -53,8 +53,8 @@ message! {
         /// Where it connects from.
         client_host: Cow<'a, str>, ..;
         /// What it wants, as its protocol says it.
-        member_metadata: &'a [u8], ..;
+        member_metadata: Cow<'a, [u8]>, ..;
         /// What it has, as its protocol says it.
-        member_assignment: &'a [u8], ..;
+        member_assignment: Cow<'a, [u8]>, ..;
     }
 }

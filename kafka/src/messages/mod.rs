@@ -14,8 +14,11 @@ pub mod describe_configs;
 pub mod describe_groups;
 pub mod fetch;
 pub mod find_coordinator;
+pub mod heartbeat;
 pub mod incremental_alter_configs;
 pub mod init_producer_id;
+pub mod join_group;
+pub mod leave_group;
 pub mod list_groups;
 pub mod list_offsets;
 pub mod metadata;
@@ -23,6 +26,7 @@ pub mod offset_commit;
 pub mod offset_delete;
 pub mod offset_fetch;
 pub mod produce;
+pub mod sync_group;
 
 /// The table of the APIs that are served, by key: calls a macro with its rows.
 ///
@@ -42,6 +46,10 @@ macro_rules! for_each_api {
             OffsetCommit = 8, 2..=9, flexible 8, offset_commit::{OffsetCommitRequest<'a>, OffsetCommitResponse<'a>};
             OffsetFetch = 9, 1..=9, flexible 6, offset_fetch::{OffsetFetchRequest<'a>, OffsetFetchResponse<'a>};
             FindCoordinator = 10, 0..=6, flexible 3, find_coordinator::{FindCoordinatorRequest<'a>, FindCoordinatorResponse<'a>};
+            JoinGroup = 11, 0..=9, flexible 6, join_group::{JoinGroupRequest<'a>, JoinGroupResponse<'a>};
+            Heartbeat = 12, 0..=4, flexible 4, heartbeat::{HeartbeatRequest<'a>, HeartbeatResponse};
+            LeaveGroup = 13, 0..=5, flexible 4, leave_group::{LeaveGroupRequest<'a>, LeaveGroupResponse<'a>};
+            SyncGroup = 14, 0..=5, flexible 4, sync_group::{SyncGroupRequest<'a>, SyncGroupResponse<'a>};
             DescribeGroups = 15, 0..=6, flexible 5, describe_groups::{DescribeGroupsRequest<'a>, DescribeGroupsResponse<'a>};
             ListGroups = 16, 0..=5, flexible 3, list_groups::{ListGroupsRequest<'a>, ListGroupsResponse<'a>};
             ApiVersions = 18, 0..=4, flexible 3, api_versions::{ApiVersionsRequest<'a>, ApiVersionsResponse};

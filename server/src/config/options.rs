@@ -105,6 +105,24 @@ pub struct Options {
     /// Memory for the tail cache of all shards together [default: 128MiB]
     #[arg(long, env = "KEYLANE_TAIL_CACHE_BYTES", value_name = "SIZE")]
     pub tail_cache_bytes: Option<Size>,
+    /// Milliseconds that the first rebalance of an empty group waits for more members [default: 3000]
+    #[arg(long, env = "KEYLANE_GROUP_INITIAL_REBALANCE_DELAY_MS", value_name = "MS")]
+    pub group_initial_rebalance_delay_ms: Option<u32>,
+    /// Most members of a group [default: no limit]
+    #[arg(long, env = "KEYLANE_GROUP_MAX_SIZE", value_name = "N")]
+    pub group_max_size: Option<usize>,
+    /// Shortest session time-out of a group's member in milliseconds [default: 6000]
+    #[arg(long, env = "KEYLANE_GROUP_MIN_SESSION_TIMEOUT_MS", value_name = "MS")]
+    pub group_min_session_timeout_ms: Option<u32>,
+    /// Longest session time-out of a group's member in milliseconds [default: 1800000, half an hour]
+    #[arg(long, env = "KEYLANE_GROUP_MAX_SESSION_TIMEOUT_MS", value_name = "MS")]
+    pub group_max_session_timeout_ms: Option<u32>,
+    /// Minutes that committed offsets of a group without members are kept [default: 10080, seven days]
+    #[arg(long, env = "KEYLANE_OFFSETS_RETENTION_MINUTES", value_name = "MINUTES")]
+    pub offsets_retention_minutes: Option<u32>,
+    /// Milliseconds between two looks at which committed offsets are too old [default: 600000, ten minutes]
+    #[arg(long, env = "KEYLANE_OFFSETS_RETENTION_CHECK_INTERVAL_MS", value_name = "MS")]
+    pub offsets_retention_check_interval_ms: Option<u64>,
     /// How data files are opened: O_DIRECT, or through the page cache (slower) [default: direct]
     #[arg(long, env = "KEYLANE_IO")]
     pub io: Option<Io>,
@@ -187,6 +205,20 @@ impl Options {
             max_request_bytes: self.max_request_bytes.or(file.max_request_bytes),
             segment_bytes: self.segment_bytes.or(file.segment_bytes),
             tail_cache_bytes: self.tail_cache_bytes.or(file.tail_cache_bytes),
+            group_initial_rebalance_delay_ms: self
+                .group_initial_rebalance_delay_ms
+                .or(file.group_initial_rebalance_delay_ms),
+            group_max_size: self.group_max_size.or(file.group_max_size),
+            group_min_session_timeout_ms: self
+                .group_min_session_timeout_ms
+                .or(file.group_min_session_timeout_ms),
+            group_max_session_timeout_ms: self
+                .group_max_session_timeout_ms
+                .or(file.group_max_session_timeout_ms),
+            offsets_retention_minutes: self.offsets_retention_minutes.or(file.offsets_retention_minutes),
+            offsets_retention_check_interval_ms: self
+                .offsets_retention_check_interval_ms
+                .or(file.offsets_retention_check_interval_ms),
             io: self.io.or(file.io),
             max_connections: self.max_connections.or(file.max_connections),
             log: self.log.or(file.log),
@@ -259,6 +291,22 @@ impl Options {
             )?,
             segment_bytes: given.segment_bytes.map_or(default.segment_bytes, |size| size.0),
             tail_cache_bytes: bytes(given.tail_cache_bytes, "tail-cache-bytes", default.tail_cache_bytes)?,
+            group_initial_rebalance_delay_ms: given
+                .group_initial_rebalance_delay_ms
+                .unwrap_or(default.group_initial_rebalance_delay_ms),
+            group_max_size: given.group_max_size.unwrap_or(default.group_max_size),
+            group_min_session_timeout_ms: given
+                .group_min_session_timeout_ms
+                .unwrap_or(default.group_min_session_timeout_ms),
+            group_max_session_timeout_ms: given
+                .group_max_session_timeout_ms
+                .unwrap_or(default.group_max_session_timeout_ms),
+            offsets_retention_minutes: given
+                .offsets_retention_minutes
+                .unwrap_or(default.offsets_retention_minutes),
+            offsets_retention_check_interval_ms: given
+                .offsets_retention_check_interval_ms
+                .unwrap_or(default.offsets_retention_check_interval_ms),
             direct_io: given.io.map_or(default.direct_io, |io| io == Io::Direct),
             max_connections: given.max_connections.unwrap_or(default.max_connections),
         };
@@ -284,6 +332,7 @@ fn address(text: &str) -> Result<SocketAddr, ConfigError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::coordinator::groups::classic::Limits;
 
     fn file(text: &str) -> tempfile::NamedTempFile {
         let file = tempfile::NamedTempFile::new().unwrap();
@@ -327,11 +376,21 @@ mod tests {
             max-request-bytes = "16MiB"
             segment-bytes = "64M"
             tail-cache-bytes = "1G"
+            group-initial-rebalance-delay-ms = 4000
+            group-max-size = 9
+            group-min-session-timeout-ms = 11
+            group-max-session-timeout-ms = 12000
+            offsets-retention-minutes = 13
+            offsets-retention-check-interval-ms = 14
             io = "buffered"
             max-connections = 5
             log = "debug"
         "#;
         let (config, log) = with_file(text, Options::default()).unwrap();
+        let limits = Limits { initial_delay: 4_000, size_max: 9, session_min: 11, session_max: 12_000 };
+        assert_eq!(config.group_limits(), limits);
+        let retention = (config.offsets_retention_minutes, config.offsets_retention_check_interval_ms);
+        assert_eq!(retention, (13, 14));
         assert_eq!(config.data, PathBuf::from("/srv/keylane"));
         assert_eq!(config.kafka, SocketAddr::from(([127, 0, 0, 1], 0)));
         assert_eq!((config.cores, config.shards), (Some(vec![0, 2]), Some(8)));

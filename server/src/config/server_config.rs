@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use keylane_engine::records::CheckCompressed;
 
+use crate::coordinator::groups::classic::Limits;
+
 /// Settings of topics by name, as texts.
 pub type Values = BTreeMap<String, String>;
 
@@ -47,6 +49,18 @@ pub struct ServerConfig {
     pub segment_bytes: u64,
     /// Memory for the tail cache of all shards together, in bytes.
     pub tail_cache_bytes: usize,
+    /// Milliseconds that the first rebalance of an empty group waits for more members.
+    pub group_initial_rebalance_delay_ms: u32,
+    /// Most members of a group.
+    pub group_max_size: usize,
+    /// Shortest session time-out of a group's member, in milliseconds.
+    pub group_min_session_timeout_ms: u32,
+    /// Longest session time-out of a group's member, in milliseconds.
+    pub group_max_session_timeout_ms: u32,
+    /// Minutes that committed offsets of a group without members are kept.
+    pub offsets_retention_minutes: u32,
+    /// Milliseconds between two looks at which offsets are too old.
+    pub offsets_retention_check_interval_ms: u64,
     /// O_DIRECT for data files.
     pub direct_io: bool,
     /// Most connections served at once; more are closed at accept.
@@ -70,6 +84,12 @@ impl Default for ServerConfig {
             max_request_bytes: 100 << 20,
             segment_bytes: 128 << 20,
             tail_cache_bytes: 128 << 20,
+            group_initial_rebalance_delay_ms: 3_000,
+            group_max_size: i32::MAX as usize,
+            group_min_session_timeout_ms: 6_000,
+            group_max_session_timeout_ms: 1_800_000,
+            offsets_retention_minutes: 10_080,
+            offsets_retention_check_interval_ms: 600_000,
             direct_io: true,
             max_connections: 10_000,
         }
@@ -77,6 +97,21 @@ impl Default for ServerConfig {
 }
 
 impl ServerConfig {
+    /// What bounds groups and their members.
+    pub fn group_limits(&self) -> Limits {
+        Limits {
+            initial_delay: self.group_initial_rebalance_delay_ms.into(),
+            size_max: self.group_max_size,
+            session_min: self.group_min_session_timeout_ms.into(),
+            session_max: self.group_max_session_timeout_ms.into(),
+        }
+    }
+
+    /// Milliseconds that committed offsets of a group without members are kept.
+    pub fn offsets_retention_ms(&self) -> i64 {
+        i64::from(self.offsets_retention_minutes) * 60_000
+    }
+
     /// Bytes of one shard that may wait for the disk before producers are slowed down.
     pub fn uncommitted_bytes_max(&self) -> usize {
         (16usize << 20).max(self.max_message_bytes.saturating_mul(2))

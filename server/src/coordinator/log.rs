@@ -232,6 +232,12 @@ impl<T: Table> Turn<'_, T> {
         look(&state.table, &mut state.line.iter().map(|(_, change)| change))
     }
 
+    /// What was appended last, if it is not known to be durable.
+    pub fn last(&self) -> Appended {
+        self.log.settle();
+        Appended(self.log.state.borrow().line.back().map(|(seq, _)| *seq))
+    }
+
     /// Refuses changes for which there is no room. A table that does not grow by them takes them always.
     ///
     /// # Errors

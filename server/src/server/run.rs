@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use crate::coordinator::groups;
 use crate::core::Core;
 use crate::front::kafka::serve as kafka;
 use crate::runtime::clock::now_ms;
@@ -20,6 +21,7 @@ pub async fn run(core: Rc<Core>, listener: Listener, drained: &AtomicUsize) -> R
     let accepting = tokio::task::spawn_local(accept(Rc::clone(&core), listener));
     let mesh = tokio::task::spawn_local(mesh::serve(Rc::clone(&core)));
     let tending = tokio::task::spawn_local(tend(Rc::clone(&core)));
+    let expiring = tokio::task::spawn_local(expire(Rc::clone(&core)));
     loop {
         let stopping = core.stop.notified();
         if core.stopping.get() {
@@ -29,6 +31,7 @@ pub async fn run(core: Rc<Core>, listener: Listener, drained: &AtomicUsize) -> R
     }
     accepting.abort();
     tending.abort();
+    expiring.abort();
     let drain = async {
         loop {
             let drained = core.drained.notified();
@@ -64,6 +67,15 @@ async fn tend(core: Rc<Core>) {
         for shard in &core.shards {
             shard.tend(now_ms());
         }
+    }
+}
+
+/// Has what groups committed too long ago removed, from time to time.
+async fn expire(core: Rc<Core>) {
+    let interval = Duration::from_millis(core.config.offsets_retention_check_interval_ms);
+    loop {
+        tokio::time::sleep(interval).await;
+        groups::expire(&core, now_ms()).await;
     }
 }
 

@@ -1,8 +1,10 @@
-//! A committed offset, and a change of one.
+//! What is kept of a group, and a change of it.
 
 use std::rc::Rc;
 
 use uuid::Uuid;
+
+use super::classic::Stored;
 
 /// A committed offset.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,11 +17,13 @@ pub struct Committed {
     pub metadata: Box<str>,
     /// Which topic of that name it is for.
     pub topic_id: Uuid,
+    /// When it was committed, in milliseconds since 1970.
+    pub time_ms: i64,
 }
 
 /// A change of one offset of a group.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Change {
+pub struct OffsetChange {
     /// The group.
     pub group: Rc<str>,
     /// The topic.
@@ -28,4 +32,18 @@ pub struct Change {
     pub partition: i32,
     /// The new value; `None` removes it.
     pub value: Option<Committed>,
+}
+
+/// A change of what is kept of a group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// One of its offsets.
+    Offset(OffsetChange),
+    /// Its members and their assignments; `None` removes them.
+    Members {
+        /// The group.
+        group: Rc<str>,
+        /// The new value.
+        value: Option<Rc<Stored>>,
+    },
 }

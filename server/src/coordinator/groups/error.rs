@@ -3,25 +3,36 @@
 use crate::coordinator::log::WriteError;
 use crate::service::error::TopicError;
 
+use super::classic::Refused;
+
 /// See the module's header.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum GroupError {
-    /// The group has committed nothing.
-    #[error("there is no such group: it has committed no offsets")]
+    /// There is no such group.
+    #[error("there is no such group: it has no members and has committed no offsets")]
     Unknown,
-    /// Somebody who calls himself a member of a group commits; groups have no members.
-    #[error("the group has no members: commit without a generation")]
-    NoMembers,
-    /// The same for a group that has committed nothing.
-    #[error("there is no such group, and groups have no members: commit without a generation")]
+    /// Somebody commits as a member of a group that does not exist.
+    #[error("there is no such group to be a member of; join it, or commit without a generation")]
     NoMembersNorGroup,
-    /// What was committed could not be read at the start.
+    /// The group's name cannot be used for members.
+    #[error("a group needs a name of 1 to {max} bytes to have members")]
+    Name {
+        /// The limit.
+        max: usize,
+    },
+    /// A member is refused.
+    #[error(transparent)]
+    Member(#[from] Refused),
+    /// The group has members.
+    #[error("the group has members; stop them first")]
+    NotEmpty,
+    /// What the group has committed could not be read at the start.
     #[error("what the group has committed cannot be read; the server's log says why")]
     Unreadable,
     /// This core does not have the group, or the server is stopping.
     #[error("the group is not served here any more; ask again who coordinates it")]
     NotHere,
-    /// The offsets are not kept.
+    /// The change is not kept.
     #[error(transparent)]
     NotWritten(#[from] WriteError),
     /// The topic of committed offsets could not be made.

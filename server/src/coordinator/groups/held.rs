@@ -1,17 +1,22 @@
-//! The partitions of `__consumer_offsets` that a core has, and the groups in them.
+//! One partition of `__consumer_offsets`, and the groups in it: what is kept of them, and what is live.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use uuid::Uuid;
 
 use crate::coordinator::log::{LoadError, Log, Place, WriteError};
-use crate::service::topics::{OFFSETS_TOPIC, TopicKey, TopicTable};
+use crate::runtime::clock::now_ms;
+use crate::service::topics::{TopicKey, TopicTable};
 
-use super::change::{Change, Committed};
+use super::change::{Change, Committed, OffsetChange};
+use super::classic::{Join, Joined, Leaving, Limits, Refused, State, Sync, Synced};
+use super::described::{CONSUMER, Described, Listed, describe, subscribed};
 use super::error::GroupError;
+use super::live::{Live, ToStore};
 use super::offsets::Offsets;
+use super::table::Kept;
 
 /// Most bytes of committed offsets in memory for one partition of `__consumer_offsets`: some 300,000 offsets
 /// without metadata.
@@ -35,97 +40,180 @@ pub struct Wanted {
 /// What a group has committed: of the partitions asked for (`None`: there is nothing), or of all that it has.
 pub type Found = Vec<(String, Vec<(i32, Option<Committed>)>)>;
 
-/// The partitions of `__consumer_offsets` that a core has.
-#[derive(Default)]
-pub struct Groups {
-    held: RefCell<BTreeMap<usize, Rc<Held>>>,
+/// Who commits.
+#[derive(Debug, Clone)]
+pub struct Committer {
+    /// Generation that the member was told; negative from who is no member.
+    pub generation: i32,
+    /// Id of the member; empty from who is none.
+    pub member_id: String,
+    /// The name that the member keeps over restarts.
+    pub instance: Option<String>,
 }
 
-/// One of them.
+/// Which offsets of a group are removed.
+pub type Which = Vec<(String, Vec<i32>)>;
+
+/// See the module's header.
 pub struct Held {
-    log: Log<Offsets>,
+    log: Log<Kept>,
+    live: Live,
     /// It could not be read at the start.
     broken: Cell<bool>,
-}
-
-impl Groups {
-    /// Takes a partition over, nothing read yet. One that is held already stays.
-    pub fn hold(&self, partition: usize, place: Place) {
-        let held = || Rc::new(Held { log: Log::new(place, BYTES_MAX), broken: Cell::new(false) });
-        self.held.borrow_mut().entry(partition).or_insert_with(held);
-    }
-
-    /// A partition.
-    ///
-    /// # Errors
-    /// [`GroupError::NotHere`], or [`GroupError::Unreadable`] if it could not be read at the start.
-    pub fn find(&self, partition: usize) -> Result<Rc<Held>, GroupError> {
-        let held = self.held.borrow().get(&partition).cloned().ok_or(GroupError::NotHere)?;
-        if held.broken.get() { Err(GroupError::Unreadable) } else { Ok(held) }
-    }
-
-    fn all(&self) -> Vec<Rc<Held>> {
-        self.held.borrow().values().cloned().collect()
-    }
-
-    /// Names of the groups that have committed something, in no particular order.
-    ///
-    /// # Errors
-    /// [`GroupError::Unreadable`] if some of them are not known.
-    pub fn names(&self) -> Result<Vec<String>, GroupError> {
-        let mut names = Vec::new();
-        for held in self.all() {
-            if held.broken.get() {
-                return Err(GroupError::Unreadable);
-            }
-            held.log.look(|offsets| names.extend(offsets.groups().map(|(name, _)| name.to_owned())));
-        }
-        Ok(names)
-    }
-
-    /// Removes what was committed for a topic that is deleted.
-    pub async fn forget_topic(&self, id: Uuid) {
-        for held in self.all() {
-            if let Err(error) = held.remove(|_, _, _, value| value.topic_id == id).await {
-                // They count for nothing any more, because they carry the topic's id.
-                tracing::warn!(%error, "the committed offsets of a deleted topic stay in the log");
-            }
-        }
-    }
-
-    /// Reads back what was committed. What cannot be read is not available; the rest of the server works.
-    pub async fn load(&self, topics: &RefCell<TopicTable>) {
-        for held in self.all() {
-            if let Err(e) = held.load().await {
-                tracing::error!(%e, "a partition of {OFFSETS_TOPIC} cannot be read; its groups are not available");
-                held.broken.set(true);
-            }
-            // Those of topics that were deleted when the server ended.
-            let gone = |_: &str, topic: &str, _: i32, value: &Committed| {
-                let topics = topics.borrow();
-                topics.get(TopicKey::Name(topic)).map(|t| t.topic.id) != Some(value.topic_id)
-            };
-            if let Err(error) = held.remove(gone).await {
-                tracing::warn!(%error, "committed offsets of deleted topics stay in the log");
-            }
-        }
-    }
+    /// A task does what is due.
+    ticking: Cell<bool>,
 }
 
 impl Held {
-    async fn load(&self) -> Result<(), LoadError> {
+    /// A partition, nothing read yet.
+    pub fn new(place: Place, limits: Limits) -> Self {
+        let off = || Cell::new(false);
+        let (log, live) = (Log::new(place, BYTES_MAX), Live::new(limits));
+        Self { log, live, broken: off(), ticking: off() }
+    }
+
+    /// Whether it could not be read at the start.
+    pub fn is_broken(&self) -> bool {
+        self.broken.get()
+    }
+
+    /// Its groups are not available.
+    pub fn give_up(&self) {
+        self.broken.set(true);
+    }
+
+    /// Reads it.
+    ///
+    /// # Errors
+    /// [`LoadError`].
+    pub async fn load(self: &Rc<Self>) -> Result<(), LoadError> {
         let records = self.log.load().await?;
         if records > 0 {
-            self.log.look(|offsets| {
-                let groups = offsets.groups().count();
+            self.log.look(|kept| {
+                let groups = kept.offsets.groups().count();
                 tracing::info!(records, groups, "committed offsets read back");
             });
         }
+        let stored: Vec<_> = self.log.look(|kept| {
+            kept.all_members().map(|(name, stored)| (Rc::clone(name), Rc::clone(stored))).collect()
+        });
+        for (name, stored) in stored {
+            self.live.restore(&name, &stored);
+        }
+        self.go_on();
         Ok(())
     }
 
-    /// Commits offsets of a group. Says of each whether its partition exists; if not, it is not committed. With
-    /// `as_member` it is refused.
+    /// The server stops: nobody waits for a group any more.
+    pub fn stop(&self) {
+        self.live.stop();
+    }
+
+    /// A member joins. The answer comes when the next generation begins.
+    ///
+    /// # Errors
+    /// [`GroupError::Member`], [`GroupError::NotHere`].
+    pub async fn join(self: &Rc<Self>, group: &str, join: Join) -> Result<Joined, GroupError> {
+        let answer = self.live.join(group, join).ok_or(GroupError::NotHere)?;
+        self.go_on();
+        Ok(answer.await.map_err(|_| GroupError::NotHere)??)
+    }
+
+    /// A member asks for its assignment, which comes when the leader has brought it and it is stored.
+    ///
+    /// # Errors
+    /// [`GroupError::Member`], [`GroupError::NotHere`].
+    pub async fn sync(self: &Rc<Self>, group: &str, sync: Sync) -> Result<Synced, GroupError> {
+        let answer = self.live.sync(group, sync).ok_or(GroupError::NotHere)?;
+        self.go_on();
+        Ok(answer.await.map_err(|_| GroupError::NotHere)??)
+    }
+
+    /// A member lives.
+    ///
+    /// # Errors
+    /// [`GroupError::Member`].
+    pub fn heartbeat(
+        &self,
+        group: &str,
+        id: &str,
+        instance: Option<&str>,
+        generation: i32,
+    ) -> Result<(), GroupError> {
+        let heard = self.live.hear(group, |group, now| group.heartbeat(id, instance, generation, now));
+        Ok(heard.unwrap_or(Err(Refused::UnknownMember))?)
+    }
+
+    /// Members leave; what became of each.
+    pub fn leave(self: &Rc<Self>, group: &str, leaving: &[Leaving]) -> Vec<Result<(), Refused>> {
+        let left = self
+            .live
+            .act(group, |group, now| leaving.iter().map(|leaving| group.leave(leaving, now)).collect());
+        self.go_on();
+        left.unwrap_or_else(|| leaving.iter().map(|_| Err(Refused::UnknownMember)).collect())
+    }
+
+    /// Has tasks run that do what follows from what was done.
+    fn go_on(self: &Rc<Self>) {
+        if !self.ticking.replace(true) {
+            let held = Rc::clone(self);
+            tokio::task::spawn_local(async move {
+                while held.live.tick().await {
+                    held.go_on();
+                }
+            });
+        }
+        let to_store = self.live.take_to_store();
+        if to_store.is_empty() {
+            return;
+        }
+        // Appended in the order of asking: the first poll of each task takes its place in line.
+        let held = Rc::clone(self);
+        tokio::task::spawn_local(async move { held.store(to_store).await });
+    }
+
+    /// Stores what groups want to be stored.
+    async fn store(self: &Rc<Self>, to_store: Vec<ToStore>) {
+        let turn = self.log.turn().await;
+        let mut appended = Vec::with_capacity(to_store.len());
+        for ToStore { group, id, mut what } in to_store {
+            what.since_ms = now_ms();
+            let change = Change::Members { group: Rc::clone(&group), value: Some(what.into()) };
+            let change = vec![change];
+            let outcome = match turn.admit(&change) {
+                Ok(()) => turn.append(change).await,
+                Err(full) => Err(full),
+            };
+            appended.push((group, id, outcome));
+        }
+        drop(turn);
+        for (group, id, outcome) in appended {
+            let outcome = match outcome {
+                Ok(appended) => self.log.durable(appended).await,
+                Err(error) => Err(error),
+            };
+            let outcome = outcome.map_err(|error| {
+                tracing::warn!(%group, %error, "the members of a group are not stored");
+                if error == WriteError::TooLarge { Refused::TooLarge } else { Refused::NotStored }
+            });
+            self.live.act(&group, |group, now| group.stored(id, outcome, now));
+        }
+        self.go_on();
+    }
+
+    /// Whether offsets of a group may be committed.
+    fn check_commit(&self, group: &str, who: &Committer) -> Result<(), GroupError> {
+        let (id, instance, generation) = (&who.member_id, who.instance.as_deref(), who.generation);
+        let checked = self.live.hear(group, |group, now| group.check_commit(id, instance, generation, now));
+        match checked {
+            Some(checked) => Ok(checked?),
+            None if generation < 0 => Ok(()),
+            None if self.has_offsets(group) => Err(Refused::UnknownMember.into()),
+            None => Err(GroupError::NoMembersNorGroup),
+        }
+    }
+
+    /// Commits offsets of a group. Says of each whether its partition exists; if not, it is not committed.
     ///
     /// # Errors
     /// Nothing is committed then, or it is not known what.
@@ -133,25 +221,23 @@ impl Held {
         &self,
         topics: &RefCell<TopicTable>,
         group: &str,
-        as_member: bool,
+        who: &Committer,
         wanted: Vec<Wanted>,
     ) -> Result<Vec<bool>, GroupError> {
+        // Who is a member now comes before everybody who joins, leaves or fetches later: turns are taken in order.
+        self.check_commit(group, who)?;
         let turn = self.log.turn().await;
-        if as_member {
-            // Who is no member may commit; there are no members, so nobody else may.
-            let known = self.has(group);
-            return Err(if known { GroupError::NoMembers } else { GroupError::NoMembersNorGroup });
-        }
         let group: Rc<str> = group.into();
+        let time_ms = now_ms();
         let mut known = Vec::with_capacity(wanted.len());
         let mut changes = Vec::with_capacity(wanted.len());
         for Wanted { topic, partition, offset, leader_epoch, metadata } in wanted {
             let topic_id = topic_id(&topics.borrow(), &topic, partition);
             known.push(topic_id.is_some());
             if let Some(topic_id) = topic_id {
-                let value = Committed { offset, leader_epoch, metadata: metadata.into(), topic_id };
+                let value = Committed { offset, leader_epoch, metadata: metadata.into(), topic_id, time_ms };
                 let (group, topic) = (Rc::clone(&group), topic.into());
-                changes.push(Change { group, topic, partition, value: Some(value) });
+                changes.push(Change::Offset(OffsetChange { group, topic, partition, value: Some(value) }));
             }
         }
         turn.admit(&changes)
@@ -162,55 +248,171 @@ impl Held {
         Ok(known)
     }
 
-    /// Whether a group has committed something.
-    pub fn has(&self, group: &str) -> bool {
-        self.log.look(|offsets| offsets.group(group).is_some())
+    fn has_offsets(&self, group: &str) -> bool {
+        self.log.look(|kept| kept.offsets.group(group).is_some())
     }
 
-    /// Removes offsets of a group: those of these partitions, or all of them.
+    /// Its groups.
+    pub fn list(&self) -> Vec<Listed> {
+        let mut names: BTreeSet<Rc<str>> = self.live.names().into_iter().collect();
+        self.log.look(|kept| names.extend(kept.offsets.groups().map(|(name, _)| name.into())));
+        let listed = |name: Rc<str>| {
+            let seen = self.live.look(&name, |group| {
+                (group.protocol_type().map(|t| t.to_string()).unwrap_or_default(), group.state())
+            });
+            let (protocol_type, state) = seen.unwrap_or((String::new(), State::Empty));
+            Listed { name: name.to_string(), protocol_type, state: state.name() }
+        };
+        names.into_iter().map(listed).collect()
+    }
+
+    /// Describes a group. `None`: there is none.
+    pub fn describe(&self, group: &str) -> Option<Described> {
+        let live = self.live.look(group, describe);
+        live.or_else(|| self.has_offsets(group).then(Described::empty))
+    }
+
+    /// Removes a group without members.
     ///
     /// # Errors
-    /// [`GroupError::Unknown`] if the group has none.
-    pub async fn remove_of(
-        &self,
-        name: &str,
-        which: Option<Vec<(String, Vec<i32>)>>,
-    ) -> Result<(), GroupError> {
+    /// [`GroupError::Unknown`], [`GroupError::NotEmpty`].
+    pub async fn delete(&self, name: &str) -> Result<(), GroupError> {
         let turn = self.log.turn().await;
-        if !self.has(name) {
-            return Err(GroupError::Unknown);
+        match self.live.look(name, |group| group.state()) {
+            Some(State::Empty) => {}
+            Some(_) => return Err(GroupError::NotEmpty),
+            None if self.has_offsets(name) => {}
+            None => return Err(GroupError::Unknown),
         }
-        let removals = turn.look(|offsets, line| {
-            offsets.removals(line, |group, topic, partition, _| {
-                let listed = |(t, list): &(String, Vec<i32>)| t == topic && list.contains(&partition);
-                group == name && which.as_ref().is_none_or(|which| which.iter().any(listed))
-            })
+        let changes = turn.look(|kept, line| {
+            let removals = kept.offsets.removals(Kept::offset_changes(line), |group, _, _, _| group == name);
+            let mut changes: Vec<Change> = removals.into_iter().map(Change::Offset).collect();
+            changes.extend(kept.members(name).map(|_| Change::Members { group: name.into(), value: None }));
+            changes
         });
-        let appended = turn.append(removals).await?;
+        self.live.forget(name);
+        let appended = turn.append(changes).await?;
         drop(turn);
         Ok(self.log.durable(appended).await?)
     }
 
-    /// Removes what `which` picks, by group, topic, partition and value.
-    async fn remove(&self, which: impl FnMut(&str, &str, i32, &Committed) -> bool) -> Result<(), WriteError> {
+    /// Removes offsets of a group. Returns the topics whose offsets stay, because members consume them.
+    ///
+    /// # Errors
+    /// [`GroupError::Unknown`]; [`GroupError::NotEmpty`] if it cannot be told what its members consume.
+    pub async fn delete_offsets(&self, name: &str, which: Which) -> Result<Vec<String>, GroupError> {
         let turn = self.log.turn().await;
-        let removals = turn.look(|offsets, line| offsets.removals(line, which));
-        let appended = turn.append(removals).await?;
+        let busy = self.live.look(name, |group| {
+            let consumes = group.protocol_type().is_some_and(|spoken| **spoken == *CONSUMER);
+            match group.state() {
+                State::Empty => Ok(Some(BTreeSet::new())),
+                _ if consumes => Ok(subscribed(group)),
+                _ => Err(GroupError::NotEmpty),
+            }
+        });
+        let busy = match busy {
+            Some(busy) => busy?,
+            None if self.has_offsets(name) => Some(BTreeSet::new()),
+            None => return Err(GroupError::Unknown),
+        };
+        let stays = |topic: &str| busy.as_ref().is_none_or(|busy| busy.contains(topic));
+        let removals = turn.look(|kept, line| {
+            kept.offsets.removals(Kept::offset_changes(line), |group, topic, partition, _| {
+                let listed = |(t, list): &(String, Vec<i32>)| t == topic && list.contains(&partition);
+                group == name && !stays(topic) && which.iter().any(listed)
+            })
+        });
+        let appended = turn.append(removals.into_iter().map(Change::Offset).collect()).await?;
+        drop(turn);
+        self.log.durable(appended).await?;
+        Ok(which.into_iter().map(|(topic, _)| topic).filter(|topic| stays(topic)).collect())
+    }
+
+    /// Removes offsets that were committed so long ago, of groups that have had no members for so long, and groups of
+    /// which nothing is left.
+    ///
+    /// # Errors
+    /// [`WriteError`].
+    pub async fn expire(&self, now_ms: i64, retention_ms: i64) -> Result<(), WriteError> {
+        let turn = self.log.turn().await;
+        let changes = turn.look(|kept, line| self.expired(kept, line, now_ms.saturating_sub(retention_ms)));
+        for change in &changes {
+            if let Change::Members { group, .. } = change {
+                self.live.forget(group);
+            }
+        }
+        let appended = turn.append(changes).await?;
         self.log.durable(appended).await
     }
 
-    /// What a group has committed.
-    pub fn look_up(
+    fn expired(&self, kept: &Kept, line: &mut dyn Iterator<Item = &Change>, until_ms: i64) -> Vec<Change> {
+        let line: Vec<&Change> = line.collect();
+        let vacant = |group: &str| self.live.look(group, |group| group.is_vacant()).unwrap_or(true);
+        let offsets = || Kept::offset_changes(line.iter().copied());
+        let old = |group: &str, _: &str, _: i32, value: &Committed| {
+            let since_ms = kept.members(group).map_or(i64::MIN, |stored| stored.since_ms);
+            value.time_ms.max(since_ms) <= until_ms && vacant(group)
+        };
+        // One that was just committed again, in line, is not old.
+        let fresh = |change: &OffsetChange| {
+            let again = |c: &OffsetChange| {
+                let same =
+                    c.group == change.group && c.topic == change.topic && c.partition == change.partition;
+                same && c.value.as_ref().is_some_and(|value| value.time_ms > until_ms)
+            };
+            offsets().any(again)
+        };
+        let removals = kept.offsets.removals(std::iter::empty(), old);
+        let mut changes: Vec<Change> =
+            removals.into_iter().filter(|c| !fresh(c)).map(Change::Offset).collect();
+        for (name, _) in kept.all_members() {
+            let committed = kept.offsets.group(name).is_some() || offsets().any(|c| c.group == *name);
+            if !committed && vacant(name) {
+                changes.push(Change::Members { group: Rc::clone(name), value: None });
+            }
+        }
+        changes
+    }
+
+    /// Removes what `which` picks, by group, topic, partition and value.
+    ///
+    /// # Errors
+    /// [`WriteError`].
+    pub async fn remove(
         &self,
-        topics: &TopicTable,
+        which: impl FnMut(&str, &str, i32, &Committed) -> bool,
+    ) -> Result<(), WriteError> {
+        let turn = self.log.turn().await;
+        let removals = turn.look(|kept, line| kept.offsets.removals(Kept::offset_changes(line), which));
+        let appended = turn.append(removals.into_iter().map(Change::Offset).collect()).await?;
+        self.log.durable(appended).await
+    }
+
+    /// What a group has committed, with all that was appended before.
+    ///
+    /// # Errors
+    /// [`WriteError::Storage`] if it is not known what.
+    pub async fn fetch(
+        &self,
+        topics: &RefCell<TopicTable>,
         group: &str,
-        wanted: Option<Vec<(String, Vec<i32>)>>,
-    ) -> Found {
+        wanted: Option<Which>,
+    ) -> Result<Found, WriteError> {
+        // Else a new member could read what the member before it has moved on from.
+        let turn = self.log.turn().await;
+        let appended = turn.last();
+        drop(turn);
+        self.log.durable(appended).await?;
+        Ok(self.look_up(&topics.borrow(), group, wanted))
+    }
+
+    fn look_up(&self, topics: &TopicTable, group: &str, wanted: Option<Vec<(String, Vec<i32>)>>) -> Found {
         // One that was committed for another topic of that name counts for nothing.
         let known = |topic: &str, value: &Committed| {
             topics.get(TopicKey::Name(topic)).is_some_and(|t| t.topic.id == value.topic_id)
         };
-        self.log.look(|offsets| {
+        self.log.look(|kept| {
+            let offsets: &Offsets = &kept.offsets;
             let Some(wanted) = wanted else {
                 let mut found = Found::new();
                 for (topic, partitions) in offsets.group(group).into_iter().flatten() {

@@ -1,22 +1,33 @@
-//! Committed offsets of groups: which core has them, how they are kept, what is read back at a start.
+//! Groups: their members, and the offsets that they have committed; which core has them, how they are kept, what is read back
+//! at a start.
 //!
 //! Promises: a change is answered when the commit that holds it is durable, and nothing else is ever shown;
-//! after a restart, clean or not, every answered change holds. No lock is on the way of a record: the groups of
-//! a partition of `__consumer_offsets` belong to the core that has its shard, and everybody else asks there.
+//! after a restart, clean or not, every answered change holds, and a group whose members had their assignments goes on with
+//! them. No lock is on the way of a record: the groups of a partition of `__consumer_offsets` belong to the core that has its
+//! shard, and everybody else asks there.
 //!
 //! The log of a change is `__consumer_offsets`, an internal topic with `cleanup.policy=compact` and as many
-//! partitions as the directory has shards, made when something is first committed. `record` is the format, `offsets` what
-//! is in memory, `held` the partitions that a core has, `requests` what can be asked on any core. Offsets do not expire;
-//! groups have no members.
+//! partitions as the directory has shards, made when a group first needs it. `record` is the format, `table` what is kept,
+//! `classic` the state machine of a group, `live` the groups with members, `held` a partition, `groups` the partitions that a
+//! core has, `requests` what can be asked on any core.
 
 mod change;
+pub mod classic;
+mod described;
 mod error;
+mod groups;
 mod held;
+mod live;
 mod offsets;
 mod record;
 mod requests;
+mod table;
 
 pub use change::Committed;
+pub use described::{Described, DescribedMember, Listed};
 pub use error::GroupError;
-pub use held::{Groups, Wanted};
-pub use requests::{commit, exists, fetch, list, load, remove};
+pub use groups::Groups;
+pub use held::{Committer, Wanted};
+pub use requests::{
+    commit, delete, delete_offsets, describe, expire, fetch, heartbeat, join, leave, list, load, sync,
+};

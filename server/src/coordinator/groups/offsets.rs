@@ -3,12 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use keylane_engine::Record;
-
-use crate::coordinator::log::Table;
-
-use super::change::{Change, Committed};
-use super::record::{self, RecordError};
+use super::change::{Committed, OffsetChange};
 
 /// Beside its texts an entry takes about as much in memory.
 const ENTRY_BYTES: usize = 160;
@@ -27,25 +22,16 @@ fn entry_bytes(group: &str, topic: &str, value: Option<&Committed>) -> usize {
     ENTRY_BYTES + group.len() + topic.len() + value.map_or(0, |v| v.metadata.len())
 }
 
-impl Table for Offsets {
-    type Change = Change;
-    type Error = RecordError;
-
-    fn bytes_of(change: &Change) -> usize {
+impl Offsets {
+    /// Bytes that a change takes, at most.
+    pub fn bytes_of(change: &OffsetChange) -> usize {
         entry_bytes(&change.group, &change.topic, change.value.as_ref())
     }
 
-    fn encode(change: &Change, now_ms: i64) -> Record {
-        record::encode(change, now_ms)
-    }
-
-    fn decode(record: &Record) -> Result<Change, RecordError> {
-        record::decode(record)
-    }
-
-    fn apply(&mut self, change: Change) {
+    /// Makes a change.
+    pub fn apply(&mut self, change: OffsetChange) {
         let (cost, replaced) = (Self::bytes_of(&change), self.bytes_replaced(&change));
-        let Change { group, topic, partition, value } = change;
+        let OffsetChange { group, topic, partition, value } = change;
         if let Some(value) = value {
             self.groups.entry(group).or_default().entry(topic).or_default().insert(partition, value);
             self.bytes += cost;
@@ -63,17 +49,17 @@ impl Table for Offsets {
         self.bytes -= replaced;
     }
 
-    fn bytes(&self) -> usize {
+    /// Bytes of all offsets.
+    pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    fn bytes_replaced(&self, change: &Change) -> usize {
+    /// Bytes of the offset that a change would replace or remove; 0 if there is none.
+    pub fn bytes_replaced(&self, change: &OffsetChange) -> usize {
         let value = self.get(&change.group, &change.topic, change.partition);
         value.map_or(0, |value| entry_bytes(&change.group, &change.topic, Some(value)))
     }
-}
 
-impl Offsets {
     /// One offset.
     pub fn get(&self, group: &str, topic: &str, partition: i32) -> Option<&Committed> {
         self.groups.get(group)?.get(topic)?.get(&partition)
@@ -93,9 +79,9 @@ impl Offsets {
     /// `in_line` will make.
     pub fn removals<'a>(
         &self,
-        in_line: impl Iterator<Item = &'a Change>,
+        in_line: impl Iterator<Item = &'a OffsetChange>,
         mut which: impl FnMut(&str, &str, i32, &Committed) -> bool,
-    ) -> Vec<Change> {
+    ) -> Vec<OffsetChange> {
         let mut gone: BTreeSet<(Rc<str>, Box<str>, i32)> = BTreeSet::new();
         let mut look = |group: &Rc<str>, topic: &str, partition: i32, value: &Committed| {
             if which(group, topic, partition, value) {
@@ -107,12 +93,12 @@ impl Offsets {
                 partitions.iter().for_each(|(partition, value)| look(group, topic, *partition, value));
             }
         }
-        for Change { group, topic, partition, value } in in_line {
+        for OffsetChange { group, topic, partition, value } in in_line {
             if let Some(value) = value {
                 look(group, topic, *partition, value);
             }
         }
-        let removal = |(group, topic, partition)| Change { group, topic, partition, value: None };
+        let removal = |(group, topic, partition)| OffsetChange { group, topic, partition, value: None };
         gone.into_iter().map(removal).collect()
     }
 }
@@ -123,14 +109,19 @@ mod tests {
 
     use super::*;
 
-    fn set(group: &str, topic: &str, partition: i32, offset: i64, metadata: &str) -> Change {
-        let value =
-            Committed { offset, leader_epoch: -1, metadata: metadata.into(), topic_id: Uuid::from_u128(1) };
-        Change { group: group.into(), topic: topic.into(), partition, value: Some(value) }
+    fn set(group: &str, topic: &str, partition: i32, offset: i64, metadata: &str) -> OffsetChange {
+        let value = Committed {
+            offset,
+            leader_epoch: -1,
+            metadata: metadata.into(),
+            topic_id: Uuid::from_u128(1),
+            time_ms: 0,
+        };
+        OffsetChange { group: group.into(), topic: topic.into(), partition, value: Some(value) }
     }
 
-    fn remove(group: &str, topic: &str, partition: i32) -> Change {
-        Change { group: group.into(), topic: topic.into(), partition, value: None }
+    fn remove(group: &str, topic: &str, partition: i32) -> OffsetChange {
+        OffsetChange { group: group.into(), topic: topic.into(), partition, value: None }
     }
 
     #[test]

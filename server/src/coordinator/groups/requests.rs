@@ -13,8 +13,13 @@ use crate::service::error::TopicError;
 use crate::service::settings::CLEANUP_POLICY;
 use crate::service::topics::{OFFSETS_TOPIC, Route, TopicKey};
 
+use super::classic::{Join, Joined, Leaving, Refused, Sync, Synced};
+use super::described::{Described, Listed};
 use super::error::GroupError;
-use super::held::{Found, Held, Wanted};
+use super::held::{Committer, Found, Held, Wanted, Which};
+
+/// Longest name of a group with members: what its record can state.
+const NAME_BYTES_MAX: usize = i16::MAX as usize;
 
 /// The partition of a group, by Kafka's rule: Java's hash of the string.
 fn partition_of(group: &str, partitions: usize) -> usize {
@@ -51,21 +56,20 @@ where
     answer.await.unwrap_or(Err(GroupError::NotHere)).map(Some)
 }
 
-/// Commits offsets of a group. Says of each whether its partition exists; if not, it is not committed. Who commits as a
-/// member of the group is refused.
+/// Commits offsets of a group. Says of each whether its partition exists; if not, it is not committed.
 ///
 /// # Errors
 /// [`GroupError`]: nothing is committed, or it is not known what.
 pub async fn commit(
     core: &Rc<Core>,
     group: &str,
-    as_member: bool,
+    who: Committer,
     wanted: Vec<Wanted>,
 ) -> Result<Vec<bool>, GroupError> {
     create_topic(core).await?;
     let name = group.to_owned();
     let committed = at_owner(core, group, move |core, held| async move {
-        held.commit(&core.topics, &name, as_member, wanted).await
+        held.commit(&core.topics, &name, &who, wanted).await
     });
     // The topic is there now.
     committed.await?.ok_or(GroupError::Unreadable)
@@ -82,9 +86,12 @@ pub async fn fetch(
 ) -> Result<Found, GroupError> {
     let asked = wanted.clone();
     let name = group.to_owned();
-    let found = at_owner(core, group, move |core, held| async move {
-        Ok(held.look_up(&core.topics.borrow(), &name, asked))
-    });
+    let found =
+        at_owner(
+            core,
+            group,
+            move |core, held| async move { Ok(held.fetch(&core.topics, &name, asked).await?) },
+        );
     let nothing = |wanted: Option<Vec<(String, Vec<i32>)>>| {
         let topics = wanted.unwrap_or_default().into_iter();
         topics.map(|(topic, list)| (topic, list.into_iter().map(|p| (p, None)).collect())).collect()
@@ -92,42 +99,117 @@ pub async fn fetch(
     Ok(found.await?.unwrap_or_else(|| nothing(wanted)))
 }
 
-/// Whether a group has committed offsets.
+/// Describes a group. `None`: there is none.
 ///
 /// # Errors
 /// [`GroupError::Unreadable`], [`GroupError::NotHere`].
-pub async fn exists(core: &Rc<Core>, group: &str) -> Result<bool, GroupError> {
+pub async fn describe(core: &Rc<Core>, group: &str) -> Result<Option<Described>, GroupError> {
     let name = group.to_owned();
-    let found = at_owner(core, group, move |_, held| async move { Ok(held.has(&name)) });
-    Ok(found.await?.unwrap_or(false))
+    let found = at_owner(core, group, move |_, held| async move { Ok(held.describe(&name)) });
+    Ok(found.await?.flatten())
 }
 
-/// Removes offsets of a group: those of these partitions, or all of them.
+/// Removes a group without members.
 ///
 /// # Errors
-/// [`GroupError::Unknown`] if the group has none; others if it is not known whether they are removed.
-pub async fn remove(
-    core: &Rc<Core>,
-    group: &str,
-    which: Option<Vec<(String, Vec<i32>)>>,
-) -> Result<(), GroupError> {
+/// [`GroupError::Unknown`], [`GroupError::NotEmpty`]; others if it is not known whether it is removed.
+pub async fn delete(core: &Rc<Core>, group: &str) -> Result<(), GroupError> {
     let name = group.to_owned();
-    let removed = at_owner(core, group, move |_, held| async move { held.remove_of(&name, which).await });
+    let removed = at_owner(core, group, move |_, held| async move { held.delete(&name).await });
     removed.await?.ok_or(GroupError::Unknown)
 }
 
-/// Names of all groups, in order.
+/// Removes offsets of a group. Returns the topics whose offsets stay, because members consume them.
+///
+/// # Errors
+/// [`GroupError::Unknown`], [`GroupError::NotEmpty`]; others if it is not known whether they are removed.
+pub async fn delete_offsets(core: &Rc<Core>, group: &str, which: Which) -> Result<Vec<String>, GroupError> {
+    let name = group.to_owned();
+    let removed =
+        at_owner(core, group, move |_, held| async move { held.delete_offsets(&name, which).await });
+    removed.await?.ok_or(GroupError::Unknown)
+}
+
+/// All groups, by name.
 ///
 /// # Errors
 /// [`GroupError::Unreadable`] if some are not known.
-pub async fn list(core: &Rc<Core>) -> Result<Vec<String>, GroupError> {
-    let mut names = Vec::new();
+pub async fn list(core: &Rc<Core>) -> Result<Vec<Listed>, GroupError> {
+    let mut groups = Vec::new();
     for to in 0..core.cluster.cores {
-        let here = call(core, to, |core| async move { core.groups.names() });
-        names.extend(here.await.unwrap_or(Err(GroupError::Unreadable))?);
+        let here = call(core, to, |core| async move { core.groups.list() });
+        groups.extend(here.await.unwrap_or(Err(GroupError::Unreadable))?);
     }
-    names.sort_unstable();
-    Ok(names)
+    groups.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    Ok(groups)
+}
+
+fn check_name(group: &str) -> Result<(), GroupError> {
+    let fits = !group.is_empty() && group.len() <= NAME_BYTES_MAX;
+    if fits { Ok(()) } else { Err(GroupError::Name { max: NAME_BYTES_MAX }) }
+}
+
+/// A member joins a group. The answer comes when the next generation begins.
+///
+/// # Errors
+/// [`GroupError`].
+pub async fn join(core: &Rc<Core>, group: &str, join: Join) -> Result<Joined, GroupError> {
+    check_name(group)?;
+    create_topic(core).await?;
+    let name = group.to_owned();
+    let joined = at_owner(core, group, move |_, held| async move { held.join(&name, join).await });
+    joined.await?.ok_or(GroupError::Unreadable)
+}
+
+/// A member asks for its assignment.
+///
+/// # Errors
+/// [`GroupError`].
+pub async fn sync(core: &Rc<Core>, group: &str, sync: Sync) -> Result<Synced, GroupError> {
+    check_name(group)?;
+    let name = group.to_owned();
+    let synced = at_owner(core, group, move |_, held| async move { held.sync(&name, sync).await });
+    synced.await?.ok_or(Refused::UnknownMember.into())
+}
+
+/// A member lives.
+///
+/// # Errors
+/// [`GroupError`].
+pub async fn heartbeat(
+    core: &Rc<Core>,
+    group: &str,
+    id: &str,
+    instance: Option<&str>,
+    generation: i32,
+) -> Result<(), GroupError> {
+    check_name(group)?;
+    let (name, id, instance) = (group.to_owned(), id.to_owned(), instance.map(str::to_owned));
+    let heard = at_owner(core, group, move |_, held| async move {
+        held.heartbeat(&name, &id, instance.as_deref(), generation)
+    });
+    heard.await?.ok_or(Refused::UnknownMember.into())
+}
+
+/// Members leave; what became of each.
+///
+/// # Errors
+/// [`GroupError`]: of all of them.
+pub async fn leave(
+    core: &Rc<Core>,
+    group: &str,
+    leaving: Vec<Leaving>,
+) -> Result<Vec<Result<(), Refused>>, GroupError> {
+    check_name(group)?;
+    let (name, count) = (group.to_owned(), leaving.len());
+    let left = at_owner(core, group, move |_, held| async move { Ok(held.leave(&name, &leaving)) });
+    let left = left.await?;
+    Ok(left.unwrap_or_else(|| (0..count).map(|_| Err(Refused::UnknownMember)).collect()))
+}
+
+/// Removes what was committed too long ago, on this core.
+pub async fn expire(core: &Core, now_ms: i64) {
+    core.groups.expire(now_ms, core.config.offsets_retention_ms()).await;
 }
 
 /// Reads back what was committed, on a core that is starting.

@@ -18,10 +18,14 @@ pub struct Connection {
     pub out: RefCell<Out>,
     /// Address that the client connected to: what it is told to connect to again.
     pub local: std::net::SocketAddr,
+    /// Address that the client connects from.
+    pub peer: std::net::SocketAddr,
     /// The transport.
     pub stream: Stream,
     /// A Fetch is being answered; the next one waits, so that one answer at a time holds memory.
     pub fetches: Rc<Turns>,
+    /// A JoinGroup or SyncGroup waits for other members; the next one waits, so that few are kept.
+    pub joins: Rc<Turns>,
 }
 
 impl Connection {

@@ -20,7 +20,7 @@ use super::close::CloseReason;
 use super::connection::Connection;
 use super::handled::Handled;
 use super::handlers::{
-    alter_configs, configs, delete_records, fetch, groups, list_offsets, metadata, produce, topics,
+    alter_configs, configs, delete_records, fetch, groups, list_offsets, members, metadata, produce, topics,
 };
 use super::out::{Answer, Few};
 
@@ -84,6 +84,14 @@ pub async fn dispatch_deferred(connection: &Rc<Connection>, frame: Bytes) -> Res
             spawn(connection, frame.clone(), |connection, frame| fetch::answer(connection, frame, turn));
             Ok(())
         }
+        ApiKey::JoinGroup | ApiKey::SyncGroup => {
+            // These wait for other members, perhaps for minutes: one at a time.
+            let turn = connection.joins.take().await;
+            spawn(connection, frame.clone(), |connection, frame| async move {
+                Ok(Answer { turn: Some(turn), ..control(connection, frame).await? })
+            });
+            Ok(())
+        }
         _ => {
             spawn(connection, frame.clone(), control);
             Ok(())
@@ -122,6 +130,10 @@ async fn control(connection: Rc<Connection>, frame: Bytes) -> Result<Answer, Clo
         Request::OffsetCommit(asked) => respond(to, groups::commit(core, &asked, version).await),
         Request::OffsetFetch(asked) => respond(to, groups::fetch(core, asked, version).await),
         Request::OffsetDelete(asked) => respond(to, groups::delete_offsets(core, &asked).await),
+        Request::JoinGroup(asked) => respond(to, members::join(&connection, &header, &asked).await),
+        Request::SyncGroup(asked) => respond(to, members::sync(core, &asked).await),
+        Request::Heartbeat(asked) => respond(to, members::heartbeat(core, &asked).await),
+        Request::LeaveGroup(asked) => respond(to, members::leave(core, &asked, version).await),
         Request::ListGroups(asked) => respond(to, groups::list(core, &asked).await),
         Request::DescribeGroups(asked) => respond(to, groups::describe(core, &asked, version).await),
         Request::DeleteGroups(asked) => respond(to, groups::delete(core, &asked).await),

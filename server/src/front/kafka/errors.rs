@@ -12,6 +12,7 @@ use keylane_kafka::messages::produce::RecordError;
 use keylane_kafka::{ErrorCode, TopicRef};
 
 use crate::coordinator::groups::GroupError;
+use crate::coordinator::groups::classic::Refused;
 use crate::coordinator::log::WriteError;
 use crate::runtime::mesh::AppendFailed;
 use crate::service::error::{AppendRefused, NoPartition, ReadRefused, TopicError, TrimRefused};
@@ -95,24 +96,42 @@ pub fn code_of_trim(error: TrimRefused) -> ErrorCode {
 const NO_GROUP_SINCE: i16 = 9;
 
 /// Why offsets are not committed in this version of OffsetCommit.
-pub fn code_of_commit(error: GroupError, version: i16) -> ErrorCode {
+pub fn code_of_commit(error: &GroupError, version: i16) -> ErrorCode {
     match error {
         GroupError::NoMembersNorGroup if version < NO_GROUP_SINCE => ErrorCode::IllegalGeneration,
+        GroupError::NotWritten(WriteError::Full { .. } | WriteError::TooLarge) => {
+            ErrorCode::InvalidCommitOffsetSize
+        }
         error => code_of_group(error),
     }
 }
 
 /// Why something is not done with a group.
-pub fn code_of_group(error: GroupError) -> ErrorCode {
+pub fn code_of_group(error: &GroupError) -> ErrorCode {
     match error {
         GroupError::Unknown | GroupError::NoMembersNorGroup => ErrorCode::GroupIdNotFound,
-        GroupError::NoMembers => ErrorCode::UnknownMemberId,
+        GroupError::Name { .. } => ErrorCode::InvalidGroupId,
+        GroupError::Member(refused) => code_of_member(refused),
+        GroupError::NotEmpty => ErrorCode::NonEmptyGroup,
         GroupError::Unreadable => ErrorCode::CoordinatorNotAvailable,
         GroupError::NotHere | GroupError::NotWritten(WriteError::Gone) => ErrorCode::NotCoordinator,
-        GroupError::NotWritten(WriteError::Full { .. } | WriteError::TooLarge) => {
-            ErrorCode::InvalidCommitOffsetSize
-        }
-        GroupError::NotWritten(WriteError::Storage) | GroupError::NoTopic => ErrorCode::KafkaStorageError,
+        GroupError::NotWritten(_) | GroupError::NoTopic => ErrorCode::KafkaStorageError,
+    }
+}
+
+/// Why a member of a group is refused.
+pub fn code_of_member(refused: &Refused) -> ErrorCode {
+    match refused {
+        Refused::UnknownMember => ErrorCode::UnknownMemberId,
+        Refused::Fenced => ErrorCode::FencedInstanceId,
+        Refused::IllegalGeneration => ErrorCode::IllegalGeneration,
+        Refused::Rebalancing => ErrorCode::RebalanceInProgress,
+        Refused::Protocol => ErrorCode::InconsistentGroupProtocol,
+        Refused::SessionTimeout => ErrorCode::InvalidSessionTimeout,
+        Refused::Full => ErrorCode::GroupMaxSizeReached,
+        Refused::MemberIdRequired(_) => ErrorCode::MemberIdRequired,
+        Refused::TooLarge => ErrorCode::UnknownServerError,
+        Refused::NotStored => ErrorCode::CoordinatorNotAvailable,
     }
 }
 

@@ -43,8 +43,10 @@ pub async fn serve(core: Rc<Core>, stream: Stream, local: SocketAddr, peer: Sock
         core: Rc::clone(&core),
         out: RefCell::default(),
         local,
+        peer,
         stream: stream.clone(),
         fetches: Rc::new(Turns::default()),
+        joins: Rc::new(Turns::default()),
     });
     let id = core.connections.borrow_mut().insert(stream.clone());
     let writer = tokio::task::spawn_local(write(Rc::clone(&connection), stream.clone()));

@@ -1,5 +1,5 @@
-//! OffsetCommit, OffsetFetch, OffsetDelete, ListGroups, DescribeGroups, DeleteGroups: groups that are nothing but
-//! their committed offsets. They are in state Empty as Kafka calls it: nobody joins, as JoinGroup is not served.
+//! OffsetCommit, OffsetFetch, OffsetDelete, ListGroups, DescribeGroups, DeleteGroups: what groups have committed, and what
+//! can be seen of them.
 
 use std::collections::HashSet;
 use std::rc::Rc;
@@ -7,7 +7,7 @@ use std::rc::Rc;
 use keylane_kafka::ErrorCode;
 use keylane_kafka::messages::delete_groups::{DeleteGroupsRequest, DeleteGroupsResponse, DeletedGroup};
 use keylane_kafka::messages::describe_groups::{
-    DescribeGroupsRequest, DescribeGroupsResponse, DescribedGroup,
+    DescribeGroupsRequest, DescribeGroupsResponse, DescribedGroup, GroupMember,
 };
 use keylane_kafka::messages::list_groups::{ListGroupsRequest, ListGroupsResponse, ListedGroup};
 use keylane_kafka::messages::metadata::OPERATIONS_OMITTED;
@@ -19,7 +19,7 @@ use keylane_kafka::messages::offset_fetch::{
     FetchedGroup, FetchedOffset, FetchedTopic, OffsetFetchGroup, OffsetFetchRequest, OffsetFetchResponse,
 };
 
-use crate::coordinator::groups::{self, Wanted};
+use crate::coordinator::groups::{self, Committer, Described, DescribedMember, Listed, Wanted};
 use crate::core::Core;
 use crate::front::kafka::errors::{code_of_commit, code_of_group};
 use crate::service::topics::TopicKey;
@@ -27,7 +27,6 @@ use crate::service::topics::TopicKey;
 /// Longest metadata of an offset, in UTF-16 units as Kafka counts (`offset.metadata.max.bytes`).
 pub const METADATA_MAX: usize = 4096;
 
-const EMPTY: &str = "Empty";
 const DEAD: &str = "Dead";
 const CLASSIC: &str = "classic";
 /// Operations on a group, one bit each (KIP-430): without authorization everybody may do all of them. READ 3,
@@ -55,11 +54,15 @@ pub async fn commit(
             });
         }
     }
-    let as_member = request.generation >= 0;
-    let committed = groups::commit(core, request.group, as_member, wanted).await;
+    let who = Committer {
+        generation: request.generation,
+        member_id: request.member_id.to_owned(),
+        instance: request.group_instance_id.map(str::to_owned),
+    };
+    let committed = groups::commit(core, request.group, who, wanted).await;
     let mut outcomes = committed.map(Vec::into_iter);
     let mut outcome = |metadata| match &mut outcomes {
-        Err(error) => code_of_commit(*error, version),
+        Err(error) => code_of_commit(error, version),
         Ok(_) if too_large(metadata) => ErrorCode::OffsetMetadataTooLarge,
         Ok(known) => match known.next() {
             Some(true) => ErrorCode::None,
@@ -104,7 +107,7 @@ async fn fetch_one(core: &Rc<Core>, wanted: &OffsetFetchGroup<'_>) -> FetchedGro
         Err(error) => {
             let nothing = |list: Vec<i32>| list.into_iter().map(|p| (p, None)).collect();
             let topics = asked.unwrap_or_default().into_iter();
-            (code_of_group(error), topics.map(|(topic, list)| (topic, nothing(list))).collect())
+            (code_of_group(&error), topics.map(|(topic, list)| (topic, nothing(list))).collect())
         }
     };
     let offset = |(index, committed): (i32, Option<groups::Committed>)| match committed {
@@ -134,17 +137,21 @@ pub async fn delete_offsets(
     }
     let list = |topic: &OffsetDeleteTopic<'_>| topic.partitions.iter().map(|p| p.index).collect();
     let which = request.topics.iter().map(|topic| (topic.name.to_owned(), list(topic))).collect();
-    if let Err(error) = groups::remove(core, request.group, Some(which)).await {
-        return OffsetDeleteResponse { error: code_of_group(error), ..Default::default() };
-    }
+    let stay = match groups::delete_offsets(core, request.group, which).await {
+        Ok(stay) => stay,
+        Err(error) => return OffsetDeleteResponse { error: code_of_group(&error), ..Default::default() },
+    };
     let topics = core.topics.borrow();
     let known = |topic: &str, partition: i32| {
         let topic = topics.get(TopicKey::Name(topic));
         topic.is_some_and(|t| t.route(partition).is_ok())
     };
     let outcome = |topic: &str, index| {
-        let known = known(topic, index);
-        let error = if known { ErrorCode::None } else { ErrorCode::UnknownTopicOrPartition };
+        let error = match known(topic, index) {
+            false => ErrorCode::UnknownTopicOrPartition,
+            true if stay.iter().any(|stays| stays == topic) => ErrorCode::GroupSubscribedToTopic,
+            true => ErrorCode::None,
+        };
         CommittedPartition { index, error }
     };
     let answer = |topic: &OffsetDeleteTopic<'_>| CommittedTopic {
@@ -160,22 +167,21 @@ pub async fn list(core: &Rc<Core>, request: &ListGroupsRequest<'_>) -> ListGroup
     let picks = |filter: &[&str], name: &str| {
         filter.is_empty() || filter.iter().any(|wanted| wanted.eq_ignore_ascii_case(name))
     };
-    let listed = match groups::list(core).await {
-        Ok(names) if picks(&request.states, EMPTY) && picks(&request.types, CLASSIC) => Ok(names),
-        Ok(_) => Ok(Vec::new()),
-        Err(error) => Err(code_of_group(error)),
-    };
-    let group = |name: String| ListedGroup {
-        group: name.into(),
-        protocol_type: "".into(),
-        state: EMPTY.into(),
+    let listed = groups::list(core).await.map(|mut groups| {
+        groups.retain(|group| picks(&request.states, group.state) && picks(&request.types, CLASSIC));
+        groups
+    });
+    let group = |group: Listed| ListedGroup {
+        group: group.name.into(),
+        protocol_type: group.protocol_type.into(),
+        state: group.state.into(),
         group_type: CLASSIC.into(),
     };
     match listed {
-        Ok(names) => {
-            ListGroupsResponse { groups: names.into_iter().map(group).collect(), ..Default::default() }
+        Ok(groups) => {
+            ListGroupsResponse { groups: groups.into_iter().map(group).collect(), ..Default::default() }
         }
-        Err(error) => ListGroupsResponse { error, ..Default::default() },
+        Err(error) => ListGroupsResponse { error: code_of_group(&error), ..Default::default() },
     }
 }
 
@@ -188,27 +194,41 @@ pub async fn describe(
     let wants = request.include_authorized_operations;
     let mut described = Vec::with_capacity(request.groups.len());
     for group in &request.groups {
-        let (error, state) = match groups::exists(core, group).await {
-            Ok(true) => (ErrorCode::None, EMPTY),
-            Ok(false) if version >= 6 => (ErrorCode::GroupIdNotFound, DEAD),
-            Ok(false) => (ErrorCode::None, DEAD),
-            Err(error) => (code_of_group(error), ""),
+        let without = |state| Described { state, ..Described::empty() };
+        let (error, found) = match groups::describe(core, group).await {
+            Ok(Some(found)) => (ErrorCode::None, found),
+            Ok(None) if version >= 6 => (ErrorCode::GroupIdNotFound, without(DEAD)),
+            Ok(None) => (ErrorCode::None, without(DEAD)),
+            Err(error) => (code_of_group(&error), without("")),
         };
         let missing = error == ErrorCode::GroupIdNotFound;
         described.push(DescribedGroup {
             error,
             error_message: missing.then(|| format!("there is no group {group}").into()),
             group: (*group).to_owned().into(),
-            state: state.into(),
+            state: found.state.into(),
+            protocol_type: found.protocol_type.into(),
+            protocol_data: found.protocol.into(),
+            members: found.members.into_iter().map(described_member).collect(),
             authorized_operations: if wants && error.is_none() {
                 GROUP_OPERATIONS
             } else {
                 OPERATIONS_OMITTED
             },
-            ..Default::default()
         });
     }
     DescribeGroupsResponse { groups: described, ..Default::default() }
+}
+
+fn described_member(member: DescribedMember) -> GroupMember<'static> {
+    GroupMember {
+        member_id: member.id.to_string().into(),
+        group_instance_id: member.instance.map(|instance| instance.to_string().into()),
+        client_id: member.client_id.to_string().into(),
+        client_host: member.client_host.to_string().into(),
+        member_metadata: Vec::from(member.metadata).into(),
+        member_assignment: Vec::from(member.assignment).into(),
+    }
 }
 
 /// Answers DeleteGroups.
@@ -216,7 +236,7 @@ pub async fn delete(core: &Rc<Core>, request: &DeleteGroupsRequest<'_>) -> Delet
     let mut results = Vec::with_capacity(request.groups.len());
     let mut done = HashSet::new();
     for group in request.groups.iter().filter(|group| done.insert(**group)) {
-        let error = groups::remove(core, group, None).await.err().map_or(ErrorCode::None, code_of_group);
+        let error = groups::delete(core, group).await.err().map_or(ErrorCode::None, |e| code_of_group(&e));
         results.push(DeletedGroup { group: (*group).to_owned().into(), error });
     }
     DeleteGroupsResponse { results, ..Default::default() }

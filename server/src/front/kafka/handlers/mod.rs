@@ -9,6 +9,7 @@ pub mod delete_records;
 pub mod fetch;
 pub mod groups;
 pub mod list_offsets;
+pub mod members;
 pub mod metadata;
 pub mod produce;
 pub mod topics;

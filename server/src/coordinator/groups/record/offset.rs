@@ -1,5 +1,4 @@
-//! Committed offsets as records of `__consumer_offsets`, in Kafka's own format, so that the log can be read by
-//! Kafka's tools and carried over to a Kafka cluster.
+//! Committed offsets as records of `__consumer_offsets`.
 //!
 //! ```text
 //! key    i16 1 | group string | topic string | partition i32
@@ -10,34 +9,20 @@
 //! `keylane.topic.id` (16 bytes) says which topic of that name was meant: what was committed for a deleted topic
 //! does not hold for one that is made anew under its name. Kafka ignores it.
 
-use bytes::{Buf, BufMut, Bytes, BytesMut, TryGetError};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use keylane_engine::{Header, Record};
 use uuid::Uuid;
 
-use super::change::{Change, Committed};
+use super::parts::{RecordError, put_text, text, version};
+use crate::coordinator::groups::change::{Committed, OffsetChange};
 
-const KEY_VERSION: i16 = 1;
+/// What the key of a committed offset begins with.
+pub const KEY_VERSION: i16 = 1;
 const VALUE_VERSION: i16 = 3;
 const TOPIC_ID: &str = "keylane.topic.id";
-/// Longest text that its length can state.
-const TEXT_BYTES_MAX: usize = i16::MAX as usize;
-
-/// Why a record is not understood.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum RecordError {
-    /// It ends too early.
-    #[error("the record is cut off: {0}")]
-    Short(#[from] TryGetError),
-    /// A text that is none.
-    #[error("a text of the record has a negative length or is not UTF-8")]
-    Text,
-    /// Another version than the one that is written here.
-    #[error("the record has version {0}, which is not known")]
-    Version(i16),
-}
 
 /// A change as a record, of this time.
-pub fn encode(change: &Change, now_ms: i64) -> Record {
+pub fn encode(change: &OffsetChange, now_ms: i64) -> Record {
     let mut key = BytesMut::new();
     key.put_i16(KEY_VERSION);
     put_text(&mut key, &change.group);
@@ -49,7 +34,7 @@ pub fn encode(change: &Change, now_ms: i64) -> Record {
         value.put_i64(committed.offset);
         value.put_i32(committed.leader_epoch);
         put_text(&mut value, &committed.metadata);
-        value.put_i64(now_ms);
+        value.put_i64(committed.time_ms);
         value.freeze()
     });
     let id = change.value.as_ref().map(|committed| Header {
@@ -59,13 +44,11 @@ pub fn encode(change: &Change, now_ms: i64) -> Record {
     Record { key: Some(key.freeze()), value, headers: id.into_iter().collect(), timestamp_ms: now_ms }
 }
 
-/// The change that a record stands for.
+/// The change that a record stands for, whose key goes on so after its version.
 ///
 /// # Errors
 /// [`RecordError`] if the record is not one that [`encode`] makes.
-pub fn decode(record: &Record) -> Result<Change, RecordError> {
-    let mut key = record.key.as_deref().unwrap_or_default();
-    version(&mut key, KEY_VERSION)?;
+pub fn decode(mut key: &[u8], record: &Record) -> Result<OffsetChange, RecordError> {
     let group = text(&mut key)?.into();
     let topic = text(&mut key)?.into();
     let partition = key.try_get_i32()?;
@@ -73,38 +56,16 @@ pub fn decode(record: &Record) -> Result<Change, RecordError> {
         None => None,
         Some(mut value) => {
             version(&mut value, VALUE_VERSION)?;
-            let committed = Committed {
+            Some(Committed {
                 offset: value.try_get_i64()?,
                 leader_epoch: value.try_get_i32()?,
                 metadata: text(&mut value)?.into(),
                 topic_id: topic_id(record),
-            };
-            let _commit_time = value.try_get_i64()?;
-            Some(committed)
+                time_ms: value.try_get_i64()?,
+            })
         }
     };
-    Ok(Change { group, topic, partition, value })
-}
-
-/// Writes a text with its length before it. What is longer than that can state is cut off.
-fn put_text(out: &mut BytesMut, text: &str) {
-    let text = text.get(..text.floor_char_boundary(TEXT_BYTES_MAX)).unwrap_or_default();
-    out.put_i16(text.len() as i16);
-    out.put_slice(text.as_bytes());
-}
-
-fn text<'a>(rest: &mut &'a [u8]) -> Result<&'a str, RecordError> {
-    let len = usize::try_from(rest.try_get_i16()?).map_err(|_| RecordError::Text)?;
-    let available = rest.len();
-    let bytes = rest.split_off(..len).ok_or(TryGetError { requested: len, available })?;
-    std::str::from_utf8(bytes).map_err(|_| RecordError::Text)
-}
-
-fn version(rest: &mut &[u8], known: i16) -> Result<(), RecordError> {
-    match rest.try_get_i16()? {
-        version if version == known => Ok(()),
-        version => Err(RecordError::Version(version)),
-    }
+    Ok(OffsetChange { group, topic, partition, value })
 }
 
 /// Nil, which no topic has, where there is none.
@@ -115,7 +76,9 @@ fn topic_id(record: &Record) -> Uuid {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{decode, encode};
     use super::*;
+    use crate::coordinator::groups::change::Change;
 
     /// The bytes are Kafka's: written out by hand after its message definitions `OffsetCommitKey` version 1
     /// and `OffsetCommitValue` version 3.
@@ -126,15 +89,19 @@ mod tests {
             leader_epoch: 5,
             metadata: "m\u{fc}".into(),
             topic_id: Uuid::from_u128(9),
+            time_ms: 0x0a0b,
         };
-        let change = Change { group: "grp".into(), topic: "tp".into(), partition: 3, value: Some(committed) };
+        let change =
+            OffsetChange { group: "grp".into(), topic: "tp".into(), partition: 3, value: Some(committed) };
+        let change = Change::Offset(change);
         let record = encode(&change, 0x0a0b);
         assert_eq!(record.key.as_deref(), Some(&b"\0\x01\0\x03grp\0\x02tp\0\0\0\x03"[..]));
         let value = b"\0\x03\0\0\0\0\0\0\x01\x02\0\0\0\x05\0\x03m\xc3\xbc\0\0\0\0\0\0\x0a\x0b";
         assert_eq!(record.value.as_deref(), Some(&value[..]));
         assert_eq!(decode(&record), Ok(change));
 
-        let gone = Change { group: "grp".into(), topic: "tp".into(), partition: 3, value: None };
+        let gone = OffsetChange { group: "grp".into(), topic: "tp".into(), partition: 3, value: None };
+        let gone = Change::Offset(gone);
         let tombstone = encode(&gone, 1);
         assert_eq!((tombstone.key.clone(), tombstone.value.clone()), (record.key.clone(), None));
         assert_eq!(decode(&tombstone), Ok(gone));
@@ -142,14 +109,20 @@ mod tests {
 
     #[test]
     fn what_is_not_understood_is_an_error() {
-        let committed =
-            Committed { offset: 1, leader_epoch: -1, metadata: "".into(), topic_id: Uuid::from_u128(9) };
-        let change = Change { group: "g".into(), topic: "t".into(), partition: 0, value: Some(committed) };
+        let committed = Committed {
+            offset: 1,
+            leader_epoch: -1,
+            metadata: "".into(),
+            topic_id: Uuid::from_u128(9),
+            time_ms: 1,
+        };
+        let change =
+            OffsetChange { group: "g".into(), topic: "t".into(), partition: 0, value: Some(committed) };
+        let change = Change::Offset(change);
         let good = encode(&change, 1);
         let with = |key: Option<Bytes>, value| Record { key, value, ..good.clone() };
         let (key, value) = (good.key.clone().unwrap(), good.value.clone().unwrap());
-        // Key version 2 is metadata of a group with members.
-        let other = Bytes::from([b"\0\x02", &key[2..]].concat());
+        let other = Bytes::from([b"\0\x09", &key[2..]].concat());
         assert!(decode(&with(Some(other), Some(value.clone()))).is_err());
         assert!(decode(&with(None, Some(value.clone()))).is_err());
         for cut in 0..value.len() {
@@ -159,6 +132,7 @@ mod tests {
             assert!(decode(&with(Some(key.slice(..cut)), Some(value.clone()))).is_err(), "{cut}");
         }
         let headless = Record { headers: Vec::new(), ..good.clone() };
-        assert_eq!(decode(&headless).unwrap().value.unwrap().topic_id, Uuid::nil());
+        let Ok(Change::Offset(OffsetChange { value: Some(value), .. })) = decode(&headless) else { panic!() };
+        assert_eq!(value.topic_id, Uuid::nil());
     }
 }

@@ -1,0 +1,38 @@
+//! What is kept of groups as records of `__consumer_offsets`, in Kafka's own format, so that the log can be read by Kafka's
+//! tools and carried over to a Kafka cluster. The first number of a key says what the record is: `offset` has committed
+//! offsets, `members` has members and their assignments. A record without a value removes what its key names.
+
+mod members;
+mod offset;
+mod parts;
+
+use bytes::Buf;
+use keylane_engine::Record;
+
+pub use parts::RecordError;
+
+use super::change::Change;
+
+/// A change as a record, of this time.
+pub fn encode(change: &Change, now_ms: i64) -> Record {
+    match change {
+        Change::Offset(change) => offset::encode(change, now_ms),
+        Change::Members { group, value } => members::encode(group, value.as_deref(), now_ms),
+    }
+}
+
+/// The change that a record stands for.
+///
+/// # Errors
+/// [`RecordError`] if the record is not one that [`encode`] makes.
+pub fn decode(record: &Record) -> Result<Change, RecordError> {
+    let mut key = record.key.as_deref().unwrap_or_default();
+    match key.try_get_i16()? {
+        offset::KEY_VERSION => offset::decode(key, record).map(Change::Offset),
+        members::KEY_VERSION => {
+            let (group, value) = members::decode(key, record)?;
+            Ok(Change::Members { group, value: value.map(Into::into) })
+        }
+        other => Err(RecordError::Version(other)),
+    }
+}
