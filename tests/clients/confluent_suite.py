@@ -410,24 +410,6 @@ def groups():
     equal(raises(KafkaException, again, "again").args[0].code(), KafkaError.GROUP_ID_NOT_FOUND, "error")
 
 
-def subscribe():
-    """There are no members; who wants to be one is told, and does not wait without a word."""
-    name, said = topic("subscribed"), []
-    create(name, 1)
-    reader = consumer(**{"group.id": topic("subscribed-group"), "error_cb": said.append,
-                         "session.timeout.ms": 6000})
-    reader.subscribe([name])
-    end = time.monotonic() + 20
-    while not said and time.monotonic() < end:
-        message = reader.poll(0.5)
-        if message is not None and message.error():
-            said.append(message.error())
-    reader.close()
-    print(f"subscribe: {[str(each) for each in said[:3]]}")
-    expect(said, "nothing was said within 20 s")
-    equal(said[0].code(), KafkaError._UNSUPPORTED_FEATURE, "what was said")
-
-
 def create_errors():
     name = topic("twice")
     create(name, 1)
@@ -492,7 +474,7 @@ def main():
         check(f"acks={level}", acks, level)
     for test in [idempotent, explicit_partition, offsets, seek_into_a_batch, out_of_range, tail, large_records,
                  too_large, auto_create, unknown_topic, describe, configs, alter_configs,
-                 delete_records, committed_offsets, auto_commit, commit_errors, groups, subscribe, create_errors, delete,
+                 delete_records, committed_offsets, auto_commit, commit_errors, groups, create_errors, delete,
                  many_partitions, append_time]:
         check(test.__name__.replace("_", " "), test)
     checks.finish()

@@ -376,21 +376,11 @@ mod tests {
             max-request-bytes = "16MiB"
             segment-bytes = "64M"
             tail-cache-bytes = "1G"
-            group-initial-rebalance-delay-ms = 4000
-            group-max-size = 9
-            group-min-session-timeout-ms = 11
-            group-max-session-timeout-ms = 12000
-            offsets-retention-minutes = 13
-            offsets-retention-check-interval-ms = 14
             io = "buffered"
             max-connections = 5
             log = "debug"
         "#;
         let (config, log) = with_file(text, Options::default()).unwrap();
-        let limits = Limits { initial_delay: 4_000, size_max: 9, session_min: 11, session_max: 12_000 };
-        assert_eq!(config.group_limits(), limits);
-        let retention = (config.offsets_retention_minutes, config.offsets_retention_check_interval_ms);
-        assert_eq!(retention, (13, 14));
         assert_eq!(config.data, PathBuf::from("/srv/keylane"));
         assert_eq!(config.kafka, SocketAddr::from(([127, 0, 0, 1], 0)));
         assert_eq!((config.cores, config.shards), (Some(vec![0, 2]), Some(8)));
@@ -420,6 +410,23 @@ mod tests {
         assert!(config.topic_defaults.iter().map(|(n, v)| (n.as_str(), v.as_str())).eq(topics));
         assert_eq!(config.retention_check_interval_ms, 8);
         assert_eq!(config.check_compressed, CheckCompressed::Header);
+    }
+
+    #[test]
+    fn every_option_of_groups_is_read_from_the_file() {
+        let text = r#"
+            group-initial-rebalance-delay-ms = 4000
+            group-max-size = 9
+            group-min-session-timeout-ms = 11
+            group-max-session-timeout-ms = 12000
+            offsets-retention-minutes = 13
+            offsets-retention-check-interval-ms = 14
+        "#;
+        let (config, _) = with_file(text, Options::default()).unwrap();
+        let limits = Limits { initial_delay: 4_000, size_max: 9, session_min: 11, session_max: 12_000 };
+        assert_eq!(config.group_limits(), limits);
+        let retention = (config.offsets_retention_minutes, config.offsets_retention_check_interval_ms);
+        assert_eq!(retention, (13, 14));
     }
 
     #[test]

@@ -26,8 +26,7 @@ mod timing;
 
 #[cfg(test)]
 mod model;
-#[cfg(test)]
-mod tests;
+
 
 pub use effect::{Effect, Joined, Refused, StoreId, Synced, Ticket};
 pub use group::{Group, State};
