@@ -8,17 +8,17 @@
 //!
 //! The log of a change is `__consumer_offsets`, an internal topic with `cleanup.policy=compact` and as many
 //! partitions as the directory has shards, made when a group first needs it. `record` is the format, `table` what is kept,
-//! `classic` the state machine of a group, `live` the groups with members, `held` a partition, `groups` the partitions that a
+//! `classic` the state machine of a group, `live` the groups with members, `held` a partition, `owned` the partitions that a
 //! core has, `requests` what can be asked on any core.
 
 mod change;
 pub mod classic;
 mod described;
 mod error;
-mod groups;
 mod held;
 mod live;
 mod offsets;
+mod owned;
 mod record;
 mod requests;
 mod table;
@@ -26,8 +26,8 @@ mod table;
 pub use change::Committed;
 pub use described::{Described, DescribedMember, Listed};
 pub use error::GroupError;
-pub use groups::Groups;
 pub use held::{Committer, Wanted};
+pub use owned::Groups;
 pub use requests::{
     commit, delete, delete_offsets, describe, expire, fetch, heartbeat, join, leave, list, load, sync,
 };

@@ -27,7 +27,6 @@ mod timing;
 #[cfg(test)]
 mod model;
 
-
 pub use effect::{Effect, Joined, Refused, StoreId, Synced, Ticket};
 pub use group::{Group, State};
 pub use limits::{Limits, Millis};
