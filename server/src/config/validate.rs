@@ -156,6 +156,11 @@ pub fn online_cores() -> Option<CoreList> {
     std::fs::read_to_string("/sys/devices/system/cpu/online").ok()?.parse().ok()
 }
 
+fn range(option: &'static str, value: u64, min: u64, max: u64) -> Result<(), ConfigError> {
+    let fits = (min..=max).contains(&value);
+    if fits { Ok(()) } else { Err(ConfigError::Range { option, value, min, max }) }
+}
+
 impl ServerConfig {
     /// The settings with the cores filled in: those given, or else all of `allowed`.
     pub fn with_cores(mut self, allowed: &CoreList) -> Self {
@@ -167,13 +172,6 @@ impl ServerConfig {
     /// those that the process may use.
     pub fn validate(&self, online: Option<&CoreList>, allowed: &CoreList) -> Result<(), ConfigError> {
         self.validate_cores(online, allowed)?;
-        let range = |option, value: u64, min: u64, max: u64| {
-            if (min..=max).contains(&value) {
-                Ok(())
-            } else {
-                Err(ConfigError::Range { option, value, min, max })
-            }
-        };
         if let Some(shards) = self.shards {
             range("shards", shards.into(), 1, u16::MAX.into())?;
         }
@@ -200,6 +198,7 @@ impl ServerConfig {
         }
         let interval = self.retention_check_interval_ms;
         range("retention-check-interval-ms", interval, 1, RETENTION_CHECK_INTERVAL_MS_MAX)?;
+        self.validate_groups()?;
         settings::check_defaults(self)
             .map_err(|(given, accepted)| ConfigError::TopicDefault { given, accepted })?;
         match &self.advertise {
@@ -208,6 +207,16 @@ impl ServerConfig {
             }
             _ => Ok(()),
         }
+    }
+
+    fn validate_groups(&self) -> Result<(), ConfigError> {
+        let interval = self.offsets_retention_check_interval_ms;
+        range("offsets-retention-check-interval-ms", interval, 1, RETENTION_CHECK_INTERVAL_MS_MAX)?;
+        range("offsets-retention-minutes", self.offsets_retention_minutes.into(), 1, i32::MAX as u64)?;
+        range("group-max-size", self.group_max_size as u64, 1, i32::MAX as u64)?;
+        let longest = self.group_max_session_timeout_ms.into();
+        range("group-max-session-timeout-ms", longest, 1, i32::MAX as u64)?;
+        range("group-min-session-timeout-ms", self.group_min_session_timeout_ms.into(), 1, longest)
     }
 
     fn validate_cores(&self, online: Option<&CoreList>, allowed: &CoreList) -> Result<(), ConfigError> {
@@ -284,6 +293,20 @@ mod tests {
         assert!(check(|c| c.shards = Some(0)).unwrap_err().contains("--shards 0"));
         assert!(check(|c| c.default_partitions = 0).unwrap_err().contains("--default-partitions 0"));
         assert!(check(|c| c.max_connections = 0).unwrap_err().contains("--max-connections 0"));
+    }
+
+    #[test]
+    fn settings_of_groups_must_leave_something_to_choose() {
+        let error = check(|c| c.group_min_session_timeout_ms = 1_800_001).unwrap_err();
+        assert!(error.starts_with("--group-min-session-timeout-ms 1800001 is out of range"), "{error}");
+        assert!(error.contains("from 1 to 1800000"), "{error}");
+        assert_eq!(check(|c| c.group_min_session_timeout_ms = 1_800_000), Ok(()));
+        assert!(check(|c| c.group_max_session_timeout_ms = 0).unwrap_err().contains("timeout-ms 0"));
+        assert!(check(|c| c.group_max_size = 0).unwrap_err().contains("--group-max-size 0"));
+        assert!(check(|c| c.offsets_retention_minutes = 0).unwrap_err().contains("minutes 0"));
+        // The task that looks for old offsets would never rest.
+        let error = check(|c| c.offsets_retention_check_interval_ms = 0).unwrap_err();
+        assert!(error.contains("--offsets-retention-check-interval-ms 0"), "{error}");
     }
 
     #[test]

@@ -124,7 +124,8 @@ impl Group {
     pub fn bytes(&self) -> usize {
         const GROUP: usize = 512;
         const PENDING: usize = 160;
-        GROUP + self.pending.len() * PENDING + self.members.values().map(Member::bytes).sum::<usize>()
+        let pending = self.pending.keys().map(|id| PENDING + id.len());
+        GROUP + pending.sum::<usize>() + self.members.values().map(Member::bytes).sum::<usize>()
     }
 
     /// What followed from what was asked since the last call, in order.

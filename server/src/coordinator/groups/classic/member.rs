@@ -53,7 +53,9 @@ impl Member {
         const MEMBER: usize = 512;
         const PROTOCOL: usize = 96;
         let protocols = self.protocols.iter().map(|(name, wants)| PROTOCOL + name.len() + wants.len());
-        MEMBER + protocols.sum::<usize>() + self.assignment.len() + self.client_id.len()
+        let instance = self.instance.as_ref().map_or(0, |name| name.len());
+        let names = self.id.len() + 2 * instance + self.client_id.len();
+        MEMBER + protocols.sum::<usize>() + self.assignment.len() + names
     }
 
     /// Gives it a full session from now.
