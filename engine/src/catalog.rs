@@ -21,7 +21,9 @@ use crate::log::files;
 const FILE: &str = "catalog";
 const MAGIC: &[u8; 8] = b"KLcatalg";
 const HEADER_BYTES: usize = 20;
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+/// What a catalog is written as in which no topic has anything attached: earlier versions read it.
+const VERSION_WITHOUT_ATTACHED: u32 = 1;
 /// Producer ids are reserved in blocks, so that only one request in many writes the catalog.
 const PRODUCER_ID_BLOCK: i64 = 1000;
 
@@ -37,6 +39,9 @@ pub struct Topic {
     /// Settings that differ from the defaults.
     #[serde(default)]
     pub configs: BTreeMap<String, String>,
+    /// What a server keeps with the topic; the engine does not look into it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attached: Option<String>,
 }
 
 /// Where a partition lives.
@@ -64,6 +69,17 @@ pub struct NewTopic {
     pub partitions: usize,
     /// Settings.
     pub configs: BTreeMap<String, String>,
+}
+
+/// What a topic becomes in one change.
+#[derive(Debug, Clone)]
+pub struct Revised {
+    /// How many partitions; never fewer than there are.
+    pub partitions: usize,
+    /// Settings.
+    pub configs: BTreeMap<String, String>,
+    /// What is kept with the topic.
+    pub attached: Option<String>,
 }
 
 /// Why a change was refused. The catalog is as it was.
@@ -172,10 +188,26 @@ impl Catalog {
 
     /// Creates all of these topics, durably, or nothing. Each partition goes to the shard that has the fewest.
     pub async fn create(&mut self, new: Vec<NewTopic>) -> Result<Vec<Arc<Topic>>, CatalogError> {
+        self.create_each(new.into_iter().map(|topic| (topic, None)).collect()).await
+    }
+
+    /// Creates a topic with something attached to it, durably.
+    pub async fn create_attached(
+        &mut self,
+        new: NewTopic,
+        attached: String,
+    ) -> Result<Arc<Topic>, CatalogError> {
+        self.create_each(vec![(new, Some(attached))]).await.map(|mut made| made.remove(0))
+    }
+
+    async fn create_each(
+        &mut self,
+        new: Vec<(NewTopic, Option<String>)>,
+    ) -> Result<Vec<Arc<Topic>>, CatalogError> {
         let mut content = self.content.clone();
         let mut loads = self.loads.clone();
         let mut made = Vec::with_capacity(new.len());
-        for topic in new {
+        for (topic, attached) in new {
             if content.topics.contains_key(&topic.name) {
                 return Err(CatalogError::Exists(topic.name));
             }
@@ -183,9 +215,8 @@ impl Catalog {
             for _ in 0..topic.partitions {
                 partitions.push(place(&mut content, &mut loads)?);
             }
-            let topic =
-                Topic { name: topic.name, id: uuid::Uuid::new_v4(), partitions, configs: topic.configs };
-            let topic = Arc::new(topic);
+            let NewTopic { name, configs, .. } = topic;
+            let topic = Arc::new(Topic { name, id: uuid::Uuid::new_v4(), partitions, configs, attached });
             content.topics.insert(topic.name.clone(), Arc::clone(&topic));
             made.push(topic);
         }
@@ -224,6 +255,23 @@ impl Catalog {
         let topic = Arc::new(Topic { configs, ..(**known).clone() });
         content.topics.insert(name.to_owned(), Arc::clone(&topic));
         self.store(content).await?;
+        Ok(topic)
+    }
+
+    /// Changes partitions, settings and what is attached of a topic at once, durably. Existing partitions stay as they are.
+    pub async fn revise(&mut self, name: &str, revised: Revised) -> Result<Arc<Topic>, CatalogError> {
+        let mut content = self.content.clone();
+        let mut loads = self.loads.clone();
+        let known = content.topics.get(name).ok_or_else(|| CatalogError::Unknown(name.to_owned()))?;
+        let Revised { partitions, configs, attached } = revised;
+        let mut topic = Topic { configs, attached, ..(**known).clone() };
+        while topic.partitions.len() < partitions {
+            topic.partitions.push(place(&mut content, &mut loads)?);
+        }
+        let topic = Arc::new(topic);
+        content.topics.insert(name.to_owned(), Arc::clone(&topic));
+        self.store(content).await?;
+        self.loads = loads;
         Ok(topic)
     }
 
@@ -287,7 +335,9 @@ fn place(content: &mut Content, loads: &mut [usize]) -> Result<Placement, Catalo
 fn encode(content: &Content) -> bytes::Bytes {
     let json = serde_json::to_vec(content).expect("the catalog has only string keys");
     let mut out = MAGIC.to_vec();
-    out.extend_from_slice(&VERSION.to_le_bytes());
+    let attached = content.topics.values().any(|topic| topic.attached.is_some());
+    let version = if attached { VERSION } else { VERSION_WITHOUT_ATTACHED };
+    out.extend_from_slice(&version.to_le_bytes());
     out.extend_from_slice(&(json.len() as u32).to_le_bytes());
     let crc = crc32c::crc32c_append(crc32c::crc32c(&out), &json);
     out.extend_from_slice(&crc.to_le_bytes());
@@ -326,10 +376,12 @@ mod tests {
             id: uuid::Uuid::new_v4(),
             partitions: vec![Placement { log: LogId(8), shard: 1 }],
             configs: BTreeMap::new(),
+            attached: None,
         };
         content.topics.insert("t".to_owned(), Arc::new(topic));
         let good = encode(&content).to_vec();
         assert_eq!(decode(&good).unwrap().topics, content.topics);
+        assert_eq!(u32_le(&good, 8), Some(VERSION_WITHOUT_ATTACHED), "earlier versions read it");
         let len = HEADER_BYTES + u32_le(&good, 12).unwrap() as usize;
         for at in 0..len {
             let mut bad = good.clone();

@@ -57,6 +57,9 @@ pub enum AppendError {
     /// The partition was deleted.
     #[error("the partition no longer exists")]
     UnknownPartition,
+    /// The partition has ended: it is read, and takes no more batches.
+    #[error("the partition has ended and takes no more batches: append to another one")]
+    Ended,
 }
 
 /// Why the log start offset was not raised.

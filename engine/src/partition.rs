@@ -90,6 +90,8 @@ pub struct Partition {
     pub bytes: u64,
     /// The highest log start offset that was asked for, and the commit that states it.
     pub trim: (Offset, CommitSeq),
+    /// It takes no more batches.
+    pub ended: bool,
     /// Settings of the partition: retention and compaction.
     pub config: Arc<LogConfig>,
     /// How far the partition was compacted.
@@ -137,6 +139,7 @@ impl Partition {
             touched_bytes: 0,
             bytes: 0,
             trim: (0, 0),
+            ended: false,
             config: keep_all(),
             compacted: None,
             compaction: CompactionNotes::default(),

@@ -3,7 +3,7 @@
 //! Nothing in here is shared with another core but the ends of the rings: no lock, no shared mutable
 //! state on the way of a record.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -59,6 +59,8 @@ pub struct Core {
     pub catalog: Option<Mutex<Catalog>>,
     /// Its connections.
     pub connections: RefCell<Slab<Stream>>,
+    /// Number of its HTTP connections.
+    pub http_connections: Cell<usize>,
     /// What connections pay from for receive buffers.
     pub memory: Arc<Semaphore>,
     /// What Fetch answers are paid from.
@@ -92,6 +94,7 @@ impl Core {
             mesh,
             catalog: catalog.map(Mutex::new),
             connections: RefCell::default(),
+            http_connections: Cell::default(),
             memory: Arc::new(Semaphore::new(RECEIVE_BYTES / MEMORY_UNIT)),
             fetch_memory: Arc::new(Semaphore::new(FETCH_BYTES / MEMORY_UNIT)),
             stopping: Rc::default(),
@@ -121,8 +124,24 @@ impl Core {
         let max_message_bytes = settings::max_message_bytes(&topic.configs, &self.config);
         let rules = Arc::new(settings::batch_rules(&topic.configs, &self.config));
         let internal = is_internal(&topic.name);
-        let local = LocalTopic { topic: Arc::clone(topic), routes, max_message_bytes, log, rules, internal };
+        let (topic, stream) = (Arc::clone(topic), OnceCell::new());
+        let local = LocalTopic { topic, routes, max_message_bytes, log, rules, internal, stream };
+        self.end_shards(&local);
         self.topics.borrow_mut().insert(Rc::new(local));
+    }
+
+    /// Ends the partitions here whose shards were split or merged.
+    fn end_shards(&self, topic: &LocalTopic) {
+        if topic.topic.attached.is_none() {
+            return;
+        }
+        for (route, shard) in topic.routes.iter().zip(&topic.stream().shards) {
+            if let Route::Here { shard: at_shard, at } = *route
+                && let Err(error) = self.shards[at_shard].set_ended(at, !shard.is_open())
+            {
+                tracing::error!(%error, "a shard of a stream could not be ended");
+            }
+        }
     }
 
     /// Takes over the partitions of committed offsets that live here.

@@ -72,6 +72,9 @@ pub enum Error {
         /// The limit.
         max: usize,
     },
+    /// The partition takes no more records; a server ended it. Nothing was appended.
+    #[error("the partition has ended and takes no more records: append to another one")]
+    Ended,
     /// The queue to the partition's shard is full. Only `try_submit` returns this error; other methods wait.
     #[error("too many bytes wait to be appended: wait for earlier appends, then try again")]
     Busy,
@@ -141,6 +144,7 @@ impl From<AppendError> for Error {
             AppendError::DiskFull => Self::DiskFull,
             AppendError::Failed(failure) => Self::Failed(sendable(&failure)),
             AppendError::UnknownPartition => Self::Deleted,
+            AppendError::Ended => Self::Ended,
         }
     }
 }

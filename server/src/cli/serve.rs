@@ -84,8 +84,9 @@ fn serve(options: Options) -> Result<(), Failure> {
     let data = config.data.display().to_string();
     server::abort_on_panic();
     let handle = server::start(config).map_err(Failure::Start)?;
+    let kinesis = handle.kinesis_addr().map(|addr| format!(", Kinesis on http://{addr}")).unwrap_or_default();
     say(format_args!(
-        "keylane: listening on {} ({cores} cores, {} shards, data {data})",
+        "keylane: listening on {} ({cores} cores, {} shards, data {data}{kinesis})",
         handle.kafka_addr(),
         handle.shards()
     ));

@@ -27,6 +27,15 @@ pub struct Options {
     /// Address for Kafka clients; port 0 chooses one [default: 127.0.0.1:9092]
     #[arg(long, env = "KEYLANE_KAFKA", value_name = "HOST:PORT")]
     pub kafka: Option<String>,
+    /// Address for Kinesis clients over HTTP; port 0 chooses one [default: they are not served]
+    #[arg(long, env = "KEYLANE_KINESIS", value_name = "HOST:PORT")]
+    pub kinesis: Option<String>,
+    /// Account that Kinesis streams belong to, 12 digits [default: 123456789012]
+    #[arg(long, env = "KEYLANE_KINESIS_ACCOUNT", value_name = "ID")]
+    pub kinesis_account: Option<String>,
+    /// Milliseconds that a Kinesis stream stays CREATING, and later DELETING [default: 0]
+    #[arg(long, env = "KEYLANE_KINESIS_DELAY_MS", value_name = "MS")]
+    pub kinesis_delay_ms: Option<u64>,
     /// Cores to run on, one thread each, as for taskset -c: 0-3 or 0,2 or 0-6:2 [default: all allowed ones]
     #[arg(long, env = "KEYLANE_CORES", value_name = "LIST")]
     pub cores: Option<CoreList>,
@@ -173,6 +182,9 @@ impl Options {
         Self {
             data: self.data.or(file.data),
             kafka: self.kafka.or(file.kafka),
+            kinesis: self.kinesis.or(file.kinesis),
+            kinesis_account: self.kinesis_account.or(file.kinesis_account),
+            kinesis_delay_ms: self.kinesis_delay_ms.or(file.kinesis_delay_ms),
             cores: self.cores.or(file.cores),
             shards: self.shards.or(file.shards),
             advertise: self.advertise.or(file.advertise),
@@ -269,6 +281,9 @@ impl Options {
         let config = ServerConfig {
             data: given.data.unwrap_or(default.data),
             kafka: given.kafka.as_deref().map_or(Ok(default.kafka), address)?,
+            kinesis: given.kinesis.as_deref().map(address).transpose()?,
+            kinesis_account: given.kinesis_account.unwrap_or(default.kinesis_account),
+            kinesis_delay_ms: given.kinesis_delay_ms.unwrap_or(default.kinesis_delay_ms),
             advertise: given.advertise,
             cores: given.cores.map(|list| list.0),
             shards: given.shards,

@@ -24,6 +24,12 @@ pub struct ServerConfig {
     pub data: PathBuf,
     /// Address for Kafka clients; port 0 chooses one.
     pub kafka: SocketAddr,
+    /// Address for Kinesis' clients; port 0 chooses one; `None`: they are not served.
+    pub kinesis: Option<SocketAddr>,
+    /// The account that streams belong to, as their ARNs say: 12 digits.
+    pub kinesis_account: String,
+    /// Milliseconds that a stream is being created, and being deleted.
+    pub kinesis_delay_ms: u64,
     /// Host and port told to clients in Metadata; default: the address they connected to.
     pub advertise: Option<String>,
     /// CPUs to run on, one thread each; `None`: all that the process's affinity mask allows.
@@ -72,6 +78,9 @@ impl Default for ServerConfig {
         Self {
             data: PathBuf::from("keylane-data"),
             kafka: SocketAddr::from(([127, 0, 0, 1], 9092)),
+            kinesis: None,
+            kinesis_account: "123456789012".to_owned(),
+            kinesis_delay_ms: 0,
             advertise: None,
             cores: None,
             shards: None,

@@ -15,6 +15,8 @@ use super::values::CoreList;
 const SEGMENT_BYTES: (u64, u64) = (64 << 10, 2 << 30);
 /// Smallest useful limit of a batch: its header and one small record fit.
 const MESSAGE_BYTES_MIN: usize = 1024;
+/// Longest time that a stream may take to be created: ten minutes.
+const KINESIS_DELAY_MS_MAX: u64 = 10 * 60 * 1000;
 /// Longest time between two looks at what may be deleted: a year.
 const RETENTION_CHECK_INTERVAL_MS_MAX: u64 = 365 * 24 * 60 * 60 * 1000;
 
@@ -39,13 +41,18 @@ pub enum ConfigError {
         source: Box<toml::de::Error>,
     },
     /// Not an address.
-    #[error("cannot listen on `{value}`; --kafka takes HOST:PORT, for example 0.0.0.0:9092 or [::]:9092")]
+    #[error(
+        "cannot listen on `{value}`; --kafka and --kinesis take HOST:PORT, for example 0.0.0.0:9092 or [::]:9092"
+    )]
     Address {
         /// As given.
         value: String,
         /// Why.
         source: std::io::Error,
     },
+    /// Not an account.
+    #[error("--kinesis-account `{0}` is not an account; choose 12 digits")]
+    Account(String),
     /// Not a host and a port.
     #[error(
         "cannot advertise `{0}`; --advertise takes HOST:PORT as clients can reach it, for example kafka.example:9092"
@@ -172,6 +179,11 @@ impl ServerConfig {
     /// those that the process may use.
     pub fn validate(&self, online: Option<&CoreList>, allowed: &CoreList) -> Result<(), ConfigError> {
         self.validate_cores(online, allowed)?;
+        let account = &self.kinesis_account;
+        if account.len() != 12 || !account.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(ConfigError::Account(account.clone()));
+        }
+        range("kinesis-delay-ms", self.kinesis_delay_ms, 0, KINESIS_DELAY_MS_MAX)?;
         if let Some(shards) = self.shards {
             range("shards", shards.into(), 1, u16::MAX.into())?;
         }

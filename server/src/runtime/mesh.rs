@@ -90,6 +90,9 @@ pub enum AppendFailed {
     /// The partition was deleted.
     #[error("the partition no longer exists")]
     UnknownPartition,
+    /// The partition has ended: it is read, and takes no more batches.
+    #[error("the partition has ended and takes no more records: write to another one")]
+    Ended,
     /// The server is stopping: append again later.
     #[error("the server is stopping; append again when it is back")]
     Stopping,
@@ -105,6 +108,7 @@ impl From<AppendError> for AppendFailed {
             AppendError::Sequence(sequence) => Self::Sequence(sequence),
             AppendError::TooLarge { bytes, max } => Self::TooLarge { bytes, max },
             AppendError::UnknownPartition => Self::UnknownPartition,
+            AppendError::Ended => Self::Ended,
             // Busy gets this far only when the server stops.
             AppendError::Busy => Self::Stopping,
             _ => Self::Storage,

@@ -105,6 +105,13 @@ impl Listener {
         Ok(Self(tokio::net::TcpListener::from_std(listener)?))
     }
 
+    /// Waits for the next connection, which stays on epoll: for protocols whose crates bring their own reading and writing.
+    pub async fn accept_on_epoll(&self) -> io::Result<(tokio::net::TcpStream, SocketAddr)> {
+        let (stream, peer) = self.0.accept().await?;
+        stream.set_nodelay(true)?;
+        Ok((stream, peer))
+    }
+
     /// Waits for the next connection.
     pub async fn accept(&self) -> io::Result<Accepted> {
         let (stream, peer) = self.0.accept().await?;

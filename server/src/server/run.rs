@@ -7,18 +7,32 @@ use std::time::Duration;
 use crate::coordinator::groups;
 use crate::core::Core;
 use crate::front::kafka::serve as kafka;
+use crate::front::kinesis;
 use crate::runtime::clock::now_ms;
 use crate::runtime::mesh;
 use crate::runtime::net::{Accepted, Listener};
+use crate::service::streams;
 
 /// How long a stop waits for connections to take their answers.
 const DRAIN: Duration = Duration::from_secs(5);
 
+/// What a core listens on.
+pub struct Listeners {
+    /// For Kafka's clients.
+    pub kafka: Listener,
+    /// For Kinesis' clients, if they are served.
+    pub kinesis: Option<Listener>,
+}
+
 /// Serves until the server is told to stop, then stops cleanly.
 /// `drained` counts the cores whose connections are done: shards are closed when all are, because any
 /// connection may still wait for any shard.
-pub async fn run(core: Rc<Core>, listener: Listener, drained: &AtomicUsize) -> Result<(), String> {
-    let accepting = tokio::task::spawn_local(accept(Rc::clone(&core), listener));
+pub async fn run(core: Rc<Core>, listeners: Listeners, drained: &AtomicUsize) -> Result<(), String> {
+    let accepting = tokio::task::spawn_local(accept(Rc::clone(&core), listeners.kafka));
+    let kinesis = listeners
+        .kinesis
+        .map(|listener| tokio::task::spawn_local(kinesis::serve(Rc::clone(&core), listener)));
+    streams::resume_deletions(&core);
     let mesh = tokio::task::spawn_local(mesh::serve(Rc::clone(&core)));
     let tending = tokio::task::spawn_local(tend(Rc::clone(&core)));
     let expiring = tokio::task::spawn_local(expire(Rc::clone(&core)));
@@ -30,12 +44,13 @@ pub async fn run(core: Rc<Core>, listener: Listener, drained: &AtomicUsize) -> R
         stopping.await;
     }
     accepting.abort();
+    kinesis.inspect(|accepting| accepting.abort());
     tending.abort();
     expiring.abort();
     let drain = async {
         loop {
             let drained = core.drained.notified();
-            if core.connections.borrow().is_empty() {
+            if core.connections.borrow().is_empty() && core.http_connections.get() == 0 {
                 return;
             }
             drained.await;

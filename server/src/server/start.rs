@@ -40,6 +40,7 @@ pub struct Stats {
 /// A running server; stops cleanly when told to. Dropping it stops it as well.
 pub struct ServerHandle {
     addr: SocketAddr,
+    kinesis: Option<SocketAddr>,
     shards: u16,
     counters: Vec<Arc<Counters>>,
     stopper: Stopper,
@@ -58,12 +59,18 @@ pub fn start(config: ServerConfig) -> Result<ServerHandle, StartError> {
     let config = Arc::new(config);
     let open = |e| StartError::Open(config.data.display().to_string(), e);
     let lock = DirLock::take(&config.data).map_err(open)?;
-    let listeners = net::listeners(config.kafka, cores).map_err(|e| StartError::Listen(config.kafka, e))?;
+    let listen = |addr| net::listeners(addr, cores).map_err(|e| StartError::Listen(addr, e));
+    let listeners = listen(config.kafka)?;
+    let mut for_kinesis = config.kinesis.map(listen).transpose()?.unwrap_or_default();
     let system = |what: &str| {
         let what = what.to_owned();
         move |cause| StartError::System { what, cause }
     };
-    let addr = listeners[0].local_addr().map_err(system("asking for the listening address"))?;
+    let addr_of = |listener: &std::net::TcpListener| {
+        listener.local_addr().map_err(system("asking for the listening address"))
+    };
+    let addr = addr_of(&listeners[0])?;
+    let kinesis = for_kinesis.first().map(addr_of).transpose()?;
     let (parts, stopper) = mesh::build(cores).map_err(system("creating an eventfd"))?;
     let (ready, readiness) = channel::<Ready>();
     let drained = Arc::new(AtomicUsize::new(0));
@@ -78,7 +85,8 @@ pub fn start(config: ServerConfig) -> Result<ServerHandle, StartError> {
             cores,
             cpu: cpus[index],
             config: Arc::clone(&config),
-            listener,
+            kafka: listener,
+            kinesis: for_kinesis.pop(),
             parts,
             setup: if index == 0 { None } else { Some(told.remove(1)) },
             tell: if index == 0 { std::mem::take(&mut tell) } else { Vec::new() },
@@ -103,7 +111,7 @@ pub fn start(config: ServerConfig) -> Result<ServerHandle, StartError> {
     }
     let counters = counters?;
     let shards = counters.len() as u16;
-    Ok(ServerHandle { addr, shards, counters, stopper, threads, _lock: lock })
+    Ok(ServerHandle { addr, kinesis, shards, counters, stopper, threads, _lock: lock })
 }
 
 fn wait_until_ready(
@@ -125,6 +133,11 @@ impl ServerHandle {
     /// Where it listens for Kafka clients (the port that was chosen, if 0 was asked for).
     pub fn kafka_addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// Where it listens for Kinesis' clients, if it does.
+    pub fn kinesis_addr(&self) -> Option<SocketAddr> {
+        self.kinesis
     }
 
     /// Shards of the data directory.

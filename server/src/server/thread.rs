@@ -38,7 +38,8 @@ pub struct CoreThread {
     pub cores: usize,
     pub cpu: usize,
     pub config: Arc<ServerConfig>,
-    pub listener: std::net::TcpListener,
+    pub kafka: std::net::TcpListener,
+    pub kinesis: Option<std::net::TcpListener>,
     pub parts: MeshParts<Core>,
     /// From core 0, on the others.
     pub setup: Option<Receiver<Arc<Setup>>>,
@@ -70,8 +71,12 @@ impl CoreThread {
             Ok(shards) => shards,
             Err(e) => return self.give_up(e),
         };
-        let listener = match net::Listener::new(self.listener) {
-            Ok(listener) => listener,
+        let listen = || {
+            let kinesis = self.kinesis.map(net::Listener::new).transpose()?;
+            Ok(run::Listeners { kafka: net::Listener::new(self.kafka)?, kinesis })
+        };
+        let listeners = match listen() {
+            Ok(listeners) => listeners,
             Err(cause) => {
                 let e = StartError::System { what: "using the listening socket".to_owned(), cause };
                 let _receiver_gone = self.ready.send(Err(e));
@@ -90,7 +95,7 @@ impl CoreThread {
         if self.ready.send(Ok(counters)).is_err() || self.go.recv().is_err() {
             return Ok(());
         }
-        let serving = run::run(Rc::clone(&core), listener, &self.drained);
+        let serving = run::run(Rc::clone(&core), listeners, &self.drained);
         #[cfg(keylane_planted)]
         return scene::until_power_fails(&core, serving).await;
         #[cfg(not(keylane_planted))]

@@ -6,13 +6,16 @@
 
 use std::rc::Rc;
 
+use bytes::Bytes;
 use keylane_engine::records::{BatchRules, CheckedBatch, Held, TimestampType, check};
-use keylane_engine::shard::PartitionRef;
+use keylane_engine::shard::{CommitState, PartitionRef};
 use keylane_engine::{AppendError, CommitSeq, Offset};
+
+use tokio::sync::oneshot;
 
 use crate::core::Core;
 use crate::runtime::clock::{about_now_ms, now_ms};
-use crate::runtime::mesh::AppendFailed;
+use crate::runtime::mesh::{AppendFailed, Appended};
 
 use super::error::AppendRefused;
 use super::topics::{LocalTopic, Route, TopicKey};
@@ -121,6 +124,51 @@ pub async fn append_in_turn(
         match append(core, shard, at, batch) {
             Err(AppendError::Busy) if !core.stopping.get() => core.shards[shard].space().await,
             outcome => return outcome.map_err(Into::into),
+        }
+    }
+}
+
+/// A batch that was handed to its shard, on whatever core that lives.
+pub enum Handed {
+    /// On this one.
+    Here(Appending),
+    /// On another one, which answers when the batch is durable.
+    There(oneshot::Receiver<Result<Appended, AppendFailed>>),
+}
+
+/// Checks a batch and hands it to the shard of its partition; waits while the shard is busy, never for a commit.
+///
+/// # Errors
+/// [`AppendRefused`]: nothing was stored.
+pub async fn hand(
+    core: &Core,
+    topic: &LocalTopic,
+    partition: i32,
+    batch: Bytes,
+) -> Result<Handed, AppendRefused> {
+    if topic.internal {
+        return Err(AppendRefused::Internal);
+    }
+    let route = topic.route(partition)?;
+    let batch = check_for(topic, batch)?;
+    Ok(match route {
+        Route::Here { shard, at } => Handed::Here(append_in_turn(core, shard, at, &batch).await?),
+        Route::There { core: to, shard, log } => Handed::There(core.mesh.append(to, shard, log, batch)),
+    })
+}
+
+/// Waits until a batch is durable.
+///
+/// # Errors
+/// [`AppendFailed`]: it is not.
+pub async fn durable(core: &Core, handed: Handed) -> Result<Appended, AppendFailed> {
+    match handed {
+        Handed::There(answer) => answer.await.unwrap_or(Err(AppendFailed::Stopping)),
+        Handed::Here(Appending { shard, seq, base_offset, log_start, append_time_ms }) => {
+            match core.shards[shard].committed(seq).await {
+                CommitState::Durable => Ok(Appended { base_offset, log_start, append_time_ms }),
+                _ => Err(AppendFailed::Storage),
+            }
         }
     }
 }

@@ -17,15 +17,15 @@ use super::error::TopicError;
 use super::settings::Change;
 
 /// The core that owns the catalog.
-const OWNER: usize = 0;
+pub(super) const OWNER: usize = 0;
 
 /// The catalog, for one change.
-async fn catalog(core: &Core) -> MutexGuard<'_, Catalog> {
+pub(super) async fn catalog(core: &Core) -> MutexGuard<'_, Catalog> {
     core.catalog.as_ref().expect("work on the catalog is sent to its owner only").lock().await
 }
 
 /// What came of a call; none comes of one that a stop overtook.
-fn answered<T, E: Into<TopicError>>(answer: Option<Result<T, E>>) -> Result<T, TopicError> {
+pub(super) fn answered<T, E: Into<TopicError>>(answer: Option<Result<T, E>>) -> Result<T, TopicError> {
     answer.ok_or(TopicError::Stopping)?.map_err(Into::into)
 }
 
@@ -49,6 +49,26 @@ pub async fn create(
     answered(made.await)
 }
 
+/// Creates a topic with something attached to it.
+///
+/// # Errors
+/// As [`create`].
+pub async fn create_attached(
+    core: &Rc<Core>,
+    name: String,
+    partitions: usize,
+    configs: Values,
+    attached: String,
+) -> Result<Arc<Topic>, TopicError> {
+    let made = call(core, OWNER, move |core| async move {
+        let mut catalog = catalog(&core).await;
+        let topic = catalog.create_attached(NewTopic { name, partitions, configs }, attached).await?;
+        tell_all(&core, &topic).await;
+        Ok::<_, CatalogError>(topic)
+    });
+    answered(made.await)
+}
+
 /// Adds partitions to a topic until it has `partitions`.
 ///
 /// # Errors
@@ -56,9 +76,12 @@ pub async fn create(
 pub async fn grow(core: &Rc<Core>, name: String, partitions: usize) -> Result<Arc<Topic>, TopicError> {
     let grown = call(core, OWNER, move |core| async move {
         let mut catalog = catalog(&core).await;
+        if catalog.topic(&name).is_some_and(|topic| topic.attached.is_some()) {
+            return Err(TopicError::Stream(name));
+        }
         let topic = catalog.grow(&name, partitions).await?;
         tell_all(&core, &topic).await;
-        Ok::<_, CatalogError>(topic)
+        Ok::<_, TopicError>(topic)
     });
     answered(grown.await)
 }
@@ -96,7 +119,7 @@ pub async fn alter(
 }
 
 /// Has every core take a new or changed topic in.
-async fn tell_all(core: &Rc<Core>, topic: &Arc<Topic>) {
+pub(super) async fn tell_all(core: &Rc<Core>, topic: &Arc<Topic>) {
     for to in 0..core.cluster.cores {
         let topic = Arc::clone(topic);
         call(core, to, move |core| async move { core.add_topic(&topic) }).await;

@@ -44,6 +44,11 @@ pub enum TopicError {
         /// Partitions that it has.
         has: usize,
     },
+    /// The partitions of a stream own ranges of keys.
+    #[error(
+        "{0} is a stream, whose partitions own ranges of keys: split its shards (SplitShard, UpdateShardCount)"
+    )]
+    Stream(String),
     /// Settings that the topic cannot have.
     #[error(transparent)]
     Settings(#[from] SettingsError),

@@ -1,4 +1,5 @@
-//! What every front offers its clients: topics, their settings, records by offset and by time.
+//! What every front offers its clients: topics, their settings, streams (topics whose partitions have hash ranges), records by
+//! offset and by time.
 //!
 //! Promise: a success is durable and known to every core. Nothing here knows a protocol: names are those of topics, errors
 //! are typed.
@@ -10,5 +11,6 @@ pub mod error;
 pub mod read;
 pub mod record_time;
 pub mod settings;
+pub mod streams;
 pub mod topics;
 pub mod trim;

@@ -2,6 +2,7 @@
 //!
 //! Each core has its own; core 0 tells the others of changes before it answers who asked for them.
 
+use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use keylane_engine::{LogConfig, LogId};
 use uuid::Uuid;
 
 use super::error::{NoPartition, PARTITIONS_MAX, TopicError};
+use super::streams::stream::{Stream, of_topic};
 
 /// Where committed offsets are kept. The server alone writes to it.
 pub const OFFSETS_TOPIC: &str = "__consumer_offsets";
@@ -87,9 +89,16 @@ pub struct LocalTopic {
     pub rules: Arc<BatchRules>,
     /// The server alone writes to it.
     pub internal: bool,
+    /// The stream that it is, when somebody has asked for it.
+    pub stream: OnceCell<Rc<Stream>>,
 }
 
 impl LocalTopic {
+    /// The stream that the topic is.
+    pub fn stream(&self) -> &Rc<Stream> {
+        self.stream.get_or_init(|| Rc::new(of_topic(&self.topic)))
+    }
+
     /// The way to a partition, by the number that a client gives it.
     #[inline]
     pub fn route(&self, partition: i32) -> Result<Route, NoPartition> {

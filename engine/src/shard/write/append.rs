@@ -57,6 +57,9 @@ impl Shard {
         let mut state = self.inner.state.borrow_mut();
         let state = &mut *state;
         let partition = state.partitions.get_mut(at).ok_or(AppendError::UnknownPartition)?;
+        if partition.ended {
+            return Err(AppendError::Ended);
+        }
         if let Some(base_offset) = partition.producers.check(&batch)? {
             let (seq, log_start) = (partition.last_seq, partition.start);
             return Ok(Appended { base_offset, seq, log_start, duplicate: true, append_time_ms: None });
@@ -100,6 +103,18 @@ impl Shard {
     pub fn is_busy(&self, len: usize) -> bool {
         let uncommitted = self.inner.state.borrow().commits.uncommitted_bytes();
         uncommitted > 0 && uncommitted + len > self.inner.options.uncommitted_bytes_max
+    }
+
+    /// Ends a partition, or has it take batches again. An end is not stored: whoever knows of it sets it at each start.
+    /// Returns the commit after which everything is durable that was appended before; `None`: everything is.
+    ///
+    /// # Errors
+    /// [`AppendError::UnknownPartition`].
+    pub fn set_ended(&self, at: PartitionRef, ended: bool) -> Result<Option<CommitSeq>, AppendError> {
+        let mut state = self.inner.state.borrow_mut();
+        let partition = state.partitions.get_mut(at).ok_or(AppendError::UnknownPartition)?;
+        partition.ended = ended;
+        Ok((partition.high_watermark < partition.next).then_some(partition.last_seq))
     }
 
     /// Raises the log start offset of a partition to `offset`. It is raised, for readers and after a restart, when commit

@@ -49,6 +49,7 @@ pub fn code_of_topic(error: &TopicError) -> ErrorCode {
         TopicError::Unknown | TopicError::Catalog(CatalogError::Unknown(_)) => {
             ErrorCode::UnknownTopicOrPartition
         }
+        TopicError::Stream(_) => ErrorCode::PolicyViolation,
         TopicError::Partitions(_)
         | TopicError::Shrinks { .. }
         | TopicError::Catalog(CatalogError::Exhausted) => ErrorCode::InvalidPartitions,
@@ -173,6 +174,7 @@ impl From<AppendFailed> for RecordsRefused {
             AppendFailed::Sequence(SequenceError::OutOfOrder { .. }) => ErrorCode::OutOfOrderSequenceNumber,
             AppendFailed::Sequence(_) => ErrorCode::InvalidProducerEpoch,
             AppendFailed::UnknownPartition => ErrorCode::UnknownTopicOrPartition,
+            AppendFailed::Ended => return Self::new(ErrorCode::PolicyViolation, error.to_string()),
             AppendFailed::Stopping => ErrorCode::NotLeaderOrFollower,
             AppendFailed::Storage => ErrorCode::KafkaStorageError,
         };

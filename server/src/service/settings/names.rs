@@ -21,7 +21,7 @@ pub const SEGMENT_MS: &str = "segment.ms";
 pub(super) const COMPACT: &str = "compact";
 pub(super) const DELETE: &str = "delete";
 pub(super) const COMPRESSION_TYPES: &[&str] = &["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"];
-pub(super) const LOG_APPEND_TIME: &str = "LogAppendTime";
+pub const LOG_APPEND_TIME: &str = "LogAppendTime";
 pub(super) const TIMESTAMP_TYPES: &[&str] = &["CreateTime", LOG_APPEND_TIME];
 
 /// The items of a list.

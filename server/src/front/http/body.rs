@@ -1,0 +1,83 @@
+//! Bodies of requests and answers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, timeout_at};
+
+use crate::core::{Core, MEMORY_UNIT};
+
+/// Bytes of a body that are not paid for: most requests are small.
+const FREE_BYTES: usize = 8 << 10;
+/// How long a body may make no progress.
+const STALL: Duration = Duration::from_secs(20);
+/// How long a body may take in all.
+const WHOLE: Duration = Duration::from_secs(120);
+
+/// Why a body was not read.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// It is too large.
+    #[error("the body has more than {0} bytes")]
+    TooLarge(usize),
+    /// It came too slowly, or there was no memory for it in time.
+    #[error("the body did not arrive in time")]
+    Slow,
+    /// The connection ended, or what came is no HTTP.
+    #[error(transparent)]
+    Http(#[from] hyper::Error),
+}
+
+/// The body of a request, and what was paid for its memory.
+pub struct Collected {
+    /// The bytes.
+    pub bytes: BytesMut,
+    /// Given back when the bytes are not needed any more.
+    pub _paid: Option<OwnedSemaphorePermit>,
+}
+
+/// Reads a body to its end.
+///
+/// # Errors
+/// [`BodyError`].
+pub async fn collect(core: &Core, mut body: Incoming, bytes_max: usize) -> Result<Collected, BodyError> {
+    let told = usize::try_from(hyper::body::Body::size_hint(&body).lower()).unwrap_or(usize::MAX);
+    if told > bytes_max {
+        return Err(BodyError::TooLarge(bytes_max));
+    }
+    let whole = Instant::now() + WHOLE;
+    let mut bytes = BytesMut::new();
+    let mut paid: Option<OwnedSemaphorePermit> = None;
+    loop {
+        let deadline = whole.min(Instant::now() + STALL);
+        let frame = timeout_at(deadline, body.frame()).await.map_err(|_| BodyError::Slow)?;
+        let Some(frame) = frame else { return Ok(Collected { bytes, _paid: paid }) };
+        let Ok(data) = frame?.into_data() else { continue };
+        let len = bytes.len() + data.len();
+        if len > bytes_max {
+            return Err(BodyError::TooLarge(bytes_max));
+        }
+        if len > FREE_BYTES {
+            let have = paid.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+            let more = len.div_ceil(MEMORY_UNIT).saturating_sub(have);
+            if more > 0 {
+                let more = u32::try_from(more).unwrap_or(u32::MAX);
+                let paying = Arc::clone(&core.memory).acquire_many_owned(more);
+                let permit = timeout_at(deadline, paying).await.map_err(|_| BodyError::Slow)?;
+                match (&mut paid, permit) {
+                    (Some(paid), Ok(permit)) => paid.merge(permit),
+                    (paid, Ok(permit)) => *paid = Some(permit),
+                    (_, Err(_)) => return Err(BodyError::Slow),
+                }
+            }
+        }
+        bytes.extend_from_slice(&data);
+    }
+}
+
+/// The body of an answer.
+pub type Body = http_body_util::Full<Bytes>;

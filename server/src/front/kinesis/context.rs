@@ -1,0 +1,147 @@
+//! What an operation knows of its request and of the server.
+
+use std::rc::Rc;
+
+use serde::Serialize;
+
+use crate::core::Core;
+use crate::runtime::clock::now_ms;
+use crate::service::streams::{Stream, StreamError};
+use crate::service::topics::{LocalTopic, TopicKey, is_internal};
+
+use super::answer::{Answer, Outcome};
+use super::check::Checks;
+use super::fault::Fault;
+use super::format::Format;
+use super::names::{parse_arn, shard_id, stream_arn};
+use super::token::Tokens;
+
+/// One request's view of the server.
+pub struct Context {
+    /// The core that took it.
+    pub core: Rc<Core>,
+    /// Tokens of this directory.
+    pub tokens: Rc<Tokens>,
+    /// The format of its bodies.
+    pub format: Format,
+    /// The region that the client's credentials name.
+    pub region: String,
+}
+
+/// The state of a stream, as the protocol names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// It is not used yet.
+    Creating,
+    /// It is in use.
+    Active,
+    /// It is not used any more.
+    Deleting,
+}
+
+impl Status {
+    /// The protocol's word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Creating => "CREATING",
+            Self::Active => "ACTIVE",
+            Self::Deleting => "DELETING",
+        }
+    }
+}
+
+impl Context {
+    /// The account that streams belong to.
+    pub fn account(&self) -> &str {
+        &self.core.config.kinesis_account
+    }
+
+    /// A value as answer.
+    pub fn answer<T: Serialize>(&self, value: &T) -> Outcome {
+        Ok(Answer::of(self.format, value))
+    }
+
+    /// The stream that a request names, by name or ARN.
+    ///
+    /// # Errors
+    /// ValidationException, InvalidArgumentException.
+    pub fn name(&self, name: Option<String>, arn: Option<&str>) -> Result<String, Fault> {
+        let mut checks = Checks::default();
+        checks.name("streamName", name.as_deref());
+        checks.done()?;
+        let by_arn = arn.map(|arn| parse_arn("streamARN", arn, self.account())).transpose()?;
+        match (name, by_arn) {
+            (Some(name), Some(named)) if named.stream != name => {
+                Err(Fault::argument("StreamName and StreamARN name different streams."))
+            }
+            (Some(name), _) => Ok(name),
+            (None, Some(named)) => Ok(named.stream.to_owned()),
+            (None, None) => Err(Fault::argument("Either StreamName or StreamARN must be given.")),
+        }
+    }
+
+    /// The ARN of a stream.
+    pub fn arn(&self, name: &str) -> String {
+        stream_arn(&self.region, self.account(), name)
+    }
+
+    /// A stream in any state.
+    ///
+    /// # Errors
+    /// ResourceNotFoundException.
+    pub fn find(&self, name: &str) -> Result<Rc<LocalTopic>, Fault> {
+        let found = self.core.topics.borrow().get(TopicKey::Name(name)).cloned();
+        found.filter(|topic| !is_internal(&topic.topic.name)).ok_or_else(|| self.no_stream(name))
+    }
+
+    /// A stream whose records can be written and read.
+    ///
+    /// # Errors
+    /// ResourceNotFoundException.
+    pub fn usable(&self, name: &str) -> Result<Rc<LocalTopic>, Fault> {
+        let topic = self.find(name)?;
+        if self.status(topic.stream()) == Status::Active { Ok(topic) } else { Err(self.no_stream(name)) }
+    }
+
+    /// The state of a stream.
+    pub fn status(&self, stream: &Stream) -> Status {
+        let delay = i64::try_from(self.core.config.kinesis_delay_ms).unwrap_or(i64::MAX);
+        if stream.deleting_ms.is_some() {
+            Status::Deleting
+        } else if delay > 0 && now_ms() < stream.created_ms.saturating_add(delay) {
+            Status::Creating
+        } else {
+            Status::Active
+        }
+    }
+
+    /// There is no such stream.
+    pub fn no_stream(&self, name: &str) -> Fault {
+        Fault::not_found(format!("Stream {name} under account {} not found.", self.account()))
+    }
+
+    /// There is no such shard.
+    pub fn no_shard(&self, id: &str, name: &str) -> Fault {
+        let account = self.account();
+        Fault::not_found(format!("Could not find shard {id} in stream {name} under account {account}."))
+    }
+
+    /// What the service refused, in the protocol's words.
+    pub fn refused(&self, name: &str, error: StreamError) -> Fault {
+        let account = self.account();
+        match error {
+            StreamError::Unknown => self.no_stream(name),
+            StreamError::Exists => {
+                Fault::in_use(format!("Stream {name} under account {account} already exists."))
+            }
+            StreamError::Deleting => Fault::in_use(format!(
+                "Stream {name} under account {account} not ACTIVE, instead in state DELETING"
+            )),
+            StreamError::NoShard(shard) => self.no_shard(&shard_id(shard), name),
+            StreamError::Topic(topic) => topic.into(),
+            StreamError::TooMany => Fault::limit(error.to_string()),
+            StreamError::Storage => Fault::internal(error.to_string()),
+            other => Fault::argument(other.to_string()),
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! A request over HTTP and its answer.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+use hyper::body::Incoming;
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode};
+use serde::ser::{Serialize, SerializeMap, Serializer};
+
+use crate::core::Core;
+use crate::front::http::{self, Body, BodyError};
+
+use super::answer::{Answer, Outcome};
+use super::context::Context;
+use super::fault::Fault;
+use super::format::Format;
+use super::table;
+use super::token::Tokens;
+
+/// Largest body: 10 MiB of records in base64, and their keys.
+const BODY_BYTES_MAX: usize = 16 << 20;
+/// What stands in front of the name of an operation.
+const TARGET: &str = "Kinesis_20131202.";
+/// The region of credentials that name none.
+const REGION: &str = "us-east-1";
+
+/// The front of one core.
+pub struct Front {
+    core: Rc<Core>,
+    tokens: Rc<Tokens>,
+}
+
+impl Front {
+    /// The front of a core.
+    pub fn new(core: Rc<Core>) -> Self {
+        let tokens = Rc::new(Tokens::new(&core.cluster.id));
+        Self { core, tokens }
+    }
+
+    async fn outcome(&self, format: Format, request: Request<Incoming>) -> Outcome {
+        let target = request.headers().get("x-amz-target").and_then(|v| v.to_str().ok());
+        let Some(operation) = target.and_then(|t| t.strip_prefix(TARGET)).map(str::to_owned) else {
+            return Err(Fault::unknown_operation("X-Amz-Target names no operation of Kinesis_20131202"));
+        };
+        if !table::NAMES.contains(&operation.as_str()) {
+            return Err(Fault::unknown_operation(format!("there is no operation {operation}")));
+        }
+        let region = region_of(&request)?;
+        let body =
+            http::collect(&self.core, request.into_body(), BODY_BYTES_MAX).await.map_err(|e| match e {
+                BodyError::TooLarge(_) => Fault::too_large(e.to_string()),
+                other => Fault::serialization(other.to_string()),
+            })?;
+        let (core, tokens) = (Rc::clone(&self.core), Rc::clone(&self.tokens));
+        let context = Context { core, tokens, format, region };
+        table::dispatch(&context, &operation, &body.bytes).await
+    }
+}
+
+/// The region that the credentials of a request name.
+fn region_of(request: &Request<Incoming>) -> Result<String, Fault> {
+    let Some(given) = request.headers().get(AUTHORIZATION) else {
+        return Err(Fault::no_credentials("Missing Authentication Token"));
+    };
+    let scope = given.to_str().ok().and_then(|text| text.split("Credential=").nth(1));
+    let region = scope.and_then(|scope| scope.split(['/', ',']).nth(2)).filter(|region| {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
+        (1..=64).contains(&region.len()) && region.bytes().all(plain)
+    });
+    Ok(region.unwrap_or(REGION).to_owned())
+}
+
+impl http::Service for Front {
+    async fn answer(self: Rc<Self>, request: Request<Incoming>) -> Response<Body> {
+        let content_type = request.headers().get(CONTENT_TYPE).and_then(|v| v.to_str().ok());
+        let format = content_type.and_then(Format::of);
+        if request.method() != Method::POST || request.uri().path() != "/" {
+            let fault = Fault::unknown_operation("requests are sent with POST to /");
+            return response(Format::Json, Err(Fault { status: StatusCode::NOT_FOUND, ..fault }));
+        }
+        let Some(format) = format else {
+            let fault = Fault::unknown_operation(
+                "the content type is application/x-amz-json-1.1 or application/x-amz-cbor-1.1",
+            );
+            return response(Format::Json, Err(Fault { status: StatusCode::NOT_FOUND, ..fault }));
+        };
+        let outcome = self.outcome(format, request).await;
+        response(format, outcome)
+    }
+}
+
+/// A fault as the body of an answer.
+struct Told<'a>(&'a Fault);
+
+impl Serialize for Told<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let mut map = to.serialize_map(Some(2))?;
+        map.serialize_entry("__type", self.0.kind)?;
+        map.serialize_entry(self.0.message_field(), &self.0.message)?;
+        map.end()
+    }
+}
+
+fn response(format: Format, outcome: Outcome) -> Response<Body> {
+    let (status, body, content_type) = match outcome {
+        Ok(Answer::Body(bytes)) => (StatusCode::OK, Body::new(bytes), format.content_type()),
+        Ok(Answer::Empty) => (StatusCode::OK, Body::new(Bytes::new()), format.content_type()),
+        Err(fault) => {
+            let mut out = Vec::new();
+            format.encode(&Told(&fault), &mut out);
+            (fault.status, Body::new(out.into()), format.content_type())
+        }
+    };
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    let id = uuid::Uuid::new_v4().to_string();
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        headers.insert("x-amzn-requestid", id);
+    }
+    response
+}

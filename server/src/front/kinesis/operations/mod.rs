@@ -1,0 +1,9 @@
+//! The operations: `streams` (made, described, listed, deleted), `shards` (described and listed), `put`, `get` (iterators and
+//! records), `reshard`, `settings` (retention, tags, mode, size of records).
+
+pub mod get;
+pub mod put;
+pub mod reshard;
+pub mod settings;
+pub mod shards;
+pub mod streams;
