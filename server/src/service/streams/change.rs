@@ -14,7 +14,8 @@ use crate::service::error::TopicError;
 use crate::service::settings::{self, MESSAGE_TIMESTAMP_TYPE, RETENTION_MS};
 use crate::service::topics::{TopicKey, check_changeable};
 
-use super::stream::{HashRange, Stream, of_topic};
+use super::hash::HashRange;
+use super::stream::{Stream, of_topic};
 
 /// What a batch has beside one record of the largest size: headers, lengths, an explicit hash key.
 const BATCH_OVERHEAD_BYTES: usize = 4 << 10;

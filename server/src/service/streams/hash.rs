@@ -1,8 +1,23 @@
 //! Hashes of partition keys, and ranges of them.
 
 use md5::{Digest, Md5};
+use serde::{Deserialize, Serialize};
 
-use super::stream::HashRange;
+/// A range of hashes, both ends included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HashRange {
+    /// The first hash.
+    pub first: u128,
+    /// The last hash.
+    pub last: u128,
+}
+
+impl HashRange {
+    /// Whether a hash is in the range.
+    pub fn contains(&self, hash: u128) -> bool {
+        (self.first..=self.last).contains(&hash)
+    }
+}
 
 /// The hash of a partition key: its MD5, as a number.
 pub fn of_key(key: &[u8]) -> u128 {

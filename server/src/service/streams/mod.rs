@@ -13,6 +13,6 @@ mod reshard;
 pub(super) mod stream;
 
 pub use change::{StreamError, change, create, delete, resume_deletions};
-pub use hash::of_key;
+pub use hash::{HashRange, of_key};
 pub use reshard::{merge, set_count, split};
-pub use stream::{HashRange, Stream, StreamShard};
+pub use stream::{Stream, StreamShard};

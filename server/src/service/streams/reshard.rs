@@ -20,8 +20,8 @@ use crate::service::error::TopicError;
 use crate::service::topics::{Route, TopicKey, check_changeable};
 
 use super::change::StreamError;
-use super::hash::even_ranges;
-use super::stream::{HashRange, Stream, StreamShard, of_topic};
+use super::hash::{HashRange, even_ranges};
+use super::stream::{Stream, StreamShard, of_topic};
 
 /// Most shards of a stream, those that ended included: one catalog entry has to hold them.
 const SHARDS_MAX: usize = 20_000;

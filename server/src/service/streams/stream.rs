@@ -6,26 +6,10 @@ use keylane_engine::Offset;
 use keylane_engine::catalog::Topic;
 use serde::{Deserialize, Serialize};
 
-use super::hash::even_ranges;
+use super::hash::{HashRange, even_ranges};
 
 /// KiB of the largest record, if a stream has no limit of its own.
 pub const RECORD_KIB_DEFAULT: u32 = 1024;
-
-/// A range of hashes, both ends included.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HashRange {
-    /// The first hash.
-    pub first: u128,
-    /// The last hash.
-    pub last: u128,
-}
-
-impl HashRange {
-    /// Whether a hash is in the range.
-    pub fn contains(&self, hash: u128) -> bool {
-        (self.first..=self.last).contains(&hash)
-    }
-}
 
 /// A shard: what its partition has beside records.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

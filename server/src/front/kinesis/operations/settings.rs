@@ -11,8 +11,27 @@ use crate::front::kinesis::fault::Fault;
 use crate::front::kinesis::wire::{List, Tags};
 use crate::service::settings::RETENTION_MS;
 use crate::service::streams::{self, StreamError};
+use crate::service::topics::LocalTopic;
 
-use super::streams::{HOUR_MS, MODES, Mode, retention_hours};
+/// Milliseconds of an hour.
+pub const HOUR_MS: i64 = 3_600_000;
+
+/// The mode of a stream.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Mode {
+    /// PROVISIONED or ON_DEMAND.
+    pub stream_mode: Option<String>,
+}
+
+/// The words of a mode.
+pub const MODES: &[&str] = &["PROVISIONED", "ON_DEMAND"];
+
+/// Hours that records of a topic are kept, as the protocol has them.
+pub fn retention_hours(topic: &LocalTopic) -> i64 {
+    let ms = topic.log.retention_ms.and_then(|ms| i64::try_from(ms).ok());
+    ms.map_or(8760, |ms| (ms / HOUR_MS).max(1))
+}
 
 /// Most tags of a stream.
 const TAGS_MAX: usize = 50;

@@ -14,11 +14,9 @@ use crate::runtime::clock::now_ms;
 use crate::service::streams::{self, Stream};
 use crate::service::topics::{LocalTopic, is_internal};
 
-use super::settings::check_tags;
+use super::settings::{HOUR_MS, MODES, Mode, check_tags, retention_hours};
 use super::shards::{Told, kept, told};
 
-/// Milliseconds of an hour.
-pub const HOUR_MS: i64 = 3_600_000;
 /// Hours that records of a new stream are kept.
 const RETENTION_HOURS: i64 = 24;
 /// Shards of a new stream whose number the server chooses.
@@ -26,16 +24,6 @@ const ON_DEMAND_SHARDS: usize = 4;
 /// Most shards of a new stream.
 const SHARDS_MAX: i64 = 10_000;
 const KIND: u8 = 3;
-
-#[derive(Debug, Deserialize, Serialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct Mode {
-    /// PROVISIONED or ON_DEMAND.
-    pub stream_mode: Option<String>,
-}
-
-/// The words of a mode.
-pub const MODES: &[&str] = &["PROVISIONED", "ON_DEMAND"];
 
 fn mode(stream: &Stream) -> Mode {
     let word = if stream.on_demand { MODES[1] } else { MODES[0] };
@@ -142,12 +130,6 @@ struct Description {
     consumer_count: Option<usize>,
     #[serde(rename = "MaxRecordSizeInKiB", skip_serializing_if = "Option::is_none")]
     max_record_size_in_kib: Option<u32>,
-}
-
-/// Hours that records of a topic are kept, as the protocol has them.
-pub fn retention_hours(topic: &LocalTopic) -> i64 {
-    let ms = topic.log.retention_ms.and_then(|ms| i64::try_from(ms).ok());
-    ms.map_or(8760, |ms| (ms / HOUR_MS).max(1))
 }
 
 fn described(context: &Context, name: &str, topic: &LocalTopic) -> Description {
