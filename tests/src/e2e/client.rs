@@ -219,7 +219,7 @@ impl Client {
 }
 
 /// Whether an error says that the other side is gone.
-fn closed(error: &std::io::Error) -> bool {
+pub(super) fn closed(error: &std::io::Error) -> bool {
     use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
     matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
 }

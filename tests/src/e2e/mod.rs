@@ -4,5 +4,6 @@
 
 pub mod batch;
 pub mod client;
+pub mod kinesis;
 pub mod process;
 pub mod server;

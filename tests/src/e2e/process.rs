@@ -60,6 +60,8 @@ fn newest_change(path: &Path) -> Result<SystemTime> {
 pub struct Server {
     child: Child,
     pub address: SocketAddr,
+    /// Where it listens for Kinesis' clients, if it was told to.
+    pub kinesis: Option<SocketAddr>,
 }
 
 impl Server {
@@ -80,7 +82,7 @@ impl Server {
             .stderr(log_file)
             .spawn()
             .with_context(|| format!("starting {}", binary.display()))?;
-        let mut server = Self { child, address: SocketAddr::from(([127, 0, 0, 1], 0)) };
+        let mut server = Self { child, address: SocketAddr::from(([127, 0, 0, 1], 0)), kinesis: None };
         let stdout = server.child.stdout.as_mut().context("its stdout")?;
         let mut line = String::new();
         // A byte at a time: what follows the line stays in the pipe.
@@ -92,6 +94,8 @@ impl Server {
             bail!("the server did not start: {line}{last}");
         };
         server.address = address.parse().with_context(|| format!("an address in {line:?}"))?;
+        let kinesis = line.trim_end().trim_end_matches(')').rsplit_once("Kinesis on http://");
+        server.kinesis = kinesis.and_then(|(_, address)| address.parse().ok());
         Ok(server)
     }
 

@@ -8,6 +8,7 @@ mod durable_reads;
 mod fair_fetch;
 mod full_disk;
 mod kill;
+mod kinesis;
 mod lab;
 mod odd_requests;
 mod topic_settings;

@@ -73,7 +73,10 @@ pub async fn iterator(context: &Context, request: IteratorRequest) -> Outcome {
     let topic = context.usable(&name)?;
     let id = request.shard_id.as_deref().unwrap_or_default();
     let shard = shard_of(id).filter(|shard| *shard < topic.stream().shards.len());
-    let shard = shard.ok_or_else(|| context.no_shard(id, &name))?;
+    let shard = shard.ok_or_else(|| {
+        let account = context.account();
+        Fault::not_found(format!("Shard {id} in stream {name} under account {account} does not exist"))
+    })?;
     let offset = start(context, &name, &topic, shard, &request).await?;
     let iterator = ShardIterator { topic: topic.topic.id, shard: shard as u32, offset };
     context.answer(&IteratorAnswer { shard_iterator: iterator.seal(&context.tokens, now_ms()) })
