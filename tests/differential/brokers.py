@@ -33,7 +33,10 @@ offsets.topic.num.partitions=1
 transaction.state.log.replication.factor=1
 transaction.state.log.min.isr=1
 group.initial.rebalance.delay.ms=0
+group.min.session.timeout.ms=1000
+group.max.size=4
 """
+KEYLANE_OPTIONS = ["--group-initial-rebalance-delay-ms", "0", "--group-min-session-timeout-ms", "1000", "--group-max-size", "4"]
 
 
 def sh(*command, cwd=None, seconds=600):
@@ -117,7 +120,8 @@ class Brokers:
             binary, jars = keylane_binary(), fetch_jars()
             kafka_port, controller, keylane_port = free_ports(3)
             self.running.append(Process("kafka", self.kafka(jars, kafka_port, controller), kafka_port, self.folder))
-            command = [binary, "serve", "--data", self.folder / "keylane", "--kafka", f"127.0.0.1:{keylane_port}"]
+            command = [binary, "serve", "--data", self.folder / "keylane", "--kafka", f"127.0.0.1:{keylane_port}",
+                       *KEYLANE_OPTIONS]
             self.running.append(Process("keylane", command, keylane_port, self.folder))
             for process in self.running:
                 process.wait()

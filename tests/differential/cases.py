@@ -5,4 +5,5 @@ import cases_read  # noqa: F401
 import cases_topics  # noqa: F401
 import cases_configs  # noqa: F401
 import cases_groups  # noqa: F401
+import cases_members  # noqa: F401
 import cases_cluster  # noqa: F401

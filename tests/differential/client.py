@@ -24,7 +24,7 @@ CLOSED, SILENT = "the connection is closed", "no answer"
 TIMES = {"Timestamp", "LogAppendTimeMs", "first_time", "max_time"}
 TEXTS = {"ErrorMessage", "BatchIndexErrorMessage"}
 # What names an element of a list, whatever its place in the list.
-IDENTITIES = ("Name", "TopicName", "Topic", "ResourceName", "GroupId", "Key", "ApiKey", "TopicId")
+IDENTITIES = ("Name", "TopicName", "Topic", "ResourceName", "GroupId", "Key", "ApiKey", "TopicId", "MemberId")
 PLACES = ("PartitionIndex", "Partition", "Index", "NodeId", "BrokerId")
 # Fields whose lists have an order that means something. Fetch's partitions have none: each says which it is, and
 # what counts is whose records are there.
@@ -62,6 +62,8 @@ class Client:
         self.trace = []
         self.producers = {}
         self.hidden = set()
+        # What traces call texts that brokers choose; the members of groups that a case has.
+        self.names, self.others = {}, []
         self.socket = None
         self.correlation = 0
         self.changed = False

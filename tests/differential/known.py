@@ -125,6 +125,9 @@ known("describe-configs/broker", "*/Value", "604800000", "null", "The value in f
 # Groups.
 known("find-coordinator/transactions", "*", "*", "*", "Transactions are not served: UNSUPPORTED_VERSION.")
 known("find-coordinator/share-groups", "*", "UNSUPPORTED_VERSION|a text", "INVALID_REQUEST|", "Share groups are not served.")
+known("groups/static-member-fenced-while-it-waits", "*JoinGroup v7/MemberId", "", "first1",
+      "A process that is fenced is told no id: none is its own any more.")
+known("groups/protocol-without-a-name", "*/ProtocolName", "", "null", "The empty name is a name. Kafka takes it for none.")
 known("offset-delete/v0", "*DescribeGroups*/GroupState", "Dead", "Empty",
       "A group is there while it has offsets. Kafka keeps it until it next looks for groups without any.")
 known("incremental-alter-configs/v*", "*operation/*/ErrorCode", "INVALID_REQUEST", "UNKNOWN_SERVER_ERROR",

@@ -47,7 +47,7 @@ pub struct DescribedMember {
     pub client_host: Arc<str>,
     /// What it wants, in a stable group.
     pub metadata: Bytes,
-    /// What it has, in a stable group.
+    /// What it has, or had in the generation before.
     pub assignment: Bytes,
 }
 
@@ -70,7 +70,7 @@ pub fn describe(group: &Group) -> Described {
         client_id: Arc::clone(&m.client_id),
         client_host: Arc::clone(&m.client_host),
         metadata: m.metadata(&protocol).cloned().unwrap_or_default(),
-        assignment: if stable { m.assignment.clone() } else { Bytes::new() },
+        assignment: m.assignment.clone(),
     };
     Described {
         state: group.state().name(),

@@ -176,7 +176,10 @@ impl Held {
     async fn store(self: &Rc<Self>, to_store: Vec<ToStore>) {
         let turn = self.log.turn().await;
         let mut appended = Vec::with_capacity(to_store.len());
-        for ToStore { group, id, mut what } in to_store {
+        for ToStore { group, serial, id, mut what } in to_store {
+            if !self.live.has(&group, serial) {
+                continue;
+            }
             what.since_ms = now_ms();
             let change = Change::Members { group: Rc::clone(&group), value: Some(what.into()) };
             let change = vec![change];
@@ -184,10 +187,10 @@ impl Held {
                 Ok(()) => turn.append(change).await,
                 Err(full) => Err(full),
             };
-            appended.push((group, id, outcome));
+            appended.push((group, serial, id, outcome));
         }
         drop(turn);
-        for (group, id, outcome) in appended {
+        for (group, serial, id, outcome) in appended {
             let outcome = match outcome {
                 Ok(appended) => self.log.durable(appended).await,
                 Err(error) => Err(error),
@@ -196,7 +199,9 @@ impl Held {
                 tracing::warn!(%group, %error, "the members of a group are not stored");
                 if error == WriteError::TooLarge { Refused::TooLarge } else { Refused::NotStored }
             });
-            self.live.act(&group, |group, now| group.stored(id, outcome, now));
+            if self.live.has(&group, serial) {
+                self.live.act(&group, |group, now| group.stored(id, outcome, now));
+            }
         }
         self.go_on();
     }

@@ -12,16 +12,21 @@ use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
 use super::classic::{
-    Effect, Group, Join, Joined, Limits, Millis, Refused, StoreId, Stored, Sync, Synced, Ticket,
+    Effect, Group, Join, Joined, Limits, Millis, Refused, State, StoreId, Stored, Sync, Synced, Ticket,
 };
 
 /// Most bytes of members in memory for one partition of `__consumer_offsets`.
 const BYTES_MAX: usize = 64 << 20;
 
+/// Tells a group from an earlier one of the same name that was deleted.
+pub type Serial = u64;
+
 /// Something of a group that is to be stored.
 pub struct ToStore {
     /// The group.
     pub group: Rc<str>,
+    /// Which group of that name.
+    pub serial: Serial,
     /// Its number there.
     pub id: StoreId,
     /// What.
@@ -29,12 +34,19 @@ pub struct ToStore {
 }
 
 struct Slot {
+    serial: Serial,
     group: Group,
     bytes: usize,
     /// When it is called next.
     at: Option<Millis>,
     /// It is, or will be, in the log.
     stored: bool,
+}
+
+impl Slot {
+    fn exists(&self) -> bool {
+        self.stored || self.group.members().next().is_some()
+    }
 }
 
 enum Waiter {
@@ -52,7 +64,7 @@ pub struct Live {
     /// Notified when something is due earlier than before, or the server stops.
     sooner: Notify,
     waiting: RefCell<HashMap<Ticket, Waiter>>,
-    last: Cell<Ticket>,
+    last: Cell<u64>,
     to_store: RefCell<Vec<ToStore>>,
     stopped: Cell<bool>,
 }
@@ -81,19 +93,30 @@ impl Live {
     /// Takes a stored group over; its members have a full session from now.
     pub fn restore(&self, name: &Rc<str>, stored: &Stored) {
         let group = Group::restore(stored, self.limits, self.now());
-        let slot = Slot { group, bytes: 0, at: None, stored: true };
-        self.slots.borrow_mut().insert(Rc::clone(name), slot);
+        self.insert(name, group, true);
         self.after(name);
     }
 
-    /// Looks at a group.
-    pub fn look<R>(&self, name: &str, look: impl FnOnce(&Group) -> R) -> Option<R> {
-        self.slots.borrow().get(name).map(|slot| look(&slot.group))
+    fn insert(&self, name: &Rc<str>, group: Group, stored: bool) {
+        let slot = Slot { serial: self.number(), group, bytes: 0, at: None, stored };
+        self.slots.borrow_mut().insert(Rc::clone(name), slot);
     }
 
-    /// Names of all groups.
+    /// Looks at a group. One in which ids were given out and nobody joined does not exist yet.
+    pub fn look<R>(&self, name: &str, look: impl FnOnce(&Group) -> R) -> Option<R> {
+        let slots = self.slots.borrow();
+        slots.get(name).filter(|slot| slot.exists()).map(|slot| look(&slot.group))
+    }
+
+    /// Names of all groups that exist.
     pub fn names(&self) -> Vec<Rc<str>> {
-        self.slots.borrow().keys().cloned().collect()
+        let slots = self.slots.borrow();
+        slots.iter().filter(|(_, slot)| slot.exists()).map(|(name, _)| Rc::clone(name)).collect()
+    }
+
+    /// Whether the group that wanted something to be stored is still there.
+    pub fn has(&self, name: &str, serial: Serial) -> bool {
+        self.slots.borrow().get(name).is_some_and(|slot| slot.serial == serial)
     }
 
     /// Has something done in a group, if there is such a group. What follows is done, too, except that
@@ -127,8 +150,7 @@ impl Live {
             refused = Some(Refused::Full);
         } else if !self.slots.borrow().contains_key(name) {
             if join.member_id.is_empty() {
-                let slot = Slot { group: Group::new(self.limits), bytes: 0, at: None, stored: false };
-                self.slots.borrow_mut().insert(name.into(), slot);
+                self.insert(&name.into(), Group::new(self.limits), false);
             } else {
                 refused = Some(Refused::UnknownMember);
             }
@@ -157,9 +179,15 @@ impl Live {
         if self.stopped.get() {
             return None;
         }
+        let ticket = self.number();
+        self.waiting.borrow_mut().insert(ticket, waiter);
+        Some(ticket)
+    }
+
+    /// One that was not given out before.
+    fn number(&self) -> u64 {
         self.last.set(self.last.get() + 1);
-        self.waiting.borrow_mut().insert(self.last.get(), waiter);
-        Some(self.last.get())
+        self.last.get()
     }
 
     fn answer_join(&self, to: Ticket, answer: Result<Joined, Refused>) {
@@ -185,7 +213,8 @@ impl Live {
                 Effect::Synced { to, answer } => self.answer_sync(to, answer),
                 Effect::Store { id, what } => {
                     slot.stored = true;
-                    self.to_store.borrow_mut().push(ToStore { group: Rc::clone(name), id, what });
+                    let (group, serial) = (Rc::clone(name), slot.serial);
+                    self.to_store.borrow_mut().push(ToStore { group, serial, id, what });
                 }
             }
         }
@@ -218,10 +247,10 @@ impl Live {
         }
     }
 
-    /// Forgets a group without members that is removed from the log.
+    /// Forgets a group without members that is removed from the log, and the ids that were given out in it.
     pub fn forget(&self, name: &str) {
         let mut slots = self.slots.borrow_mut();
-        if slots.get(name).is_some_and(|slot| slot.group.is_vacant()) {
+        if slots.get(name).is_some_and(|slot| slot.group.state() == State::Empty) {
             self.remove(&mut slots, name);
         }
     }

@@ -131,7 +131,7 @@ async fn control(connection: Rc<Connection>, frame: Bytes) -> Result<Answer, Clo
         Request::OffsetFetch(asked) => respond(to, groups::fetch(core, asked, version).await),
         Request::OffsetDelete(asked) => respond(to, groups::delete_offsets(core, &asked).await),
         Request::JoinGroup(asked) => respond(to, members::join(&connection, &header, &asked).await),
-        Request::SyncGroup(asked) => respond(to, members::sync(core, &asked).await),
+        Request::SyncGroup(asked) => respond(to, members::sync(core, &asked, version).await),
         Request::Heartbeat(asked) => respond(to, members::heartbeat(core, &asked).await),
         Request::LeaveGroup(asked) => respond(to, members::leave(core, &asked, version).await),
         Request::ListGroups(asked) => respond(to, groups::list(core, &asked).await),

@@ -30,7 +30,7 @@ pub struct Member {
     pub rebalance: Millis,
     /// How partitions may be assigned, the way that it likes best first.
     pub protocols: Vec<Protocol>,
-    /// What it has in this generation.
+    /// What it has in this generation; until the leader has assigned, what it had in the one before.
     pub assignment: Bytes,
     /// It has not been in a generation yet.
     pub is_new: bool,

@@ -88,7 +88,6 @@ impl Group {
             let answer = self.joined(&id, self.leader.as_ref() == Some(&id));
             let Some(member) = self.members.get_mut(&id) else { continue };
             member.is_new = false;
-            member.assignment = Bytes::new();
             member.heard(now);
             let joining = member.joining.take();
             self.unsynced.insert(id);

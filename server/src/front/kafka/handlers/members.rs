@@ -25,6 +25,8 @@ const ID_FIRST: i16 = 4;
 const SKIPS: i16 = 9;
 /// First version of JoinGroup in which there may be no protocol in the answer.
 const NO_PROTOCOL: i16 = 7;
+/// First version of SyncGroup that says what the member was told of the protocol.
+const SAYS_PROTOCOL: i16 = 5;
 /// First version of LeaveGroup with several members.
 const SEVERAL: i16 = 3;
 /// Of a client's name so much is part of its members' ids.
@@ -100,7 +102,14 @@ fn asked(connection: &Connection, header: &RequestHeader<'_>, request: &JoinGrou
 }
 
 /// Answers SyncGroup.
-pub async fn sync(core: &Rc<Core>, request: &SyncGroupRequest<'_>) -> SyncGroupResponse<'static> {
+pub async fn sync(
+    core: &Rc<Core>,
+    request: &SyncGroupRequest<'_>,
+    version: i16,
+) -> SyncGroupResponse<'static> {
+    if version >= SAYS_PROTOCOL && (request.protocol_type.is_none() || request.protocol_name.is_none()) {
+        return SyncGroupResponse { error: ErrorCode::InconsistentGroupProtocol, ..Default::default() };
+    }
     let parts = request.assignments.iter();
     let asked = Sync {
         to: 0,
