@@ -4,11 +4,12 @@
 //! bounded reader ([`wire`]), so that no frame can make a program allocate more than a small multiple of its own
 //! length, written, and sampled for tests. Where records go through ([`hot`]) a server reads and writes without
 //! allocation and without a copy. Bytes that follow a request in its frame are ignored, as Kafka does (librdkafka's
-//! Metadata v12 has three). Only [`client`] knows of sockets, and nothing
-//! here of topics or logs. Reference:
+//! Metadata v12 has three). Only [`client`] and [`cluster`], which are for
+//! programs that talk to brokers, know of sockets, and nothing here of logs. Reference:
 //! <https://kafka.apache.org/protocol>.
 pub mod api;
 pub mod client;
+pub mod cluster;
 mod declare;
 pub mod error;
 pub mod field;

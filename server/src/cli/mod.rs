@@ -1,8 +1,10 @@
-//! The `keylane` command: `serve` runs the server until SIGTERM or SIGINT, `check` looks at a data directory.
+//! The `keylane` command: `serve` runs the server until SIGTERM or SIGINT, `check` looks at a data directory; the others are
+//! a tool that speaks Kafka's protocol to any broker.
 //!
 //! Promises: one message on stderr when a command fails, with its causes and what to do. Exit codes: 0 after a clean
 //! end, 1 for an error, 2 for wrong usage; `check` has codes of its own.
 
+use std::io::ErrorKind;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -10,11 +12,17 @@ use clap::{Parser, Subcommand};
 use crate::config::options::Options;
 
 pub mod check;
+mod connect;
+mod failure;
+mod offsets;
+mod say;
 pub mod serve;
+mod topic;
 
 use check::CheckOptions;
+use failure::Failure;
 
-/// A durable partitioned log that speaks the Kafka protocol.
+/// A durable partitioned log that speaks the Kafka protocol, and a tool for any broker that does.
 #[derive(Parser)]
 #[command(name = "keylane", version, arg_required_else_help = true)]
 struct Cli {
@@ -28,6 +36,8 @@ enum Command {
     Serve(Box<Options>),
     /// Check a data directory that no server has open: read everything, say what is wrong and what to do
     Check(CheckOptions),
+    /// Topics of any broker: create, list, describe, alter, delete
+    Topic(topic::TopicArgs),
 }
 
 /// Runs the command that the arguments of the process name, to its end.
@@ -39,5 +49,19 @@ pub fn run() -> ExitCode {
             eprintln!("keylane: {error}");
             ExitCode::from(2)
         }),
+        Command::Topic(args) => ended(topic::run(&args)),
+    }
+}
+
+/// How a command of the tool ends. Who does not read the output to its end, as `head`, has seen enough.
+fn ended(done: Result<(), Failure>) -> ExitCode {
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Output(error)) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(Failure::Told) => ExitCode::FAILURE,
+        Err(failure) => {
+            say::tell_error(&failure.line());
+            ExitCode::FAILURE
+        }
     }
 }

@@ -4,13 +4,14 @@
 //! stderr.
 
 use std::error::Error;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use keylane_engine::environment::{self, EnvironmentError};
 use nix::sys::signal::{SigSet, Signal};
 use tracing_subscriber::EnvFilter;
 
+use super::say;
 use crate::config::options::Options;
 use crate::config::{ConfigError, ServerConfig, allowed_cores, online_cores};
 use crate::server::{self, StartError};
@@ -58,7 +59,7 @@ fn serve(options: Options) -> Result<(), Failure> {
     let filter =
         EnvFilter::try_new(&level).map_err(|source| Failure::Log { level: level.clone(), source })?;
     // Colours are for people; a file or a pipe gets plain lines.
-    let colours = std::io::stderr().is_terminal();
+    let colours = say::colours(&std::io::stderr());
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     log.with_ansi(colours).init();
 
