@@ -7,6 +7,7 @@ mod directory;
 mod durable_reads;
 mod fair_fetch;
 mod full_disk;
+mod group_churn;
 mod kill;
 mod kinesis;
 mod lab;
