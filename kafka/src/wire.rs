@@ -83,10 +83,22 @@ impl<'a> Reader<'a> {
         Self { frame, position: 0 }
     }
 
+    /// A reader at a position of a frame, at which another reader of the same frame has stopped.
+    #[inline]
+    pub fn at(frame: &'a [u8], position: usize) -> Self {
+        Self { frame, position }
+    }
+
     /// Where the next field starts.
     #[inline]
     pub fn position(&self) -> usize {
         self.position
+    }
+
+    /// The whole frame, read or not.
+    #[inline]
+    pub fn frame(&self) -> &'a [u8] {
+        self.frame
     }
 
     /// Bytes left.

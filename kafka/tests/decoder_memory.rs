@@ -80,7 +80,7 @@ fn check(api: ApiKey, version: i16, body: &[u8]) {
     if api == ApiKey::Produce {
         let in_place = || {
             if let Ok(produce) = ProduceRequest::decode(version, &mut Reader::new(body)) {
-                assert_eq!(produce.partitions().count(), produce.partition_count);
+                assert_eq!(produce.partitions().count(), produce.outline.partition_count);
             }
         };
         assert_eq!(allocated(in_place), 0, "Produce is decoded in place without allocating");

@@ -27,7 +27,7 @@ use keylane_kafka::messages::metadata::{
     MetadataBroker, MetadataPartition, MetadataRequest, MetadataResponse, MetadataTopic,
 };
 use keylane_kafka::messages::produce::ProducedPartition;
-use keylane_kafka::{ApiKey, Message, Reader, Request, RequestHeader, Writer};
+use keylane_kafka::{ApiKey, Message, Reader, Request, RequestHeader, ResponseHeader, Writer};
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::time::Timespec;
@@ -348,9 +348,9 @@ impl Peer {
 fn answer(frame: &[u8], out: &mut BytesMut, log: &mut Log) -> Option<()> {
     let mut r = Reader::new(frame);
     let header = RequestHeader::decode(&mut r).ok()?;
-    let (version, id) = (header.version, header.correlation_id);
+    let version = header.version;
     if header.api == ApiKey::Produce {
-        return answer_produce(&mut r, out, version, id, log);
+        return answer_produce(&mut r, out, header.response(), log);
     }
     let request = Request::decode(header.api, version, &mut r).ok()?;
     let whole = |w: &mut Writer<'_>| match request {
@@ -371,21 +371,20 @@ fn answer(frame: &[u8], out: &mut BytesMut, log: &mut Log) -> Option<()> {
 fn answer_produce(
     r: &mut Reader<'_>,
     out: &mut BytesMut,
-    version: i16,
-    id: i32,
+    header: ResponseHeader,
     log: &mut Log,
 ) -> Option<()> {
-    let request = ProduceRequest::decode(version, r).ok()?;
+    let request = ProduceRequest::decode(header.version, r).ok()?;
     let asked = request.single_partition()?;
     let base_offset = log.produce(asked.index, asked.records)?;
-    if request.acks == 0 {
+    if request.outline.acks == 0 {
         return Some(());
     }
-    let mut writer = ProduceResponseWriter::begin(out, version, id, 1);
+    let mut writer = ProduceResponseWriter::begin(out, header, 1);
     writer.topic(asked.topic, 1);
     let outcome = ProducedPartition { index: asked.index, base_offset, ..Default::default() };
     writer.partition(&ProducedPartition { log_start_offset: 0, ..outcome });
-    writer.finish().ok()
+    writer.finish(0).ok()
 }
 
 fn api_versions() -> ApiVersionsResponse {

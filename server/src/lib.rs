@@ -1,7 +1,7 @@
 //! Keylane's server as a library: [`start`] runs it on threads of its own, one per core.
 //!
 //! A tour, from the outside in: `server` starts and stops the cores; `core` is one of them; `front` speaks Kafka's
-//! protocol with clients; `coordinator` keeps committed offsets; `service` has the topics and their settings; `runtime` has
+//! protocol with clients; `security` says who they are; `coordinator` keeps committed offsets; `service` has the topics and their settings; `runtime` has
 //! sockets and the rings between cores. `cli` is the command `keylane`. The protocol on the wire is the crate
 //! `keylane_kafka`.
 
@@ -11,6 +11,7 @@ mod coordinator;
 mod core;
 mod front;
 mod runtime;
+mod security;
 mod server;
 mod service;
 

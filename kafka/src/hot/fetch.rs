@@ -32,14 +32,13 @@ pub struct FetchResponseWriter {
 
 impl FetchResponseWriter {
     /// Begins a response of `topics` topics. `error` is the outcome of the request as a whole (v7).
-    pub fn begin(version: i16, correlation_id: i32, error: ErrorCode, topics: usize) -> Self {
-        let at = ApiKey::Fetch.at(version);
+    pub fn begin(header: ResponseHeader, throttle_time_ms: i32, error: ErrorCode, topics: usize) -> Self {
+        let at = ApiKey::Fetch.at(header.version);
         let mut head = BytesMut::with_capacity(128);
         let mut w = Writer::new(&mut head);
-        let frame =
-            OpenFrame::response(&mut w, ResponseHeader { api: ApiKey::Fetch, version, correlation_id });
-        w.i32(0); // throttle_time_ms
-        if version >= 7 {
+        let frame = OpenFrame::response(&mut w, header);
+        w.i32(throttle_time_ms);
+        if header.version >= 7 {
             w.i16(error.code());
             w.i32(0); // session_id
         }

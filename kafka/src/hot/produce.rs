@@ -19,8 +19,18 @@ use crate::wire::{Reader, WireError, Writer};
 /// A Produce request that was checked from end to end.
 #[derive(Debug, Clone)]
 pub struct ProduceRequest<'a> {
+    /// What was found.
+    pub outline: Outline,
     /// Transaction, if the producer has one.
     pub transactional_id: Option<&'a str>,
+    frame: &'a [u8],
+    /// The first partition: as a rule the only one.
+    first: Option<ProducePartition<'a>>,
+}
+
+/// What a Produce request holds, without its bytes: they may move meanwhile.
+#[derive(Debug, Clone, Copy)]
+pub struct Outline {
     /// -1: all, 1: leader, 0: no answer. Anything else is to be refused.
     pub acks: i16,
     /// How long the client waits.
@@ -32,7 +42,10 @@ pub struct ProduceRequest<'a> {
     /// Partitions in all topics together.
     pub partition_count: usize,
     at: At,
-    topics: Reader<'a>,
+    /// Where the body starts.
+    body: usize,
+    /// Where the topics start.
+    topics: usize,
 }
 
 /// A topic of a request, in place; its partitions follow it.
@@ -73,38 +86,47 @@ impl<'a> ProduceRequest<'a> {
         if !ApiKey::Produce.serves(version) {
             return Err(unserved(r, version));
         }
-        let at = ApiKey::Produce.at(version);
+        let (at, body) = (ApiKey::Produce.at(version), r.position());
         let transactional_id = r.nullable_string(at.flexible, "transactional_id")?;
         let acks = r.i16("acks")?;
         let timeout_ms = r.i32("timeout_ms")?;
         let topic_count = r.array(at.flexible, declared::ProduceTopic::bytes_min(at), "topics")?;
-        let topics = r.clone();
-        let mut items = Items::new(at, topic_count, topics.clone());
-        let (mut answered_topics, mut partition_count) = (0, 0);
+        let topics = r.position();
+        let mut items = Items::new(at, topic_count, r.clone());
+        let (mut answered_topics, mut partition_count, mut first) = (0, 0, None);
         while let Some(item) = items.step()? {
             match item {
                 ProduceItem::Topic(topic) => answered_topics += usize::from(topic.partition_count > 0),
-                ProduceItem::Partition(_) => partition_count += 1,
+                ProduceItem::Partition(partition) => {
+                    partition_count += 1;
+                    if first.is_none() {
+                        first = Some(partition);
+                    }
+                }
             }
         }
         *r = items.reader;
         r.skip_tags(at.flexible)?;
-        Ok(Self {
-            transactional_id,
-            acks,
-            timeout_ms,
-            topic_count,
-            answered_topics,
-            partition_count,
-            at,
-            topics,
-        })
+        let outline =
+            Outline { acks, timeout_ms, topic_count, answered_topics, partition_count, at, body, topics };
+        Ok(Self { outline, transactional_id, frame: r.frame(), first })
+    }
+
+    /// The request that was outlined, in a copy of its frame: it is not checked again.
+    ///
+    /// In another frame it holds whatever can be read there.
+    pub fn again(outline: Outline, frame: &'a [u8]) -> Self {
+        let mut body = Reader::at(frame, outline.body);
+        let transactional_id =
+            body.nullable_string(outline.at.flexible, "transactional_id").unwrap_or_default();
+        Self { outline, transactional_id, frame, first: None }
     }
 
     /// Topics, each followed by its partitions, in the order of the request.
     #[inline]
     pub fn items(&self) -> Items<'a> {
-        Items::new(self.at, self.topic_count, self.topics.clone())
+        let topics = Reader::at(self.frame, self.outline.topics);
+        Items::new(self.outline.at, self.outline.topic_count, topics)
     }
 
     /// Partitions in the order of the request.
@@ -118,8 +140,8 @@ impl<'a> ProduceRequest<'a> {
 
     /// The only partition, if there is only one: what librdkafka always sends.
     #[inline]
-    pub fn single_partition(&self) -> Option<ProducePartition<'a>> {
-        if self.partition_count == 1 { self.partitions().next() } else { None }
+    pub fn single_partition(&self) -> Option<&ProducePartition<'a>> {
+        self.first.as_ref().filter(|_| self.outline.partition_count == 1)
     }
 }
 
@@ -237,11 +259,10 @@ pub struct ProduceResponseWriter<'b> {
 impl<'b> ProduceResponseWriter<'b> {
     /// Writes the frame's start for a response of `topics` topics.
     #[inline]
-    pub fn begin(out: &'b mut BytesMut, version: i16, correlation_id: i32, topics: usize) -> Self {
+    pub fn begin(out: &'b mut BytesMut, header: ResponseHeader, topics: usize) -> Self {
         let mut w = Writer::new(out);
-        let header = ResponseHeader { api: ApiKey::Produce, version, correlation_id };
         let frame = OpenFrame::response(&mut w, header);
-        let at = ApiKey::Produce.at(version);
+        let at = ApiKey::Produce.at(header.version);
         w.length(at.flexible, topics);
         Self { w, frame, at, topics_left: topics, partitions_left: 0, topic_open: false }
     }
@@ -295,10 +316,10 @@ impl<'b> ProduceResponseWriter<'b> {
     /// # Panics
     /// If topics or partitions that were announced are missing.
     #[inline]
-    pub fn finish(mut self) -> Result<(), FrameError> {
+    pub fn finish(mut self, throttle_time_ms: i32) -> Result<(), FrameError> {
         self.close_topic();
         assert_eq!(self.topics_left, 0, "a response has all topics of its request");
-        self.w.i32(0); // throttle_time_ms
+        self.w.i32(throttle_time_ms);
         self.w.no_tags(self.at.flexible); // node_endpoints would be tag 0
         self.frame.end(&mut self.w, 0)
     }

@@ -35,6 +35,9 @@ message! {
 }
 
 impl ApiVersionsRequest<'_> {
+    /// First version in which a client names its library.
+    pub const SOFTWARE_FROM: i16 = 3;
+
     /// Whether name and version of the client are what KIP-511 allows: letters and digits, and between them
     /// hyphens and dots. Before version 3 a client does not name itself.
     pub fn is_valid(&self, version: i16) -> bool {
@@ -44,7 +47,8 @@ impl ApiVersionsRequest<'_> {
             let ends = [bytes.first(), bytes.last()];
             bytes.iter().all(|b| allowed(*b)) && ends.iter().all(|b| b.is_some_and(u8::is_ascii_alphanumeric))
         };
-        version < 3 || (valid(self.client_software_name) && valid(self.client_software_version))
+        version < Self::SOFTWARE_FROM
+            || (valid(self.client_software_name) && valid(self.client_software_version))
     }
 }
 

@@ -12,7 +12,7 @@ use keylane_kafka::messages::fetch::{
 use keylane_kafka::{ApiKey, ErrorCode, Message, Reader, TopicRef};
 use uuid::Uuid;
 
-use super::{decoded, encoded, id, name, text};
+use super::{decoded, encoded, id, name, text, to};
 
 fn topic_ref(version: i16, topic: &str, n: u128) -> TopicRef<'_> {
     if version >= 13 { TopicRef::Id(id(n)) } else { TopicRef::Name(topic) }
@@ -133,7 +133,7 @@ fn responses_of_every_version_are_written_without_copying_records() {
     let second = Bytes::from(vec![2u8; 300]);
     let third = Bytes::from(vec![3u8; 5]);
     for version in 4..=18 {
-        let mut writer = FetchResponseWriter::begin(version, 21, ErrorCode::None, 2);
+        let mut writer = FetchResponseWriter::begin(to(ApiKey::Fetch, version, 21), 0, ErrorCode::None, 2);
         writer.topic(topic_ref(version, "orders", 1), 3);
         let aborted = |producer_id, first_offset| AbortedTransaction { producer_id, first_offset };
         let good = FetchedPartition {
@@ -191,8 +191,14 @@ fn responses_of_every_version_are_written_without_copying_records() {
 #[test]
 fn a_response_to_a_request_that_failed_as_a_whole_is_one_segment() {
     for version in 7..=18 {
-        let segments =
-            FetchResponseWriter::begin(version, 3, ErrorCode::InvalidFetchSessionEpoch, 0).finish().unwrap();
+        let segments = FetchResponseWriter::begin(
+            to(ApiKey::Fetch, version, 3),
+            0,
+            ErrorCode::InvalidFetchSessionEpoch,
+            0,
+        )
+        .finish()
+        .unwrap();
         assert_eq!(segments.len(), 1);
         let theirs: TheirResponse =
             decoded(&segments[0], version, 3, i16::from(ApiKey::Fetch.is_flexible(version)));

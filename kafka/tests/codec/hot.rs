@@ -5,7 +5,9 @@ use keylane_kafka::frame::write_response;
 use keylane_kafka::hot::fetch::FetchResponseWriter;
 use keylane_kafka::hot::produce::{ProduceItem, ProduceRequest, ProduceResponseWriter};
 use keylane_kafka::messages::{fetch, produce};
-use keylane_kafka::{ApiKey, Message, Reader, ResponseHeader};
+use keylane_kafka::{ApiKey, Message, Reader};
+
+use super::to;
 
 fn versions(api: ApiKey) -> std::ops::RangeInclusive<i16> {
     api.spec().min..=api.spec().max
@@ -13,8 +15,8 @@ fn versions(api: ApiKey) -> std::ops::RangeInclusive<i16> {
 
 fn declared<'a, M: Message<'a>>(message: &M, version: i16) -> BytesMut {
     let mut out = BytesMut::new();
-    let header = ResponseHeader { api: M::API, version, correlation_id: 5 };
-    write_response(&mut out, header, |w| message.encode(version, w)).expect("a short response");
+    write_response(&mut out, to(M::API, version, 5), |w| message.encode(version, w))
+        .expect("a short response");
     out
 }
 
@@ -24,8 +26,11 @@ fn produce_requests_are_read_alike() {
         let body = ApiKey::Produce.sample_request(version);
         let declared = produce::ProduceRequest::decode(version, &mut Reader::new(&body)).unwrap();
         let hot = ProduceRequest::decode(version, &mut Reader::new(&body)).unwrap();
-        assert_eq!((hot.transactional_id, hot.acks), (declared.transactional_id, declared.acks));
-        assert_eq!((hot.timeout_ms, hot.topic_count), (declared.timeout_ms, declared.topics.len()));
+        assert_eq!((hot.transactional_id, hot.outline.acks), (declared.transactional_id, declared.acks));
+        assert_eq!(
+            (hot.outline.timeout_ms, hot.outline.topic_count),
+            (declared.timeout_ms, declared.topics.len())
+        );
         let mut topics: Vec<produce::ProduceTopic<'_>> = Vec::new();
         for item in hot.items() {
             match item {
@@ -47,16 +52,17 @@ fn produce_requests_are_read_alike() {
 fn produce_responses_are_written_alike() {
     for version in versions(ApiKey::Produce) {
         let sample = produce::ProduceResponse::sample(ApiKey::Produce.at(version), &mut 0);
-        let response = produce::ProduceResponse { throttle_time_ms: 0, ..sample };
+        let response = produce::ProduceResponse { throttle_time_ms: 77, ..sample };
         let mut out = BytesMut::new();
-        let mut writer = ProduceResponseWriter::begin(&mut out, version, 5, response.topics.len());
+        let mut writer =
+            ProduceResponseWriter::begin(&mut out, to(ApiKey::Produce, version, 5), response.topics.len());
         for topic in &response.topics {
             writer.topic(topic.topic, topic.partitions.len());
             for partition in &topic.partitions {
                 writer.partition(partition);
             }
         }
-        writer.finish().unwrap();
+        writer.finish(77).unwrap();
         assert_eq!(out, declared(&response, version), "v{version}");
     }
 }
@@ -65,8 +71,13 @@ fn produce_responses_are_written_alike() {
 fn fetch_responses_are_written_alike() {
     for version in versions(ApiKey::Fetch) {
         let sample = fetch::FetchResponse::sample(ApiKey::Fetch.at(version), &mut 0);
-        let mut response = fetch::FetchResponse { throttle_time_ms: 0, session_id: 0, ..sample };
-        let mut writer = FetchResponseWriter::begin(version, 5, response.error, response.topics.len());
+        let mut response = fetch::FetchResponse { throttle_time_ms: 77, session_id: 0, ..sample };
+        let mut writer = FetchResponseWriter::begin(
+            to(ApiKey::Fetch, version, 5),
+            77,
+            response.error,
+            response.topics.len(),
+        );
         for topic in &mut response.topics {
             writer.topic(topic.topic, topic.partitions.len());
             for partition in &mut topic.partitions {

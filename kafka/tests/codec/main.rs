@@ -38,6 +38,11 @@ fn name(s: &str) -> TopicName {
     TopicName(text(s))
 }
 
+/// The header of a response.
+fn to(api: ApiKey, version: i16, correlation_id: i32) -> ResponseHeader {
+    ResponseHeader { api, version, correlation_id }
+}
+
 /// The body of a request, as a client would send it.
 fn encoded(request: &impl Encodable, version: i16) -> Bytes {
     let mut out = BytesMut::new();

@@ -10,7 +10,7 @@ use keylane_kafka::hot::produce::{
 use keylane_kafka::messages::produce::{ProducedPartition, RecordError};
 use keylane_kafka::{ApiKey, ErrorCode, Reader, TopicRef, WireErrorKind};
 
-use super::{decoded, encoded, id, name, text};
+use super::{decoded, encoded, id, name, text, to};
 
 fn header_version(version: i16) -> i16 {
     i16::from(ApiKey::Produce.is_flexible(version))
@@ -48,8 +48,11 @@ fn requests_of_every_version_are_read_in_place() {
         let mut r = Reader::new(&frame);
         r.take(13, "header").unwrap();
         let ours = ProduceRequest::decode(version, &mut r).unwrap();
-        assert_eq!((ours.transactional_id, ours.acks, ours.timeout_ms), (Some("tx"), -1, 30_000));
-        assert_eq!((ours.topic_count, ours.partition_count), (3, 3));
+        assert_eq!(
+            (ours.transactional_id, ours.outline.acks, ours.outline.timeout_ms),
+            (Some("tx"), -1, 30_000)
+        );
+        assert_eq!((ours.outline.topic_count, ours.outline.partition_count), (3, 3));
         assert_eq!(ours.single_partition(), None);
         let items: Vec<_> = ours.items().collect();
         let orders = topic_ref(version, "orders", 1);
@@ -72,6 +75,11 @@ fn requests_of_every_version_are_read_in_place() {
         assert_eq!((long_one.topic, long_one.index, long_one.records), (orders, 0, &long[..]));
         assert_eq!((null_one.topic, null_one.index, null_one.records), (orders, 9, &b""[..]));
         assert_eq!((short_one.topic, short_one.index, short_one.records), (clicks, 3, &b"abc"[..]));
+        // Its outline reads the same out of a copy.
+        let copy = frame.clone();
+        let again = ProduceRequest::again(ours.outline, &copy);
+        assert_eq!(again.transactional_id, ours.transactional_id);
+        assert_eq!(again.items().collect::<Vec<_>>(), items);
         for ProducePartition { records, range, .. } in ours.partitions() {
             assert_eq!(&frame[range], records);
         }
@@ -117,7 +125,10 @@ fn nothing_is_handed_out_of_a_damaged_request() {
         // As in Kafka, bytes after the request are nobody's concern.
         let mut longer = body.to_vec();
         longer.push(0);
-        assert_eq!(ProduceRequest::decode(version, &mut Reader::new(&longer)).unwrap().partition_count, 2);
+        assert_eq!(
+            ProduceRequest::decode(version, &mut Reader::new(&longer)).unwrap().outline.partition_count,
+            2
+        );
     }
     let error = ProduceRequest::decode(2, &mut Reader::new(&[])).unwrap_err();
     assert_eq!(error.kind, WireErrorKind::Version(2));
@@ -127,7 +138,7 @@ fn nothing_is_handed_out_of_a_damaged_request() {
 fn responses_of_every_version_are_written_and_patched() {
     for version in 3..=13 {
         let mut out = BytesMut::from(&b"an earlier response"[..]);
-        let mut writer = ProduceResponseWriter::begin(&mut out, version, 77, 2);
+        let mut writer = ProduceResponseWriter::begin(&mut out, to(ApiKey::Produce, version, 77), 2);
         let start = writer.frame_start();
         writer.topic(topic_ref(version, "orders", 1), 2);
         let good = |index, base_offset, log_append_time_ms, log_start_offset| ProducedPartition {
@@ -145,7 +156,7 @@ fn responses_of_every_version_are_written_and_patched() {
         });
         writer.topic(topic_ref(version, "clicks", 3), 1);
         let third = writer.partition(&good(3, 5, 78, 0));
-        writer.finish().unwrap();
+        writer.finish(0).unwrap();
         assert_eq!(&out[..start], b"an earlier response");
         let frame = &mut out[start..];
         third.fail(frame, ErrorCode::KafkaStorageError);
@@ -188,7 +199,7 @@ fn responses_of_every_version_are_written_and_patched() {
 #[should_panic(expected = "all its partitions")]
 fn a_response_that_lacks_a_partition_is_not_sent() {
     let mut out = BytesMut::new();
-    let mut writer = ProduceResponseWriter::begin(&mut out, 9, 1, 1);
+    let mut writer = ProduceResponseWriter::begin(&mut out, to(ApiKey::Produce, 9, 1), 1);
     writer.topic(TopicRef::Name("t"), 1);
-    let _ = writer.finish();
+    let _ = writer.finish(0);
 }

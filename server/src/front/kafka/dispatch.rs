@@ -1,160 +1,152 @@
-//! Hands a request to the handler of its API.
+//! The way of a request: decode, handle, encode, answer in turn.
 //!
-//! Requests of a connection are taken in order. What can be answered at once is; a Produce request is
-//! appended at once and its answer gated by its commits; everything else is answered by a task of its own,
-//! in its place.
+//! Promises: the requests of a connection are begun in their order, and answered in it. A header is decoded once, and so
+//! is a body. What can be answered without waiting keeps no bytes of the request ([`at_once`]): Produce for a partition
+//! of this core, whose answer is gated by its commit, and ApiVersions. Any other request has a future ([`in_turn`]) that
+//! holds up the requests behind it until it says [`Context::let_next_come`]; from then on it is a task of its own.
+//! The table of APIs decides which handler that is.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::rc::Rc;
+use std::task::Poll;
 
-use bytes::{Bytes, BytesMut};
-use keylane_kafka::frame::write_response;
-use keylane_kafka::hot::produce::ProduceRequest;
-use keylane_kafka::messages::api_versions::{ApiVersionsRequest, ApiVersionsResponse};
-use keylane_kafka::versions::{encode_unsupported, served};
-use keylane_kafka::{
-    ApiKey, ErrorCode, HeaderError, Message, Reader, Request, RequestHeader, ResponseHeader,
-};
+use bytes::Bytes;
+use keylane_kafka::hot::produce::{Outline, ProduceRequest};
+use keylane_kafka::messages::api_versions::ApiVersionsRequest;
+use keylane_kafka::versions::encode_unsupported;
+use keylane_kafka::{ApiKey, HeaderError, Message, Reader, Request, RequestHeader};
 
 use super::close::CloseReason;
 use super::connection::Connection;
-use super::handled::Handled;
-use super::handlers::{
-    alter_configs, configs, delete_records, fetch, groups, list_offsets, members, metadata, produce, topics,
-};
-use super::out::{Answer, Few};
+use super::context::Context;
+use super::handlers::{Handle, api_versions, fetch, produce};
+use super::out::Answer;
+
+/// How far a request got.
+pub enum Taken {
+    /// Taken care of; its bytes are no longer needed.
+    Done,
+    /// It needs its bytes for longer, or needs to wait: see [`in_turn`].
+    Deferred(Deferred),
+}
+
+/// A request that needs its bytes for longer.
+pub struct Deferred {
+    context: Context,
+    /// Where its body begins.
+    body: usize,
+    /// What a Produce request holds.
+    outline: Option<Outline>,
+}
 
 /// Takes a request, without waiting and without keeping its bytes.
-pub fn dispatch(connection: &Rc<Connection>, frame: &[u8]) -> Result<Handled, CloseReason> {
+pub fn at_once(connection: &Rc<Connection>, frame: &[u8]) -> Result<Taken, CloseReason> {
     let mut reader = Reader::new(frame);
     let header = match RequestHeader::decode(&mut reader) {
         Ok(header) => header,
         Err(HeaderError::UnsupportedVersion { api: ApiKey::ApiVersions, correlation_id, .. }) => {
-            answer_now(connection, |out| encode_unsupported(out, correlation_id))?;
-            return Ok(Handled::Done);
+            connection.out.borrow_mut().at_once(|out| encode_unsupported(out, correlation_id))?;
+            return Ok(Taken::Done);
         }
         Err(other) => return Err(other.into()),
     };
-    match header.api {
+    let context = Context::new(connection, &header);
+    let body = reader.position();
+    let outline = match header.api {
         ApiKey::Produce => {
             let request = ProduceRequest::decode(header.version, &mut reader)?;
-            produce::at_once(connection, &header, &request)
+            if produce::at_once(&context, &request)? {
+                return Ok(Taken::Done);
+            }
+            Some(request.outline)
         }
         ApiKey::ApiVersions => {
             let request = ApiVersionsRequest::decode(header.version, &mut reader)?;
-            let response = if request.is_valid(header.version) {
-                served()
-            } else {
-                ApiVersionsResponse { error: ErrorCode::InvalidRequest, ..Default::default() }
-            };
-            answer_now(connection, |out| {
-                write_response(out, header.response(), |w| response.encode(header.version, w))
-            })?;
-            Ok(Handled::Done)
+            let response = api_versions::answer(&context, &request);
+            connection.out.borrow_mut().at_once(|out| context.write(out, response))?;
+            return Ok(Taken::Done);
         }
-        _ => Ok(Handled::Deferred),
+        _ => None,
+    };
+    Ok(Taken::Deferred(Deferred { context, body, outline }))
+}
+
+/// Takes a request that [`at_once`] deferred; `frame` has the same bytes. Waits as long as the request has to be
+/// taken before the next one.
+pub async fn in_turn(deferred: Deferred, frame: Bytes) -> Result<(), CloseReason> {
+    let Deferred { context, body, outline } = deferred;
+    let context = Rc::new(context);
+    match (outline, context.header.api) {
+        (Some(outline), _) => run(&context, produce::in_turn(Rc::clone(&context), frame, outline)).await,
+        (None, ApiKey::Fetch) => run(&context, fetch::in_turn(Rc::clone(&context), frame, body)).await,
+        (None, _) => run(&context, control(Rc::clone(&context), frame, body)).await,
     }
 }
 
-/// Encodes an answer that waits for nothing.
-fn answer_now(
-    connection: &Connection,
-    encode: impl FnOnce(&mut BytesMut) -> Result<(), keylane_kafka::frame::FrameError>,
-) -> Result<(), CloseReason> {
-    let mut out = connection.out.borrow_mut();
-    let before = out.staging().len();
-    encode(out.staging())?;
-    let len = out.staging().len() - before;
-    out.gated(len, Few::Many(Vec::new()), Few::Many(Vec::new()));
-    Ok(())
-}
-
-/// Takes a request that [`dispatch`] deferred. Waits only to slow the client down.
-pub async fn dispatch_deferred(connection: &Rc<Connection>, frame: Bytes) -> Result<(), CloseReason> {
-    let mut reader = Reader::new(&frame);
-    let header = RequestHeader::decode(&mut reader)?;
-    if header.api != ApiKey::Produce {
-        // Found out here, what makes no sense ends the connection after the answers to what came before.
-        Request::decode(header.api, header.version, &mut reader)?;
-    }
-    match header.api {
-        ApiKey::Produce => produce::in_turn(connection, frame.clone()).await,
-        ApiKey::Fetch => {
-            let turn = connection.fetches.take().await;
-            spawn(connection, frame.clone(), |connection, frame| fetch::answer(connection, frame, turn));
-            Ok(())
-        }
-        ApiKey::JoinGroup | ApiKey::SyncGroup => {
-            // These wait for other members, perhaps for minutes: one at a time.
-            let turn = connection.joins.take().await;
-            spawn(connection, frame.clone(), |connection, frame| async move {
-                Ok(Answer { turn: Some(turn), ..control(connection, frame).await? })
-            });
-            Ok(())
-        }
-        _ => {
-            spawn(connection, frame.clone(), control);
-            Ok(())
-        }
-    }
-}
-
-/// Answers a request by a task of its own.
-fn spawn<F, R>(connection: &Rc<Connection>, frame: Bytes, work: F)
+/// Works on a request, here until the next one may come, then in a task of its own.
+///
+/// A future without an answer stands for a request that gets none, or whose answer is in its place already.
+async fn run<F>(context: &Context, work: F) -> Result<(), CloseReason>
 where
-    F: FnOnce(Rc<Connection>, Bytes) -> R + 'static,
-    R: Future<Output = Result<Answer, CloseReason>> + 'static,
+    F: Future<Output = Result<Option<Answer>, CloseReason>> + 'static,
 {
-    let promise = connection.out.borrow_mut().promise();
-    let connection = Rc::clone(connection);
+    let mut work = Box::pin(work);
+    let begun = poll_fn(|cx| match work.as_mut().poll(cx) {
+        Poll::Ready(end) => Poll::Ready(Some(end)),
+        Poll::Pending if context.next_may_come() => Poll::Ready(None),
+        Poll::Pending => Poll::Pending,
+    });
+    let end = begun.await;
+    let connection = Rc::clone(&context.connection);
+    let promise = match end {
+        Some(end) => {
+            if let Some(answer) = end? {
+                let promise = connection.out.borrow_mut().promise();
+                connection.answer(&promise, answer);
+                // Many requests may lie in the buffer, and each may have been much work.
+                tokio::task::yield_now().await;
+            }
+            return Ok(());
+        }
+        None => connection.out.borrow_mut().promise(),
+    };
     tokio::task::spawn_local(async move {
-        match work(Rc::clone(&connection), frame).await {
-            Ok(answer) => connection.answer(&promise, answer),
+        match work.await {
+            Ok(answer) => connection.answer(&promise, answer.unwrap_or_default()),
             Err(reason) => connection.close(&reason),
         }
     });
+    Ok(())
 }
 
-/// Everything but records.
-async fn control(connection: Rc<Connection>, frame: Bytes) -> Result<Answer, CloseReason> {
-    let mut reader = Reader::new(&frame);
-    let header = RequestHeader::decode(&mut reader)?;
-    let version = header.version;
-    let (core, to) = (&connection.core, header.response());
-    match Request::decode(header.api, version, &mut reader)? {
-        Request::Metadata(asked) => respond(to, metadata::metadata(&connection, &asked, version).await),
-        Request::FindCoordinator(asked) => {
-            respond(to, metadata::find_coordinator(&connection, &asked, version))
+macro_rules! handlers {
+    ($($name:ident = $key:literal, $min:literal..=$max:literal $(advertised $advertised:literal)?,
+        flexible $flexible:literal,
+        $module:ident::{$request:ident $(<$lt:lifetime>)?, $response:ident $(<$rlt:lifetime>)?};
+    )*) => {
+        /// Everything but records: a request that one message answers. Others do not wait for it.
+        async fn control(
+            context: Rc<Context>,
+            frame: Bytes,
+            body: usize,
+        ) -> Result<Option<Answer>, CloseReason> {
+            let request = Request::decode(context.header.api, context.version(), &mut Reader::at(&frame, body))?;
+            // JoinGroup and SyncGroup wait for other members, perhaps for minutes: one of a connection at a time.
+            let turn = match context.header.api {
+                ApiKey::JoinGroup | ApiKey::SyncGroup => Some(context.connection.joins.take().await),
+                _ => None,
+            };
+            context.let_next_come();
+            let answer = match request {
+                $(Request::$name(asked) => handlers!(@handle $name asked context),)*
+            };
+            Ok(Some(Answer { turn, ..answer? }))
         }
-        Request::DescribeCluster(asked) => respond(to, metadata::describe_cluster(&connection, &asked)),
-        Request::OffsetCommit(asked) => respond(to, groups::commit(core, &asked, version).await),
-        Request::OffsetFetch(asked) => respond(to, groups::fetch(core, asked, version).await),
-        Request::OffsetDelete(asked) => respond(to, groups::delete_offsets(core, &asked).await),
-        Request::JoinGroup(asked) => respond(to, members::join(&connection, &header, &asked).await),
-        Request::SyncGroup(asked) => respond(to, members::sync(core, &asked, version).await),
-        Request::Heartbeat(asked) => respond(to, members::heartbeat(core, &asked).await),
-        Request::LeaveGroup(asked) => respond(to, members::leave(core, &asked, version).await),
-        Request::ListGroups(asked) => respond(to, groups::list(core, &asked).await),
-        Request::DescribeGroups(asked) => respond(to, groups::describe(core, &asked, version).await),
-        Request::DeleteGroups(asked) => respond(to, groups::delete(core, &asked).await),
-        Request::ListOffsets(asked) => respond(to, list_offsets::list(core, &asked, version).await),
-        Request::CreateTopics(asked) => respond(to, topics::create_topics(core, &asked).await),
-        Request::DeleteTopics(asked) => respond(to, topics::delete_topics(core, &asked, version).await),
-        Request::CreatePartitions(asked) => respond(to, topics::create_partitions(core, &asked).await),
-        Request::InitProducerId(asked) => respond(to, topics::init_producer_id(core, &asked).await),
-        Request::DescribeConfigs(asked) => respond(to, configs::describe(&connection, &asked)),
-        Request::AlterConfigs(asked) => respond(to, alter_configs::replace(core, &asked).await),
-        Request::IncrementalAlterConfigs(asked) => respond(to, alter_configs::change(core, &asked).await),
-        Request::DeleteRecords(asked) => respond(to, delete_records::delete(core, &asked).await),
-        Request::Produce(_) | Request::Fetch(_) | Request::ApiVersions(_) => {
-            unreachable!("dispatched before")
-        }
-    }
+    };
+    (@handle Produce $asked:ident $context:ident) => { unreachable!("has an outline: {:?}", $asked.acks) };
+    (@handle Fetch $asked:ident $context:ident) => { unreachable!("taken before: {:?}", $asked.session_id) };
+    (@handle ApiVersions $asked:ident $context:ident) => { $context.respond(api_versions::answer(&$context, &$asked)) };
+    (@handle $name:ident $asked:ident $context:ident) => { $context.respond($asked.handle(&$context).await) };
 }
 
-/// Encodes a response.
-fn respond<'m>(to: ResponseHeader, response: impl Message<'m>) -> Result<Answer, CloseReason> {
-    let mut out = BytesMut::new();
-    write_response(&mut out, to, |w| response.encode(to.version, w))?;
-    Ok(Answer { slices: vec![out.freeze()], ..Answer::default() })
-}
+keylane_kafka::for_each_api!(handlers);

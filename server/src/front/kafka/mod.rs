@@ -6,9 +6,9 @@
 
 mod close;
 mod connection;
+mod context;
 mod dispatch;
 mod errors;
-mod handled;
 mod handlers;
 mod node;
 mod out;

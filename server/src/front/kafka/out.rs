@@ -65,7 +65,7 @@ impl<T> Few<T> {
 /// An answer, and what is paid for its memory until it is sent.
 #[derive(Default)]
 pub struct Answer {
-    /// The frame, in pieces.
+    /// The frame, in pieces; none for a request that gets no answer.
     pub slices: Vec<Bytes>,
     /// Paid memory.
     pub held: Option<OwnedSemaphorePermit>,
@@ -120,6 +120,15 @@ impl Out {
     pub fn gated(&mut self, len: usize, gates: Few<Gate>, patches: Few<Patch>) {
         self.slots.push_back(Slot::Gated { len, gates, patches });
         self.wake_writer();
+    }
+
+    /// Adds an answer that waits for nothing.
+    pub fn at_once<E>(&mut self, encode: impl FnOnce(&mut BytesMut) -> Result<(), E>) -> Result<(), E> {
+        let before = self.staged.len();
+        encode(&mut self.staged)?;
+        let len = self.staged.len() - before;
+        self.gated(len, Few::Many(Vec::new()), Few::Many(Vec::new()));
+        Ok(())
     }
 
     /// Adds a place for an answer that comes later.
@@ -187,6 +196,7 @@ impl Out {
     pub fn poll_ready(&mut self, core: &Core, cx: &mut Context<'_>) -> Poll<Option<Due>> {
         let mut due = Due::default();
         let (mut staged, mut bytes) = (0, 0);
+        let unanswered = self.slots.len();
         while bytes < WRITE_BYTES {
             match self.slots.front_mut() {
                 None => break,
@@ -228,8 +238,10 @@ impl Out {
         if staged > 0 {
             due.slices.push(self.staged.split_to(staged).freeze());
         }
-        if !due.slices.is_empty() {
+        if self.slots.len() < unanswered {
             self.wake_reader();
+        }
+        if !due.slices.is_empty() {
             return Poll::Ready(Some(due));
         }
         if self.closing && self.slots.is_empty() {

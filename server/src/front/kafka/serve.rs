@@ -4,7 +4,6 @@
 //! memory is bounded (a large frame is paid for from the core's budget before it is received, and grows
 //! only with the bytes that really come); bytes that make no sense close the connection, nothing else.
 
-use std::cell::RefCell;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -13,16 +12,15 @@ use std::sync::Arc;
 use bytes::{Buf, Bytes, BytesMut};
 use keylane_kafka::frame::{self, Frame};
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
 
 use crate::core::{Core, MEMORY_UNIT};
 use crate::runtime::net::Stream;
 
 use super::close::{CloseReason, STALL};
 use super::connection::Connection;
-use super::dispatch;
-use super::handled::Handled;
+use super::dispatch::{self, Taken};
 use super::out::Out;
-use super::turn::Turns;
 
 /// Receive buffer of a quiet connection.
 const QUIET_BYTES: usize = 4 << 10;
@@ -39,21 +37,13 @@ const WRITE_BYTES: usize = 1 << 20;
 const UNHURRIED_WRITE_BYTES: usize = 256 << 10;
 /// Serves a connection to its end.
 pub async fn serve(core: Rc<Core>, stream: Stream, local: SocketAddr, peer: SocketAddr) {
-    let connection = Rc::new(Connection {
-        core: Rc::clone(&core),
-        out: RefCell::default(),
-        local,
-        peer,
-        stream: stream.clone(),
-        fetches: Rc::new(Turns::default()),
-        joins: Rc::new(Turns::default()),
-    });
+    let connection = Rc::new(Connection::new(Rc::clone(&core), stream.clone(), local, peer));
     let id = core.connections.borrow_mut().insert(stream.clone());
     let writer = tokio::task::spawn_local(write(Rc::clone(&connection), stream.clone()));
     let end = Reader::new(Rc::clone(&connection), stream.clone()).run().await;
     match &end {
-        Ok(()) | Err(CloseReason::Io(_)) => tracing::debug!(%peer, ?end, "connection ended"),
-        Err(reason) => tracing::warn!(%peer, %reason, "closing the connection"),
+        Ok(()) | Err(CloseReason::Io(_)) => tracing::debug!(client = %connection, ?end, "connection ended"),
+        Err(reason) => tracing::warn!(client = %connection, %reason, "closing the connection"),
     }
     connection.out.borrow_mut().close();
     // What was asked before is still answered.
@@ -108,6 +98,7 @@ impl Reader {
                 tokio::time::timeout(STALL, reading).await.map_err(|_| CloseReason::Stalled)?
             };
             self.buf = buf;
+            self.connection.received.set(Instant::now());
             match result {
                 Ok(0) => return Ok(()),
                 Ok(n) if n == space => self.grow(),
@@ -132,12 +123,11 @@ impl Reader {
                 poll_fn(|cx| self.connection.out.borrow_mut().poll_reader(cx, full)).await;
             }
             let whole = frame::PREFIX_BYTES + length;
-            let handled = dispatch::dispatch(&self.connection, &self.buf[frame::PREFIX_BYTES..whole])?;
-            match handled {
-                Handled::Done => self.buf.advance(whole),
-                Handled::Deferred => {
+            match dispatch::at_once(&self.connection, &self.buf[frame::PREFIX_BYTES..whole])? {
+                Taken::Done => self.buf.advance(whole),
+                Taken::Deferred(deferred) => {
                     let request: Bytes = self.buf.split_to(whole).freeze().slice(frame::PREFIX_BYTES..);
-                    dispatch::dispatch_deferred(&self.connection, request).await?;
+                    dispatch::in_turn(deferred, request).await?;
                 }
             }
         }

@@ -14,33 +14,36 @@ use keylane_kafka::messages::incremental_alter_configs::{
 };
 
 use crate::core::Core;
+use crate::front::kafka::context::Context;
 use crate::front::kafka::errors::{Refusal, refusal_of_topic};
+use crate::front::kafka::handlers::Handle;
 use crate::service::catalog;
 use crate::service::settings::{Change, Operation};
 use crate::service::topics::check_changeable;
 
-/// Answers AlterConfigs.
-pub async fn replace(core: &Rc<Core>, request: &AlterConfigsRequest<'_>) -> AlterConfigsResponse<'static> {
-    let changes = request.resources.iter().map(|resource| {
-        let pairs = resource.configs.iter().map(|c| (c.name.to_owned(), c.value.map(str::to_owned)));
-        (resource.kind, resource.name, Change::Replace(pairs.collect()))
-    });
-    let resources = all(core, changes.collect(), request.validate_only).await;
-    AlterConfigsResponse { resources, ..Default::default() }
+impl<'q> Handle<'q> for AlterConfigsRequest<'q> {
+    async fn handle(self, context: &Context) -> AlterConfigsResponse<'static> {
+        let (core, request) = (context.core(), &self);
+        let changes = request.resources.iter().map(|resource| {
+            let pairs = resource.configs.iter().map(|c| (c.name.to_owned(), c.value.map(str::to_owned)));
+            (resource.kind, resource.name, Change::Replace(pairs.collect()))
+        });
+        let resources = all(core, changes.collect(), request.validate_only).await;
+        AlterConfigsResponse { resources, ..Default::default() }
+    }
 }
 
-/// Answers IncrementalAlterConfigs.
-pub async fn change(
-    core: &Rc<Core>,
-    request: &IncrementalAlterConfigsRequest<'_>,
-) -> IncrementalAlterConfigsResponse<'static> {
-    let changes = request.resources.iter().map(|resource| {
-        let each = resource.configs.iter();
-        let each = each.map(|c| (c.name.to_owned(), operation(c.operation), c.value.map(str::to_owned)));
-        (resource.kind, resource.name, Change::Each(each.collect()))
-    });
-    let resources = all(core, changes.collect(), request.validate_only).await;
-    IncrementalAlterConfigsResponse { resources, ..Default::default() }
+impl<'q> Handle<'q> for IncrementalAlterConfigsRequest<'q> {
+    async fn handle(self, context: &Context) -> IncrementalAlterConfigsResponse<'static> {
+        let (core, request) = (context.core(), &self);
+        let changes = request.resources.iter().map(|resource| {
+            let each = resource.configs.iter();
+            let each = each.map(|c| (c.name.to_owned(), operation(c.operation), c.value.map(str::to_owned)));
+            (resource.kind, resource.name, Change::Each(each.collect()))
+        });
+        let resources = all(core, changes.collect(), request.validate_only).await;
+        IncrementalAlterConfigsResponse { resources, ..Default::default() }
+    }
 }
 
 async fn all(

@@ -13,7 +13,9 @@ use keylane_kafka::messages::describe_configs::{
 
 use crate::config::{ServerConfig, Values};
 use crate::front::kafka::connection::Connection;
+use crate::front::kafka::context::Context;
 use crate::front::kafka::errors::{Refusal, refusal_of_topic};
+use crate::front::kafka::handlers::Handle;
 use crate::front::kafka::node::{NODE_ID, address};
 use crate::service::settings::{BrokerName, Kind, SETTINGS, Setting};
 use crate::service::topics::{TopicKey, check_name};
@@ -211,39 +213,38 @@ fn settings_of(
     }
 }
 
-/// Answers DescribeConfigs.
-pub fn describe(
-    connection: &Connection,
-    request: &DescribeConfigsRequest<'_>,
-) -> DescribeConfigsResponse<'static> {
-    let mut resources = Vec::with_capacity(request.resources.len());
-    for resource in &request.resources {
-        let (error, error_message, mut configs) = match settings_of(connection, resource) {
-            // Kafka has an empty text here where others have none.
-            Ok(configs) => (ErrorCode::None, Some(Cow::Borrowed("")), configs),
-            Err((code, message)) => (code, Some(Cow::Owned(message)), Vec::new()),
-        };
-        // An empty list asks for all of them, as in Kafka.
-        if let Some(keys) = resource.keys.as_ref().filter(|keys| !keys.is_empty()) {
-            configs.retain(|c| keys.contains(&c.name.as_ref()));
-        }
-        for config in &mut configs {
-            if !request.include_synonyms {
-                config.synonyms.clear();
+impl<'q> Handle<'q> for DescribeConfigsRequest<'q> {
+    async fn handle(self, context: &Context) -> DescribeConfigsResponse<'static> {
+        let (connection, request) = (&context.connection, &self);
+        let mut resources = Vec::with_capacity(request.resources.len());
+        for resource in &request.resources {
+            let (error, error_message, mut configs) = match settings_of(connection, resource) {
+                // Kafka has an empty text here where others have none.
+                Ok(configs) => (ErrorCode::None, Some(Cow::Borrowed("")), configs),
+                Err((code, message)) => (code, Some(Cow::Owned(message)), Vec::new()),
+            };
+            // An empty list asks for all of them, as in Kafka.
+            if let Some(keys) = resource.keys.as_ref().filter(|keys| !keys.is_empty()) {
+                configs.retain(|c| keys.contains(&c.name.as_ref()));
             }
-            if !request.include_documentation {
-                config.documentation = None;
+            for config in &mut configs {
+                if !request.include_synonyms {
+                    config.synonyms.clear();
+                }
+                if !request.include_documentation {
+                    config.documentation = None;
+                }
             }
+            resources.push(DescribedResource {
+                error,
+                error_message,
+                kind: resource.kind,
+                name: resource.name.to_owned().into(),
+                configs,
+            });
         }
-        resources.push(DescribedResource {
-            error,
-            error_message,
-            kind: resource.kind,
-            name: resource.name.to_owned().into(),
-            configs,
-        });
+        DescribeConfigsResponse { resources, ..Default::default() }
     }
-    DescribeConfigsResponse { resources, ..Default::default() }
 }
 
 #[cfg(test)]

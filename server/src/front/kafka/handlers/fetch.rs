@@ -10,16 +10,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use keylane_kafka::hot::fetch::FetchResponseWriter;
 use keylane_kafka::messages::fetch::{FetchPartition, FetchRequest, FetchedPartition};
-use keylane_kafka::{ErrorCode, Message, Reader, RequestHeader};
+use keylane_kafka::{ErrorCode, Message, Reader};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use crate::core::{Core, FETCH_BYTES, MEMORY_UNIT};
 use crate::front::kafka::close::CloseReason;
-use crate::front::kafka::connection::Connection;
+use crate::front::kafka::context::Context;
 use crate::front::kafka::errors::{code_of_read, key_of};
 use crate::front::kafka::out::Answer;
-use crate::front::kafka::turn::Turn;
 use crate::service::error::ReadRefused;
 use crate::service::read::{Found, Wanted, read_all, wait_for_more};
 
@@ -30,15 +29,16 @@ const ANSWER_BYTES_MAX: usize = 8 << 20;
 const SLOW_SHARE: usize = 8;
 /// Epochs with which a client names all partitions it wants: to open a session, and without one.
 const FULL_FETCH: [i32; 2] = [0, -1];
-/// Longest wait.
-const WAIT_MAX: Duration = Duration::from_secs(300);
 /// When more than one byte is wanted, what is there is looked at again after this at the earliest.
 const GATHER: Duration = Duration::from_millis(2);
 
-/// Answers a Fetch request.
-pub async fn answer(connection: Rc<Connection>, frame: Bytes, turn: Turn) -> Result<Answer, CloseReason> {
-    let answer = answer_within(&connection.core, &frame).await?;
-    Ok(Answer { turn: Some(turn), ..answer })
+/// Answers a Fetch request. The next request waits until the fetch before this one is answered.
+pub async fn in_turn(context: Rc<Context>, frame: Bytes, body: usize) -> Result<Option<Answer>, CloseReason> {
+    let request = FetchRequest::decode(context.version(), &mut Reader::at(&frame, body))?;
+    let turn = context.connection.fetches.take().await;
+    context.let_next_come();
+    let answer = answer(&context, &request).await?;
+    Ok(Some(Answer { turn: Some(turn), ..answer }))
 }
 
 /// Bytes of one answer, so that even if every client of this core is slow to take its own, there is memory
@@ -48,22 +48,19 @@ fn answer_bytes_max(core: &Core) -> usize {
     share.clamp(MEMORY_UNIT, ANSWER_BYTES_MAX)
 }
 
-async fn answer_within(core: &Rc<Core>, frame: &Bytes) -> Result<Answer, CloseReason> {
-    let mut reader = Reader::new(frame);
-    let header = RequestHeader::decode(&mut reader)?;
-    let request = FetchRequest::decode(header.version, &mut reader)?;
+async fn answer(context: &Context, request: &FetchRequest<'_>) -> Result<Answer, CloseReason> {
+    let core = context.core();
     if !FULL_FETCH.contains(&request.session_epoch) {
         // No session is ever opened, so that none can be gone on with (KIP-227).
-        let (version, id) = (header.version, header.correlation_id);
-        let writer = FetchResponseWriter::begin(version, id, ErrorCode::FetchSessionIdNotFound, 0);
+        let (throttle, error) = (context.throttle_ms(), ErrorCode::FetchSessionIdNotFound);
+        let writer = FetchResponseWriter::begin(context.header, throttle, error, 0);
         return Ok(Answer { slices: writer.finish()?, ..Answer::default() });
     }
-    let wanted = resolve(core, &request);
+    let wanted = resolve(core, request);
     let most = answer_bytes_max(core);
     let min_bytes = usize::try_from(request.min_bytes).unwrap_or(0).min(most);
     let max_bytes = usize::try_from(request.max_bytes).unwrap_or(0).min(most);
-    let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0)).min(WAIT_MAX);
-    let deadline = Instant::now() + wait;
+    let deadline = context.deadline(request.max_wait_ms);
     loop {
         let (found, held) = read_all(core, &wanted, max_bytes).await;
         let bytes: usize = found.iter().map(|f| f.batches.bytes).sum();
@@ -77,7 +74,7 @@ async fn answer_within(core: &Rc<Core>, frame: &Bytes) -> Result<Answer, CloseRe
             || Instant::now() >= deadline
             || core.stopping.get()
         {
-            return respond(&header, &request, found, held);
+            return respond(context, request, found, held);
         }
         drop(held);
         wait_for_more(core, &wanted, &found, deadline).await;
@@ -110,15 +107,15 @@ fn check(partition: &FetchPartition) -> Result<(), ReadRefused> {
 }
 
 fn respond(
-    header: &RequestHeader<'_>,
+    context: &Context,
     request: &FetchRequest<'_>,
     found: Vec<Found>,
     held: Option<OwnedSemaphorePermit>,
 ) -> Result<Answer, CloseReason> {
     let unhurried = found.iter().any(|f| f.from_disk);
     let mut found = found.into_iter();
-    let (version, id) = (header.version, header.correlation_id);
-    let mut writer = FetchResponseWriter::begin(version, id, ErrorCode::None, request.topics.len());
+    let (throttle, topics) = (context.throttle_ms(), request.topics.len());
+    let mut writer = FetchResponseWriter::begin(context.header, throttle, ErrorCode::None, topics);
     for topic in &request.topics {
         writer.topic(topic.topic, topic.partitions.len());
         for partition in &topic.partitions {

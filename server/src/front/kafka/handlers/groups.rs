@@ -21,7 +21,9 @@ use keylane_kafka::messages::offset_fetch::{
 
 use crate::coordinator::groups::{self, Committer, Described, DescribedMember, Listed, Wanted};
 use crate::core::Core;
+use crate::front::kafka::context::Context;
 use crate::front::kafka::errors::{code_of_commit, code_of_group};
+use crate::front::kafka::handlers::Handle;
 use crate::service::topics::TopicKey;
 
 /// Longest metadata of an offset, in UTF-16 units as Kafka counts (`offset.metadata.max.bytes`).
@@ -33,68 +35,64 @@ const CLASSIC: &str = "classic";
 /// DELETE 6, DESCRIBE 8, DESCRIBE_CONFIGS 10, ALTER_CONFIGS 11.
 const GROUP_OPERATIONS: i32 = 0b1101_0100_1000;
 
-/// Answers OffsetCommit.
-pub async fn commit(
-    core: &Rc<Core>,
-    request: &OffsetCommitRequest<'_>,
-    version: i16,
-) -> OffsetCommitResponse<'static> {
-    let too_large = |metadata: Option<&str>| {
-        metadata.is_some_and(|m| m.len() > METADATA_MAX && m.encode_utf16().count() > METADATA_MAX)
-    };
-    let mut wanted = Vec::new();
-    for topic in &request.topics {
-        for partition in topic.partitions.iter().filter(|p| !too_large(p.metadata)) {
-            wanted.push(Wanted {
-                topic: topic.name.to_owned(),
-                partition: partition.index,
-                offset: partition.offset,
-                leader_epoch: partition.leader_epoch,
-                metadata: partition.metadata.unwrap_or_default().to_owned(),
-            });
+impl<'q> Handle<'q> for OffsetCommitRequest<'q> {
+    async fn handle(self, context: &Context) -> OffsetCommitResponse<'static> {
+        let (core, request, version) = (context.core(), &self, context.version());
+        let too_large = |metadata: Option<&str>| {
+            metadata.is_some_and(|m| m.len() > METADATA_MAX && m.encode_utf16().count() > METADATA_MAX)
+        };
+        let mut wanted = Vec::new();
+        for topic in &request.topics {
+            for partition in topic.partitions.iter().filter(|p| !too_large(p.metadata)) {
+                wanted.push(Wanted {
+                    topic: topic.name.to_owned(),
+                    partition: partition.index,
+                    offset: partition.offset,
+                    leader_epoch: partition.leader_epoch,
+                    metadata: partition.metadata.unwrap_or_default().to_owned(),
+                });
+            }
         }
+        let who = Committer {
+            generation: request.generation,
+            member_id: request.member_id.to_owned(),
+            instance: request.group_instance_id.map(str::to_owned),
+        };
+        let committed = groups::commit(core, request.group, who, wanted).await;
+        let mut outcomes = committed.map(Vec::into_iter);
+        let mut outcome = |metadata| match &mut outcomes {
+            Err(error) => code_of_commit(error, version),
+            Ok(_) if too_large(metadata) => ErrorCode::OffsetMetadataTooLarge,
+            Ok(known) => match known.next() {
+                Some(true) => ErrorCode::None,
+                Some(false) => ErrorCode::UnknownTopicOrPartition,
+                None => ErrorCode::UnknownServerError,
+            },
+        };
+        let mut topics = Vec::with_capacity(request.topics.len());
+        for topic in &request.topics {
+            let partitions = topic.partitions.iter();
+            let partitions =
+                partitions.map(|p| CommittedPartition { index: p.index, error: outcome(p.metadata) });
+            let partitions = partitions.collect();
+            topics.push(CommittedTopic { name: topic.name.to_owned().into(), partitions });
+        }
+        // Topics without partitions are not answered, as in Kafka.
+        topics.retain(|topic| !topic.partitions.is_empty());
+        OffsetCommitResponse { topics, ..Default::default() }
     }
-    let who = Committer {
-        generation: request.generation,
-        member_id: request.member_id.to_owned(),
-        instance: request.group_instance_id.map(str::to_owned),
-    };
-    let committed = groups::commit(core, request.group, who, wanted).await;
-    let mut outcomes = committed.map(Vec::into_iter);
-    let mut outcome = |metadata| match &mut outcomes {
-        Err(error) => code_of_commit(error, version),
-        Ok(_) if too_large(metadata) => ErrorCode::OffsetMetadataTooLarge,
-        Ok(known) => match known.next() {
-            Some(true) => ErrorCode::None,
-            Some(false) => ErrorCode::UnknownTopicOrPartition,
-            None => ErrorCode::UnknownServerError,
-        },
-    };
-    let mut topics = Vec::with_capacity(request.topics.len());
-    for topic in &request.topics {
-        let partitions = topic.partitions.iter();
-        let partitions =
-            partitions.map(|p| CommittedPartition { index: p.index, error: outcome(p.metadata) });
-        let partitions = partitions.collect();
-        topics.push(CommittedTopic { name: topic.name.to_owned().into(), partitions });
-    }
-    // Topics without partitions are not answered, as in Kafka.
-    topics.retain(|topic| !topic.partitions.is_empty());
-    OffsetCommitResponse { topics, ..Default::default() }
 }
 
-/// Answers OffsetFetch.
-pub async fn fetch(
-    core: &Rc<Core>,
-    request: OffsetFetchRequest<'_>,
-    version: i16,
-) -> OffsetFetchResponse<'static> {
-    let asked = request.into_groups(version);
-    let mut groups = Vec::with_capacity(asked.len());
-    for group in &asked {
-        groups.push(fetch_one(core, group).await);
+impl<'q> Handle<'q> for OffsetFetchRequest<'q> {
+    async fn handle(self, context: &Context) -> OffsetFetchResponse<'static> {
+        let (core, request, version) = (context.core(), self, context.version());
+        let asked = request.into_groups(version);
+        let mut groups = Vec::with_capacity(asked.len());
+        for group in &asked {
+            groups.push(fetch_one(core, group).await);
+        }
+        OffsetFetchResponse::new(version, groups)
     }
-    OffsetFetchResponse::new(version, groups)
 }
 
 async fn fetch_one(core: &Rc<Core>, wanted: &OffsetFetchGroup<'_>) -> FetchedGroup<'static> {
@@ -127,97 +125,97 @@ async fn fetch_one(core: &Rc<Core>, wanted: &OffsetFetchGroup<'_>) -> FetchedGro
     FetchedGroup { group: wanted.group.to_owned().into(), error, topics: topics.collect() }
 }
 
-/// Answers OffsetDelete.
-pub async fn delete_offsets(
-    core: &Rc<Core>,
-    request: &OffsetDeleteRequest<'_>,
-) -> OffsetDeleteResponse<'static> {
-    if request.group.is_empty() {
-        return OffsetDeleteResponse { error: ErrorCode::InvalidGroupId, ..Default::default() };
-    }
-    let list = |topic: &OffsetDeleteTopic<'_>| topic.partitions.iter().map(|p| p.index).collect();
-    let which = request.topics.iter().map(|topic| (topic.name.to_owned(), list(topic))).collect();
-    let stay = match groups::delete_offsets(core, request.group, which).await {
-        Ok(stay) => stay,
-        Err(error) => return OffsetDeleteResponse { error: code_of_group(&error), ..Default::default() },
-    };
-    let topics = core.topics.borrow();
-    let known = |topic: &str, partition: i32| {
-        let topic = topics.get(TopicKey::Name(topic));
-        topic.is_some_and(|t| t.route(partition).is_ok())
-    };
-    let outcome = |topic: &str, index| {
-        let error = match known(topic, index) {
-            false => ErrorCode::UnknownTopicOrPartition,
-            true if stay.iter().any(|stays| stays == topic) => ErrorCode::GroupSubscribedToTopic,
-            true => ErrorCode::None,
+impl<'q> Handle<'q> for OffsetDeleteRequest<'q> {
+    async fn handle(self, context: &Context) -> OffsetDeleteResponse<'static> {
+        let (core, request) = (context.core(), &self);
+        if request.group.is_empty() {
+            return OffsetDeleteResponse { error: ErrorCode::InvalidGroupId, ..Default::default() };
+        }
+        let list = |topic: &OffsetDeleteTopic<'_>| topic.partitions.iter().map(|p| p.index).collect();
+        let which = request.topics.iter().map(|topic| (topic.name.to_owned(), list(topic))).collect();
+        let stay = match groups::delete_offsets(core, request.group, which).await {
+            Ok(stay) => stay,
+            Err(error) => return OffsetDeleteResponse { error: code_of_group(&error), ..Default::default() },
         };
-        CommittedPartition { index, error }
-    };
-    let answer = |topic: &OffsetDeleteTopic<'_>| CommittedTopic {
-        name: topic.name.to_owned().into(),
-        partitions: topic.partitions.iter().map(|p| outcome(topic.name, p.index)).collect(),
-    };
-    let asked = request.topics.iter().filter(|topic| !topic.partitions.is_empty());
-    OffsetDeleteResponse { topics: asked.map(answer).collect(), ..Default::default() }
+        let topics = core.topics.borrow();
+        let known = |topic: &str, partition: i32| {
+            let topic = topics.get(TopicKey::Name(topic));
+            topic.is_some_and(|t| t.route(partition).is_ok())
+        };
+        let outcome = |topic: &str, index| {
+            let error = match known(topic, index) {
+                false => ErrorCode::UnknownTopicOrPartition,
+                true if stay.iter().any(|stays| stays == topic) => ErrorCode::GroupSubscribedToTopic,
+                true => ErrorCode::None,
+            };
+            CommittedPartition { index, error }
+        };
+        let answer = |topic: &OffsetDeleteTopic<'_>| CommittedTopic {
+            name: topic.name.to_owned().into(),
+            partitions: topic.partitions.iter().map(|p| outcome(topic.name, p.index)).collect(),
+        };
+        let asked = request.topics.iter().filter(|topic| !topic.partitions.is_empty());
+        OffsetDeleteResponse { topics: asked.map(answer).collect(), ..Default::default() }
+    }
 }
 
-/// Answers ListGroups.
-pub async fn list(core: &Rc<Core>, request: &ListGroupsRequest<'_>) -> ListGroupsResponse<'static> {
-    let picks = |filter: &[&str], name: &str| {
-        filter.is_empty() || filter.iter().any(|wanted| wanted.eq_ignore_ascii_case(name))
-    };
-    let listed = groups::list(core).await.map(|mut groups| {
-        groups.retain(|group| picks(&request.states, group.state) && picks(&request.types, CLASSIC));
-        groups
-    });
-    let group = |group: Listed| ListedGroup {
-        group: group.name.into(),
-        protocol_type: group.protocol_type.into(),
-        state: group.state.into(),
-        group_type: CLASSIC.into(),
-    };
-    match listed {
-        Ok(groups) => {
-            ListGroupsResponse { groups: groups.into_iter().map(group).collect(), ..Default::default() }
+impl<'q> Handle<'q> for ListGroupsRequest<'q> {
+    async fn handle(self, context: &Context) -> ListGroupsResponse<'static> {
+        let (core, request) = (context.core(), &self);
+        let picks = |filter: &[&str], name: &str| {
+            filter.is_empty() || filter.iter().any(|wanted| wanted.eq_ignore_ascii_case(name))
+        };
+        let listed = groups::list(core).await.map(|mut groups| {
+            groups.retain(|group| picks(&request.states, group.state) && picks(&request.types, CLASSIC));
+            groups
+        });
+        let group = |group: Listed| ListedGroup {
+            group: group.name.into(),
+            protocol_type: group.protocol_type.into(),
+            state: group.state.into(),
+            group_type: CLASSIC.into(),
+        };
+        match listed {
+            Ok(groups) => {
+                ListGroupsResponse { groups: groups.into_iter().map(group).collect(), ..Default::default() }
+            }
+            Err(error) => ListGroupsResponse { error: code_of_group(&error), ..Default::default() },
         }
-        Err(error) => ListGroupsResponse { error: code_of_group(&error), ..Default::default() },
     }
 }
 
 /// Answers DescribeGroups. A group that does not exist is Dead; from version 6 on that is an error.
-pub async fn describe(
-    core: &Rc<Core>,
-    request: &DescribeGroupsRequest<'_>,
-    version: i16,
-) -> DescribeGroupsResponse<'static> {
-    let wants = request.include_authorized_operations;
-    let mut described = Vec::with_capacity(request.groups.len());
-    for group in &request.groups {
-        let without = |state| Described { state, ..Described::empty() };
-        let (error, found) = match groups::describe(core, group).await {
-            Ok(Some(found)) => (ErrorCode::None, found),
-            Ok(None) if version >= 6 => (ErrorCode::GroupIdNotFound, without(DEAD)),
-            Ok(None) => (ErrorCode::None, without(DEAD)),
-            Err(error) => (code_of_group(&error), without("")),
-        };
-        let missing = error == ErrorCode::GroupIdNotFound;
-        described.push(DescribedGroup {
-            error,
-            error_message: missing.then(|| format!("there is no group {group}").into()),
-            group: (*group).to_owned().into(),
-            state: found.state.into(),
-            protocol_type: found.protocol_type.into(),
-            protocol_data: found.protocol.into(),
-            members: found.members.into_iter().map(described_member).collect(),
-            authorized_operations: if wants && error.is_none() {
-                GROUP_OPERATIONS
-            } else {
-                OPERATIONS_OMITTED
-            },
-        });
+impl<'q> Handle<'q> for DescribeGroupsRequest<'q> {
+    async fn handle(self, context: &Context) -> DescribeGroupsResponse<'static> {
+        let (core, request, version) = (context.core(), &self, context.version());
+        let wants = request.include_authorized_operations;
+        let mut described = Vec::with_capacity(request.groups.len());
+        for group in &request.groups {
+            let without = |state| Described { state, ..Described::empty() };
+            let (error, found) = match groups::describe(core, group).await {
+                Ok(Some(found)) => (ErrorCode::None, found),
+                Ok(None) if version >= 6 => (ErrorCode::GroupIdNotFound, without(DEAD)),
+                Ok(None) => (ErrorCode::None, without(DEAD)),
+                Err(error) => (code_of_group(&error), without("")),
+            };
+            let missing = error == ErrorCode::GroupIdNotFound;
+            described.push(DescribedGroup {
+                error,
+                error_message: missing.then(|| format!("there is no group {group}").into()),
+                group: (*group).to_owned().into(),
+                state: found.state.into(),
+                protocol_type: found.protocol_type.into(),
+                protocol_data: found.protocol.into(),
+                members: found.members.into_iter().map(described_member).collect(),
+                authorized_operations: if wants && error.is_none() {
+                    GROUP_OPERATIONS
+                } else {
+                    OPERATIONS_OMITTED
+                },
+            });
+        }
+        DescribeGroupsResponse { groups: described, ..Default::default() }
     }
-    DescribeGroupsResponse { groups: described, ..Default::default() }
 }
 
 fn described_member(member: DescribedMember) -> GroupMember<'static> {
@@ -231,13 +229,16 @@ fn described_member(member: DescribedMember) -> GroupMember<'static> {
     }
 }
 
-/// Answers DeleteGroups.
-pub async fn delete(core: &Rc<Core>, request: &DeleteGroupsRequest<'_>) -> DeleteGroupsResponse<'static> {
-    let mut results = Vec::with_capacity(request.groups.len());
-    let mut done = HashSet::new();
-    for group in request.groups.iter().filter(|group| done.insert(**group)) {
-        let error = groups::delete(core, group).await.err().map_or(ErrorCode::None, |e| code_of_group(&e));
-        results.push(DeletedGroup { group: (*group).to_owned().into(), error });
+impl<'q> Handle<'q> for DeleteGroupsRequest<'q> {
+    async fn handle(self, context: &Context) -> DeleteGroupsResponse<'static> {
+        let (core, request) = (context.core(), &self);
+        let mut results = Vec::with_capacity(request.groups.len());
+        let mut done = HashSet::new();
+        for group in request.groups.iter().filter(|group| done.insert(**group)) {
+            let error =
+                groups::delete(core, group).await.err().map_or(ErrorCode::None, |e| code_of_group(&e));
+            results.push(DeletedGroup { group: (*group).to_owned().into(), error });
+        }
+        DeleteGroupsResponse { results, ..Default::default() }
     }
-    DeleteGroupsResponse { results, ..Default::default() }
 }

@@ -10,7 +10,9 @@ use keylane_kafka::messages::list_offsets::{
 };
 
 use crate::core::Core;
+use crate::front::kafka::context::Context;
 use crate::front::kafka::errors::code_of_read;
+use crate::front::kafka::handlers::Handle;
 use crate::front::kafka::repeated::repeated;
 use crate::service::by_time;
 use crate::service::error::ReadRefused;
@@ -41,38 +43,37 @@ fn wanted(timestamp: i64, version: i16) -> Option<Wanted> {
 }
 
 /// Answers ListOffsets. A partition that is named more than once is refused, and answered once.
-pub async fn list(
-    core: &Rc<Core>,
-    request: &ListOffsetsRequest<'_>,
-    version: i16,
-) -> ListOffsetsResponse<'static> {
-    let all = request.topics.iter().flat_map(|t| t.partitions.iter().map(|p| (t.name, p.index)));
-    let twice = repeated(all);
-    let mut done = HashSet::new();
-    // A topic that is named more than once is answered in one place.
-    let mut place: HashMap<&str, usize> = HashMap::new();
-    let mut topics: Vec<ListedTopic<'static>> = Vec::with_capacity(request.topics.len());
-    for topic in &request.topics {
-        let mut partitions = Vec::with_capacity(topic.partitions.len());
-        for partition in topic.partitions.iter().filter(|p| done.insert((topic.name, p.index))) {
-            partitions.push(match wanted(partition.timestamp, version) {
-                _ if twice.contains(&(topic.name, partition.index)) => {
-                    ListedPartition::failed(partition.index, ErrorCode::InvalidRequest)
-                }
-                None => ListedPartition::failed(partition.index, ErrorCode::UnsupportedVersion),
-                Some(wanted) => one(core, topic.name, partition, wanted).await,
-            });
+impl<'q> Handle<'q> for ListOffsetsRequest<'q> {
+    async fn handle(self, context: &Context) -> ListOffsetsResponse<'static> {
+        let (core, request, version) = (context.core(), &self, context.version());
+        let all = request.topics.iter().flat_map(|t| t.partitions.iter().map(|p| (t.name, p.index)));
+        let twice = repeated(all);
+        let mut done = HashSet::new();
+        // A topic that is named more than once is answered in one place.
+        let mut place: HashMap<&str, usize> = HashMap::new();
+        let mut topics: Vec<ListedTopic<'static>> = Vec::with_capacity(request.topics.len());
+        for topic in &request.topics {
+            let mut partitions = Vec::with_capacity(topic.partitions.len());
+            for partition in topic.partitions.iter().filter(|p| done.insert((topic.name, p.index))) {
+                partitions.push(match wanted(partition.timestamp, version) {
+                    _ if twice.contains(&(topic.name, partition.index)) => {
+                        ListedPartition::failed(partition.index, ErrorCode::InvalidRequest)
+                    }
+                    None => ListedPartition::failed(partition.index, ErrorCode::UnsupportedVersion),
+                    Some(wanted) => one(core, topic.name, partition, wanted).await,
+                });
+            }
+            if partitions.is_empty() {
+                continue;
+            }
+            let at = *place.entry(topic.name).or_insert(topics.len());
+            match topics.get_mut(at) {
+                Some(listed) => listed.partitions.extend(partitions),
+                None => topics.push(ListedTopic { name: topic.name.to_owned().into(), partitions }),
+            }
         }
-        if partitions.is_empty() {
-            continue;
-        }
-        let at = *place.entry(topic.name).or_insert(topics.len());
-        match topics.get_mut(at) {
-            Some(listed) => listed.partitions.extend(partitions),
-            None => topics.push(ListedTopic { name: topic.name.to_owned().into(), partitions }),
-        }
+        ListOffsetsResponse { topics, ..Default::default() }
     }
-    ListOffsetsResponse { topics, ..Default::default() }
 }
 
 async fn one(core: &Rc<Core>, topic: &str, asked: &ListOffsetsPartition, wanted: Wanted) -> ListedPartition {

@@ -20,7 +20,8 @@ use keylane_kafka::messages::metadata::{
 
 use crate::config::Values;
 use crate::core::Core;
-use crate::front::kafka::connection::Connection;
+use crate::front::kafka::context::Context;
+use crate::front::kafka::handlers::Handle;
 use crate::front::kafka::node::{NODE_ID, address};
 use crate::service::catalog;
 use crate::service::error::TopicError;
@@ -36,50 +37,53 @@ const CLUSTER_OPERATIONS: i32 = 0b1_1111_1010_0000;
 const BY_ID: i16 = 12;
 const REPLICAS: &[i32] = &[NODE_ID];
 
-/// Answers Metadata.
-pub async fn metadata(
-    connection: &Rc<Connection>,
-    request: &MetadataRequest<'_>,
-    version: i16,
-) -> MetadataResponse<'static> {
-    let core = &connection.core;
-    let mut topics = match request.topics(version) {
-        None => {
-            let mut all: Vec<_> = core.topics.borrow().all().map(|t| describe(&t.topic)).collect();
-            all.sort_by(|a, b| a.name.cmp(&b.name));
-            all
+impl<'q> Handle<'q> for MetadataRequest<'q> {
+    async fn handle(self, context: &Context) -> MetadataResponse<'static> {
+        let (connection, request, version) = (&context.connection, &self, context.version());
+        let core = &connection.core;
+        let mut topics = match request.topics(version) {
+            None => {
+                let mut all: Vec<_> = core.topics.borrow().all().map(|t| describe(&t.topic)).collect();
+                all.sort_by(|a, b| a.name.cmp(&b.name));
+                all
+            }
+            Some(named) if is_by_id_too_early(request, version) => {
+                let refused = |t: &MetadataRequestTopic<'_>| MetadataTopic {
+                    topic_id: t.topic_id,
+                    ..unknown(t.name, ErrorCode::InvalidRequest)
+                };
+                named.iter().map(refused).collect()
+            }
+            Some(named) => {
+                // Before v4 a request could not say that it does not want topics created.
+                let create =
+                    core.config.auto_create_topics && (version < 4 || request.allow_auto_topic_creation);
+                named_topics(core, named, create).await
+            }
+        };
+        let operations =
+            if request.include_topic_authorized_operations { TOPIC_OPERATIONS } else { OPERATIONS_OMITTED };
+        for topic in &mut topics {
+            topic.topic_authorized_operations = operations;
         }
-        Some(named) if is_by_id_too_early(request, version) => {
-            let refused = |t: &MetadataRequestTopic<'_>| MetadataTopic {
-                topic_id: t.topic_id,
-                ..unknown(t.name, ErrorCode::InvalidRequest)
-            };
-            named.iter().map(refused).collect()
+        let wants_cluster = request.include_cluster_authorized_operations;
+        if is_by_id_too_early(request, version) {
+            // All that is told is the refusal, as in Kafka.
+            return MetadataResponse { topics, ..Default::default() };
         }
-        Some(named) => {
-            // Before v4 a request could not say that it does not want topics created.
-            let create = core.config.auto_create_topics && (version < 4 || request.allow_auto_topic_creation);
-            named_topics(core, named, create).await
+        let (host, port) = address(connection);
+        MetadataResponse {
+            brokers: vec![MetadataBroker { node_id: NODE_ID, host: host.into(), port, rack: None }],
+            cluster_id: Some(core.cluster.id.clone().into()),
+            controller_id: NODE_ID,
+            topics,
+            cluster_authorized_operations: if wants_cluster {
+                CLUSTER_OPERATIONS
+            } else {
+                OPERATIONS_OMITTED
+            },
+            ..Default::default()
         }
-    };
-    let operations =
-        if request.include_topic_authorized_operations { TOPIC_OPERATIONS } else { OPERATIONS_OMITTED };
-    for topic in &mut topics {
-        topic.topic_authorized_operations = operations;
-    }
-    let wants_cluster = request.include_cluster_authorized_operations;
-    if is_by_id_too_early(request, version) {
-        // All that is told is the refusal, as in Kafka.
-        return MetadataResponse { topics, ..Default::default() };
-    }
-    let (host, port) = address(connection);
-    MetadataResponse {
-        brokers: vec![MetadataBroker { node_id: NODE_ID, host: host.into(), port, rack: None }],
-        cluster_id: Some(core.cluster.id.clone().into()),
-        controller_id: NODE_ID,
-        topics,
-        cluster_authorized_operations: if wants_cluster { CLUSTER_OPERATIONS } else { OPERATIONS_OMITTED },
-        ..Default::default()
     }
 }
 
@@ -168,57 +172,72 @@ fn describe(topic: &Topic) -> MetadataTopic<'static> {
 }
 
 /// Answers DescribeCluster (KIP-700).
-pub fn describe_cluster(
-    connection: &Connection,
-    request: &DescribeClusterRequest,
-) -> DescribeClusterResponse<'static> {
-    let cluster_id = &connection.core.cluster.id;
-    let error = match request.endpoint_type {
-        BROKERS => {
-            let (host, port) = address(connection);
-            let wanted = request.include_cluster_authorized_operations;
-            return DescribeClusterResponse {
-                cluster_id: cluster_id.clone().into(),
-                controller_id: NODE_ID,
-                brokers: vec![ClusterBroker { id: NODE_ID, host: host.into(), port, ..Default::default() }],
-                cluster_authorized_operations: if wanted { CLUSTER_OPERATIONS } else { OPERATIONS_OMITTED },
-                ..Default::default()
-            };
-        }
-        CONTROLLERS => (ErrorCode::MismatchedEndpointType, "this is a broker, not a controller"),
-        _ => (ErrorCode::UnsupportedEndpointType, "an endpoint type is 1 (brokers) or 2 (controllers)"),
-    };
-    DescribeClusterResponse { error: error.0, error_message: Some(error.1.into()), ..Default::default() }
+impl<'q> Handle<'q> for DescribeClusterRequest {
+    async fn handle(self, context: &Context) -> DescribeClusterResponse<'static> {
+        let (connection, request) = (&context.connection, &self);
+        let cluster_id = &connection.core.cluster.id;
+        let error = match request.endpoint_type {
+            BROKERS => {
+                let (host, port) = address(connection);
+                let wanted = request.include_cluster_authorized_operations;
+                return DescribeClusterResponse {
+                    cluster_id: cluster_id.clone().into(),
+                    controller_id: NODE_ID,
+                    brokers: vec![ClusterBroker {
+                        id: NODE_ID,
+                        host: host.into(),
+                        port,
+                        ..Default::default()
+                    }],
+                    cluster_authorized_operations: if wanted {
+                        CLUSTER_OPERATIONS
+                    } else {
+                        OPERATIONS_OMITTED
+                    },
+                    ..Default::default()
+                };
+            }
+            CONTROLLERS => (ErrorCode::MismatchedEndpointType, "this is a broker, not a controller"),
+            _ => (ErrorCode::UnsupportedEndpointType, "an endpoint type is 1 (brokers) or 2 (controllers)"),
+        };
+        DescribeClusterResponse { error: error.0, error_message: Some(error.1.into()), ..Default::default() }
+    }
 }
 
 /// Answers FindCoordinator: this node, for groups. There are no transactions and no share groups.
 ///
 /// The API must be served whatever it says: librdkafka takes its absence for a broker that is too old for LZ4, and
 /// then silently sends uncompressed.
-pub fn find_coordinator(
-    connection: &Connection,
-    request: &FindCoordinatorRequest<'_>,
-    version: i16,
-) -> FindCoordinatorResponse<'static> {
-    const GROUP: i8 = 0;
-    const TRANSACTION: i8 = 1;
-    const WHY: &str = "this version serves neither transactions nor share groups";
-    let (host, port) = address(connection);
-    let coordinator = |key: &&str| {
-        let key = (*key).to_owned().into();
-        if request.key_type == GROUP {
-            // Kafka has a text here where others have none.
-            let text = if version >= 4 { "" } else { "NONE" };
-            let (error, error_message) = (ErrorCode::None, Some(text.into()));
-            let host = host.clone().into();
-            return Coordinator { key, error, error_message, node_id: NODE_ID, host, port };
-        }
-        let error = if request.key_type == TRANSACTION {
-            ErrorCode::UnsupportedVersion
-        } else {
-            ErrorCode::InvalidRequest
+impl<'q> Handle<'q> for FindCoordinatorRequest<'q> {
+    async fn handle(self, context: &Context) -> FindCoordinatorResponse<'static> {
+        let (connection, request, version) = (&context.connection, &self, context.version());
+        const GROUP: i8 = 0;
+        const TRANSACTION: i8 = 1;
+        const WHY: &str = "this version serves neither transactions nor share groups";
+        let (host, port) = address(connection);
+        let coordinator = |key: &&str| {
+            let key = (*key).to_owned().into();
+            if request.key_type == GROUP {
+                // Kafka has a text here where others have none.
+                let text = if version >= 4 { "" } else { "NONE" };
+                let (error, error_message) = (ErrorCode::None, Some(text.into()));
+                let host = host.clone().into();
+                return Coordinator { key, error, error_message, node_id: NODE_ID, host, port };
+            }
+            let error = if request.key_type == TRANSACTION {
+                ErrorCode::UnsupportedVersion
+            } else {
+                ErrorCode::InvalidRequest
+            };
+            Coordinator {
+                key,
+                error,
+                error_message: Some(WHY.into()),
+                node_id: -1,
+                host: "".into(),
+                port: -1,
+            }
         };
-        Coordinator { key, error, error_message: Some(WHY.into()), node_id: -1, host: "".into(), port: -1 }
-    };
-    FindCoordinatorResponse::new(version, request.keys(version).iter().map(coordinator).collect())
+        FindCoordinatorResponse::new(version, request.keys(version).iter().map(coordinator).collect())
+    }
 }

@@ -12,18 +12,18 @@ use bytes::{Bytes, BytesMut};
 use keylane_engine::AppendError;
 use keylane_engine::bytes_at::i16_be;
 use keylane_engine::records::{CODEC_BITS, CheckedBatch};
+use keylane_engine::shard::CommitState;
+use keylane_kafka::ErrorCode;
 use keylane_kafka::hot::produce::{
-    PartitionSlot, ProduceItem, ProducePartition, ProduceRequest, ProduceResponseWriter,
+    Outline, PartitionSlot, ProduceItem, ProducePartition, ProduceRequest, ProduceResponseWriter,
 };
 use keylane_kafka::messages::produce::ProducedPartition;
-use keylane_kafka::{ErrorCode, Reader, RequestHeader};
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::core::{Core, MEMORY_UNIT};
 use crate::front::kafka::close::CloseReason;
-use crate::front::kafka::connection::Connection;
+use crate::front::kafka::context::Context;
 use crate::front::kafka::errors::{RECORD_ERRORS_MAX, RecordsRefused, key_of};
-use crate::front::kafka::handled::Handled;
 use crate::front::kafka::out::{Answer, Few, Gate, Patch};
 use crate::runtime::mesh::{self, AppendFailed};
 use crate::service::append::{Appending, append, append_in_turn, check_for, target};
@@ -55,35 +55,31 @@ fn refused(refusal: impl Into<RecordsRefused>) -> Outcome {
     Outcome::Failed(Box::new(refusal.into()))
 }
 
-/// The usual request: one batch for a partition of this core. Others are deferred, with nothing done.
-pub fn at_once(
-    connection: &Rc<Connection>,
-    header: &RequestHeader<'_>,
-    request: &ProduceRequest<'_>,
-) -> Result<Handled, CloseReason> {
-    let core = &connection.core;
-    let Some(partition) = request.single_partition() else { return Ok(Handled::Deferred) };
-    let outcome = match admit(core, header.version, request, &partition) {
+/// The usual request: one batch for a partition of this core. `false`: it is to be taken by [`in_turn`], and nothing is
+/// done yet.
+pub fn at_once(context: &Context, request: &ProduceRequest<'_>) -> Result<bool, CloseReason> {
+    let core = context.core();
+    let Some(partition) = request.single_partition() else { return Ok(false) };
+    let outcome = match admit(core, context.version(), request, partition) {
         Err(refusal) => refused(refusal),
-        Ok((_, Route::There { .. })) => return Ok(Handled::Deferred),
+        Ok((_, Route::There { .. })) => return Ok(false),
         Ok((_, Route::Here { shard, .. })) if core.shards[shard].is_busy(partition.records.len()) => {
-            return Ok(Handled::Deferred);
+            return Ok(false);
         }
         Ok((topic, Route::Here { shard, at })) => match check_for(&topic, partition.records) {
             Ok(batch) => match append(core, shard, at, &batch) {
-                Err(AppendError::Busy) => return Ok(Handled::Deferred),
+                Err(AppendError::Busy) => return Ok(false),
                 outcome => outcome.map_or_else(|e| refused(AppendFailed::from(e)), Outcome::from),
             },
             Err(e) => refused(e),
         },
     };
-    if request.acks == 0 {
-        return unacknowledged(&outcome).map(|()| Handled::Done);
+    if request.outline.acks == 0 {
+        return unacknowledged(&outcome).map(|()| true);
     }
-    let mut out = connection.out.borrow_mut();
+    let mut out = context.connection.out.borrow_mut();
     let before = out.staging().len();
-    let (version, id) = (header.version, header.correlation_id);
-    let mut writer = ProduceResponseWriter::begin(out.staging(), version, id, 1);
+    let mut writer = ProduceResponseWriter::begin(out.staging(), context.header, 1);
     writer.topic(partition.topic, 1);
     let gate = match outcome {
         Outcome::Here { gate, .. } => Some(gate),
@@ -94,24 +90,65 @@ pub fn at_once(
         Some(gate) => (Few::One(gate), Few::One(Patch { shard: gate.shard, slot })),
         None => (Few::Many(Vec::new()), Few::Many(Vec::new())),
     };
-    writer.finish()?;
+    writer.finish(context.throttle_ms())?;
     let len = out.staging().len() - before;
     out.gated(len, gates, patches);
-    Ok(Handled::Done)
+    Ok(true)
 }
 
-/// Any other request: several partitions, other cores, or a busy shard. Waits while a shard is busy, which
-/// slows the client down; never for a commit.
-pub async fn in_turn(connection: &Rc<Connection>, frame: Bytes) -> Result<(), CloseReason> {
-    let core = &connection.core;
-    let mut reader = Reader::new(&frame);
-    let header = RequestHeader::decode(&mut reader)?;
-    let request = ProduceRequest::decode(header.version, &mut reader)?;
-    let mut outcomes = Vec::with_capacity(request.partition_count);
+/// Any other request: several partitions, other cores, or a busy shard. Until all batches are appended the next request
+/// waits, which slows the client down; it never waits for a commit.
+pub async fn in_turn(
+    context: Rc<Context>,
+    frame: Bytes,
+    outline: Outline,
+) -> Result<Option<Answer>, CloseReason> {
+    let request = ProduceRequest::again(outline, &frame);
+    let (outcomes, held) = append_all(&context, &request, &frame).await;
+    if outline.acks == 0 {
+        outcomes.iter().try_for_each(unacknowledged)?;
+        if held.is_some() {
+            let connection = Rc::clone(&context.connection);
+            tokio::task::spawn_local(async move {
+                if let Err(reason) = unacknowledged_elsewhere(outcomes).await {
+                    connection.close(&reason);
+                }
+                drop(held);
+            });
+        }
+        return Ok(None);
+    }
+    if outcomes.iter().any(|o| matches!(o, Outcome::There(_))) {
+        context.let_next_come();
+        let known = all_known(context.core(), outcomes).await;
+        let mut out = BytesMut::new();
+        write(&mut out, &context, &request, known.into_iter(), |_, _| {})?;
+        return Ok(Some(Answer { slices: vec![out.freeze()], ..Answer::default() }));
+    }
+    let mut out = context.connection.out.borrow_mut();
+    let before = out.staging().len();
+    let (mut gates, mut patches) = (Vec::new(), Vec::new());
+    write(out.staging(), &context, &request, outcomes.into_iter(), |gate, slot| {
+        merge(&mut gates, gate);
+        patches.push(Patch { shard: gate.shard, slot });
+    })?;
+    let len = out.staging().len() - before;
+    out.gated(len, Few::Many(gates), Few::Many(patches));
+    Ok(None)
+}
+
+/// Appends the batches of all partitions, in their order. What goes to other cores is paid for.
+async fn append_all(
+    context: &Context,
+    request: &ProduceRequest<'_>,
+    frame: &Bytes,
+) -> (Vec<Outcome>, Option<OwnedSemaphorePermit>) {
+    let core = context.core();
+    let mut outcomes = Vec::with_capacity(request.outline.partition_count);
     let mut held = None;
     let mut record_errors_left = RECORD_ERRORS_MAX;
     for partition in request.partitions() {
-        let mut outcome = match checked(core, header.version, &request, &partition, &frame) {
+        let mut outcome = match checked(core, context.version(), request, &partition, frame) {
             Err(refusal) => refused(refusal),
             Ok((Route::Here { shard, at }, batch)) => {
                 append_in_turn(core, shard, at, &batch).await.map_or_else(refused, Outcome::from)
@@ -134,50 +171,11 @@ pub async fn in_turn(connection: &Rc<Connection>, frame: Bytes) -> Result<(), Cl
             tokio::task::yield_now().await;
         }
     }
-    if request.acks == 0 {
-        outcomes.iter().try_for_each(unacknowledged)?;
-        if held.is_some() {
-            let connection = Rc::clone(connection);
-            tokio::task::spawn_local(async move {
-                if let Err(reason) = unacknowledged_elsewhere(outcomes).await {
-                    connection.close(&reason);
-                }
-                drop(held);
-            });
-        }
-        return Ok(());
-    }
-    if outcomes.iter().any(|o| matches!(o, Outcome::There(_))) {
-        let promise = connection.out.borrow_mut().promise();
-        let (connection, frame) = (Rc::clone(connection), frame.clone());
-        tokio::task::spawn_local(async move {
-            let answer = answer_later(&connection.core, &frame, outcomes).await;
-            drop(held);
-            match answer {
-                Ok(answer) => connection.answer(&promise, answer),
-                Err(reason) => connection.close(&reason),
-            }
-        });
-        return Ok(());
-    }
-    let mut out = connection.out.borrow_mut();
-    let before = out.staging().len();
-    let (mut gates, mut patches) = (Vec::new(), Vec::new());
-    write(out.staging(), &header, &request, outcomes.into_iter(), |gate, slot| {
-        merge(&mut gates, gate);
-        patches.push(Patch { shard: gate.shard, slot });
-    })?;
-    let len = out.staging().len() - before;
-    out.gated(len, Few::Many(gates), Few::Many(patches));
-    Ok(())
+    (outcomes, held)
 }
 
 /// Waits for this core's commits and the other cores' answers.
-async fn answer_later(core: &Rc<Core>, frame: &Bytes, outcomes: Vec<Outcome>) -> Result<Answer, CloseReason> {
-    use keylane_engine::shard::CommitState;
-    let mut reader = Reader::new(frame);
-    let header = RequestHeader::decode(&mut reader)?;
-    let request = ProduceRequest::decode(header.version, &mut reader)?;
+async fn all_known(core: &Core, outcomes: Vec<Outcome>) -> Vec<Outcome> {
     let mut known = Vec::with_capacity(outcomes.len());
     for outcome in outcomes {
         known.push(match outcome {
@@ -198,21 +196,18 @@ async fn answer_later(core: &Rc<Core>, frame: &Bytes, outcomes: Vec<Outcome>) ->
             failed => failed,
         });
     }
-    let mut out = BytesMut::new();
-    write(&mut out, &header, &request, known.into_iter(), |_, _| {})?;
-    Ok(Answer { slices: vec![out.freeze()], ..Answer::default() })
+    known
 }
 
 /// Encodes an answer; `gated` is told of each partition that waits for a commit.
 fn write(
     out: &mut BytesMut,
-    header: &RequestHeader<'_>,
+    context: &Context,
     request: &ProduceRequest<'_>,
     mut outcomes: impl Iterator<Item = Outcome>,
     mut gated: impl FnMut(Gate, PartitionSlot),
 ) -> Result<(), CloseReason> {
-    let mut writer =
-        ProduceResponseWriter::begin(out, header.version, header.correlation_id, request.answered_topics);
+    let mut writer = ProduceResponseWriter::begin(out, context.header, request.outline.answered_topics);
     for item in request.items() {
         match item {
             ProduceItem::Topic(topic) if topic.partition_count == 0 => {}
@@ -227,7 +222,7 @@ fn write(
             }
         }
     }
-    writer.finish()?;
+    writer.finish(context.throttle_ms())?;
     Ok(())
 }
 
@@ -301,7 +296,7 @@ fn admit(
     request: &ProduceRequest<'_>,
     partition: &ProducePartition<'_>,
 ) -> Result<(Rc<LocalTopic>, Route), RecordsRefused> {
-    if !(-1..=1).contains(&request.acks) {
+    if !(-1..=1).contains(&request.outline.acks) {
         return Err(ErrorCode::InvalidRequiredAcks.into());
     }
     if request.transactional_id.is_some() {

@@ -18,7 +18,9 @@ use keylane_kafka::messages::init_producer_id::{InitProducerIdRequest, InitProdu
 use uuid::Uuid;
 
 use crate::core::Core;
+use crate::front::kafka::context::Context;
 use crate::front::kafka::errors::{Refusal, code_of_topic, refusal_of_topic};
+use crate::front::kafka::handlers::Handle;
 use crate::front::kafka::node::NODE_ID;
 use crate::front::kafka::repeated::repeated;
 use crate::service::catalog;
@@ -35,24 +37,23 @@ fn invalid(message: impl Into<String>) -> Refusal {
     (ErrorCode::InvalidRequest, message.into())
 }
 
-/// Answers CreateTopics.
-pub async fn create_topics(
-    core: &Rc<Core>,
-    request: &CreateTopicsRequest<'_>,
-) -> CreateTopicsResponse<'static> {
-    let twice = repeated(request.topics.iter().map(|t| t.name));
-    let mut topics = Vec::with_capacity(request.topics.len());
-    let mut done = HashSet::new();
-    for topic in request.topics.iter().filter(|t| done.insert(t.name)) {
-        let created = if twice.contains(topic.name) {
-            Err(invalid("the request names this topic more than once"))
-        } else {
-            create_one(core, topic, request.validate_only).await
-        };
-        let failed = |(code, message)| CreatedTopic::failed(topic.name.to_owned(), code, message);
-        topics.push(created.unwrap_or_else(failed));
+impl<'q> Handle<'q> for CreateTopicsRequest<'q> {
+    async fn handle(self, context: &Context) -> CreateTopicsResponse<'static> {
+        let (core, request) = (context.core(), &self);
+        let twice = repeated(request.topics.iter().map(|t| t.name));
+        let mut topics = Vec::with_capacity(request.topics.len());
+        let mut done = HashSet::new();
+        for topic in request.topics.iter().filter(|t| done.insert(t.name)) {
+            let created = if twice.contains(topic.name) {
+                Err(invalid("the request names this topic more than once"))
+            } else {
+                create_one(core, topic, request.validate_only).await
+            };
+            let failed = |(code, message)| CreatedTopic::failed(topic.name.to_owned(), code, message);
+            topics.push(created.unwrap_or_else(failed));
+        }
+        CreateTopicsResponse { topics, ..Default::default() }
     }
-    CreateTopicsResponse { topics, ..Default::default() }
 }
 
 async fn create_one(
@@ -126,36 +127,34 @@ fn check(core: &Core, topic: &CreatableTopic<'_>) -> Result<usize, Refusal> {
     check_partitions(wanted).map_err(|e| refusal_of_topic(&e))
 }
 
-/// Answers DeleteTopics.
-pub async fn delete_topics(
-    core: &Rc<Core>,
-    request: &DeleteTopicsRequest<'_>,
-    version: i16,
-) -> DeleteTopicsResponse<'static> {
-    let wanted: Vec<_> = request.topics().collect();
-    let naming = Naming::of(&wanted);
-    let mut done = HashSet::new();
-    let mut topics = Vec::with_capacity(wanted.len());
-    for topic in wanted.iter().filter(|t| done.insert((t.name, t.topic_id))) {
-        let known = {
-            let topics = core.topics.borrow();
-            let by = topic.name.map_or(TopicKey::Id(topic.topic_id), TopicKey::Name);
-            topics.get(by).map(|t| (t.topic.name.clone(), t.topic.id))
-        };
-        let known_by = known.as_ref().map(|(name, id)| (name.as_str(), *id));
-        match naming.refusal(topic, known_by) {
-            // Refused under its name.
-            Some(_) if topic.name.is_none() && naming.both(known_by) => {}
-            Some(why) => topics.push(DeletedTopic {
-                name: topic.name.map(|n| n.to_owned().into()),
-                topic_id: known_by.filter(|_| naming.both(known_by)).map_or(topic.topic_id, |(_, id)| id),
-                error: ErrorCode::InvalidRequest,
-                error_message: (version >= 5).then(|| why.into()),
-            }),
-            None => topics.push(delete_one(core, topic, known, version).await),
+impl<'q> Handle<'q> for DeleteTopicsRequest<'q> {
+    async fn handle(self, context: &Context) -> DeleteTopicsResponse<'static> {
+        let (core, request, version) = (context.core(), &self, context.version());
+        let wanted: Vec<_> = request.topics().collect();
+        let naming = Naming::of(&wanted);
+        let mut done = HashSet::new();
+        let mut topics = Vec::with_capacity(wanted.len());
+        for topic in wanted.iter().filter(|t| done.insert((t.name, t.topic_id))) {
+            let known = {
+                let topics = core.topics.borrow();
+                let by = topic.name.map_or(TopicKey::Id(topic.topic_id), TopicKey::Name);
+                topics.get(by).map(|t| (t.topic.name.clone(), t.topic.id))
+            };
+            let known_by = known.as_ref().map(|(name, id)| (name.as_str(), *id));
+            match naming.refusal(topic, known_by) {
+                // Refused under its name.
+                Some(_) if topic.name.is_none() && naming.both(known_by) => {}
+                Some(why) => topics.push(DeletedTopic {
+                    name: topic.name.map(|n| n.to_owned().into()),
+                    topic_id: known_by.filter(|_| naming.both(known_by)).map_or(topic.topic_id, |(_, id)| id),
+                    error: ErrorCode::InvalidRequest,
+                    error_message: (version >= 5).then(|| why.into()),
+                }),
+                None => topics.push(delete_one(core, topic, known, version).await),
+            }
         }
+        DeleteTopicsResponse { topics, ..Default::default() }
     }
-    DeleteTopicsResponse { topics, ..Default::default() }
 }
 
 /// How a request names the topics to delete.
@@ -228,26 +227,26 @@ async fn delete_one(
 }
 
 /// Answers CreatePartitions: a topic can only get more.
-pub async fn create_partitions(
-    core: &Rc<Core>,
-    request: &CreatePartitionsRequest<'_>,
-) -> CreatePartitionsResponse<'static> {
-    let twice = repeated(request.topics.iter().map(|t| t.name));
-    let mut done = HashSet::new();
-    let mut topics = Vec::with_capacity(request.topics.len());
-    for topic in request.topics.iter().filter(|t| done.insert(t.name)) {
-        let grown = if twice.contains(topic.name) {
-            Err(invalid("the request names this topic more than once"))
-        } else {
-            grow_one(core, topic, request.validate_only).await
-        };
-        let (error, error_message) = match grown {
-            Ok(()) => (ErrorCode::None, None),
-            Err((code, message)) => (code, Some(message.into())),
-        };
-        topics.push(EnlargedTopic { name: topic.name.to_owned().into(), error, error_message });
+impl<'q> Handle<'q> for CreatePartitionsRequest<'q> {
+    async fn handle(self, context: &Context) -> CreatePartitionsResponse<'static> {
+        let (core, request) = (context.core(), &self);
+        let twice = repeated(request.topics.iter().map(|t| t.name));
+        let mut done = HashSet::new();
+        let mut topics = Vec::with_capacity(request.topics.len());
+        for topic in request.topics.iter().filter(|t| done.insert(t.name)) {
+            let grown = if twice.contains(topic.name) {
+                Err(invalid("the request names this topic more than once"))
+            } else {
+                grow_one(core, topic, request.validate_only).await
+            };
+            let (error, error_message) = match grown {
+                Ok(()) => (ErrorCode::None, None),
+                Err((code, message)) => (code, Some(message.into())),
+            };
+            topics.push(EnlargedTopic { name: topic.name.to_owned().into(), error, error_message });
+        }
+        CreatePartitionsResponse { topics, ..Default::default() }
     }
-    CreatePartitionsResponse { topics, ..Default::default() }
 }
 
 async fn grow_one(core: &Rc<Core>, topic: &PartitionsTopic<'_>, validate_only: bool) -> Result<(), Refusal> {
@@ -272,25 +271,27 @@ async fn grow_one(core: &Rc<Core>, topic: &PartitionsTopic<'_>, validate_only: b
 }
 
 /// Answers InitProducerId for idempotent producers (KIP-98). Transactions are not served yet.
-pub async fn init_producer_id(
-    core: &Rc<Core>,
-    request: &InitProducerIdRequest<'_>,
-) -> InitProducerIdResponse {
-    let without_epoch = request.producer_id >= 0 && request.producer_epoch < 0;
-    let without_id = request.producer_id < 0 && request.producer_epoch >= 0;
-    if request.transactional_id == Some("") || without_epoch || without_id {
-        return InitProducerIdResponse::failed(ErrorCode::InvalidRequest);
-    }
-    if request.transactional_id.is_some() {
-        tracing::info!("a client asked for transactions, which this version does not serve");
-        return InitProducerIdResponse::failed(ErrorCode::UnsupportedVersion);
-    }
-    match catalog::next_producer_id(core).await {
-        Ok(producer_id) => InitProducerIdResponse { producer_id, producer_epoch: 0, ..Default::default() },
-        Err(TopicError::Stopping) => InitProducerIdResponse::failed(ErrorCode::CoordinatorNotAvailable),
-        Err(e) => {
-            tracing::error!(%e, "could not give out a producer id");
-            InitProducerIdResponse::failed(ErrorCode::KafkaStorageError)
+impl<'q> Handle<'q> for InitProducerIdRequest<'q> {
+    async fn handle(self, context: &Context) -> InitProducerIdResponse {
+        let (core, request) = (context.core(), &self);
+        let without_epoch = request.producer_id >= 0 && request.producer_epoch < 0;
+        let without_id = request.producer_id < 0 && request.producer_epoch >= 0;
+        if request.transactional_id == Some("") || without_epoch || without_id {
+            return InitProducerIdResponse::failed(ErrorCode::InvalidRequest);
+        }
+        if request.transactional_id.is_some() {
+            tracing::info!("a client asked for transactions, which this version does not serve");
+            return InitProducerIdResponse::failed(ErrorCode::UnsupportedVersion);
+        }
+        match catalog::next_producer_id(core).await {
+            Ok(producer_id) => {
+                InitProducerIdResponse { producer_id, producer_epoch: 0, ..Default::default() }
+            }
+            Err(TopicError::Stopping) => InitProducerIdResponse::failed(ErrorCode::CoordinatorNotAvailable),
+            Err(e) => {
+                tracing::error!(%e, "could not give out a producer id");
+                InitProducerIdResponse::failed(ErrorCode::KafkaStorageError)
+            }
         }
     }
 }

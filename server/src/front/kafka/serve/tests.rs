@@ -87,3 +87,28 @@ fn a_server_that_stops_ends_a_quiet_connection() {
         assert_eq!(client.read(&mut [0]).await.unwrap(), 0, "closed");
     });
 }
+
+#[test]
+fn the_longest_wait_asked_of_a_client_is_in_its_answer() {
+    use crate::front::kafka::context::Context;
+    use keylane_kafka::messages::heartbeat::HeartbeatResponse;
+    use keylane_kafka::{ApiKey, RequestHeader};
+    use std::time::Duration;
+
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        let at = SocketAddr::from(([127, 0, 0, 1], 9092));
+        let connection = Rc::new(Connection::new(core(), Stream::over(duplex(16).0), at, at));
+        let header =
+            RequestHeader { api: ApiKey::Heartbeat, version: 1, correlation_id: 7, client_id: Some("me") };
+        let context = Context::new(&connection, &header);
+        for ms in [200, 1_500, 3] {
+            context.throttle(Duration::from_millis(ms));
+        }
+        let answer = context.respond(HeartbeatResponse::default()).unwrap();
+        // Length, number of the request, throttle_time_ms, error.
+        assert_eq!(answer.slices.concat(), [0, 0, 0, 10, 0, 0, 0, 7, 0, 0, 0x05, 0xdc, 0, 0]);
+        assert_eq!(context.client_id.as_deref(), Some("me"));
+        assert_eq!(connection.to_string(), "127.0.0.1:9092 (User:ANONYMOUS, client id \"me\")");
+    });
+}
