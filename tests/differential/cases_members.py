@@ -385,6 +385,12 @@ def _(c):
     members[0].beat_until(REBALANCING)
 
 
+@member_case("groups/ids-that-nobody-uses")
+def _(c):
+    for i in range(GROUP_SIZE_MAX + 2):
+        Member(c, f"M{i}", session=SHORT).join(note="for an id")
+
+
 # States.
 
 @member_case("groups/states")

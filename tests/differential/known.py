@@ -127,6 +127,7 @@ known("find-coordinator/transactions", "*", "*", "*", "Transactions are not serv
 known("find-coordinator/share-groups", "*", "UNSUPPORTED_VERSION|a text", "INVALID_REQUEST|", "Share groups are not served.")
 known("groups/static-member-fenced-while-it-waits", "*JoinGroup v7/MemberId", "", "first1",
       "A process that is fenced is told no id: none is its own any more.")
+known("groups/ids-that-nobody-uses", "*", "*", "*", "Ids that nobody uses are as many as members may be. Kafka gives out any number.")
 known("groups/protocol-without-a-name", "*/ProtocolName", "", "null", "The empty name is a name. Kafka takes it for none.")
 known("offset-delete/v0", "*DescribeGroups*/GroupState", "Dead", "Empty",
       "A group is there while it has offsets. Kafka keeps it until it next looks for groups without any.")

@@ -446,3 +446,6 @@ fn topic_id(topics: &TopicTable, topic: &str, partition: i32) -> Option<Uuid> {
     let topic = topics.get(TopicKey::Name(topic))?;
     topic.route(partition).ok().map(|_| topic.topic.id)
 }
+
+#[cfg(test)]
+mod tests;

@@ -255,6 +255,12 @@ impl Live {
         }
     }
 
+    /// Whether there is nothing, not even an id that was given out.
+    #[cfg(test)]
+    pub fn is_empty(&self) -> bool {
+        self.slots.borrow().is_empty()
+    }
+
     /// What is to be stored, in order.
     pub fn take_to_store(&self) -> Vec<ToStore> {
         std::mem::take(&mut self.to_store.borrow_mut())

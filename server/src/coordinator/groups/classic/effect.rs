@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::member::Member;
 use super::stored::Stored;
 
 /// A request that waits for its answer; whoever asks chooses the number.
@@ -135,6 +136,8 @@ pub enum Purpose {
         to: Ticket,
         /// The member.
         answer: Joined,
+        /// The member as it was before.
+        before: Box<Member>,
     },
     /// The last member is gone.
     Emptied,

@@ -25,7 +25,11 @@ mod stored;
 mod timing;
 
 #[cfg(test)]
+mod cost;
+#[cfg(test)]
 mod model;
+#[cfg(test)]
+mod single;
 
 pub use effect::{Effect, Joined, Refused, StoreId, Synced, Ticket};
 pub use group::{Group, State};

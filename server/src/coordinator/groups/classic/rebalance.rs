@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::effect::{Purpose, Refused, StoreId};
 use super::group::{Gathering, Group, State};
 use super::limits::Millis;
+use super::member::Member;
 use super::planted;
 
 impl Group {
@@ -135,19 +136,39 @@ impl Group {
                     }
                 }
             }
-            Some(Purpose::NewId { generation, to, answer }) => {
+            Some(Purpose::NewId { generation, to, answer, before }) => {
                 let member = self.members.get_mut(&answer.member_id);
                 // Another rebalance answers it if one has begun.
                 let goes_on = self.state == State::Stable && self.generation == generation;
                 if let Some(member) = member.filter(|m| goes_on && m.joining == Some(to)) {
                     member.joining = None;
                     member.heard(now);
+                    if outcome.is_err() {
+                        self.take_back(&answer.member_id, *before, now);
+                    }
                     self.answer_join(to, outcome.map(|()| answer));
                 }
             }
             Some(Purpose::Emptied) | None => {}
         }
         self.go_on(now);
+    }
+
+    /// A static member keeps the id that it had, since the new one is not stored: a restart would know the old one only.
+    fn take_back(&mut self, id: &Arc<str>, mut before: Member, now: Millis) {
+        self.members.remove(id);
+        let old = Arc::clone(&before.id);
+        if self.leader.as_ref() == Some(id) {
+            self.leader = Some(Arc::clone(&old));
+        }
+        if self.unsynced.remove(id) {
+            self.unsynced.insert(Arc::clone(&old));
+        }
+        if let Some(instance) = &before.instance {
+            self.statics.insert(Arc::clone(instance), Arc::clone(&old));
+        }
+        before.heard(now);
+        self.members.insert(old, before);
     }
 
     /// The assignment is stored: everybody who waits gets its part.

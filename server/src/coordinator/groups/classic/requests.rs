@@ -131,6 +131,12 @@ impl Group {
         let known = join.instance.as_ref().and_then(|instance| self.statics.get(instance)).cloned();
         match known {
             Some(old) => self.take_over(join, &old, now),
+            None if join.needs_id
+                && join.instance.is_none()
+                && self.pending.len() >= self.limits.size_max =>
+            {
+                return Err(Refused::Full);
+            }
             None if join.needs_id && join.instance.is_none() => {
                 self.pending.insert(Arc::clone(&id), now + join.session);
                 return Err(Refused::MemberIdRequired(id));
@@ -175,6 +181,7 @@ impl Group {
     fn take_over(&mut self, join: Join, old: &Arc<str>, now: Millis) {
         let Some(mut member) = self.members.remove(old) else { return };
         let (joining, syncing) = (member.joining.take(), member.syncing.take());
+        let before = member.clone();
         joining.into_iter().for_each(|to| self.answer_join(to, Err(Refused::Fenced)));
         syncing.into_iter().for_each(|to| self.answer_sync(to, Err(Refused::Fenced)));
         let leader_before = self.leader.clone();
@@ -201,7 +208,7 @@ impl Group {
         self.update(&id, join);
         match self.state {
             State::Stable if self.protocol == self.select_protocol() => {
-                self.store_new_id(&id, leader_before, to, can_skip);
+                self.store_new_id(&id, leader_before, before, to, can_skip);
             }
             State::Stable | State::CompletingRebalance => self.prepare(now),
             State::PreparingRebalance | State::Empty => {}
@@ -209,7 +216,14 @@ impl Group {
     }
 
     /// The group stays stable: the new id of a static member is stored, then its JoinGroup answered.
-    fn store_new_id(&mut self, id: &Arc<str>, leader_before: Option<Arc<str>>, to: Ticket, can_skip: bool) {
+    fn store_new_id(
+        &mut self,
+        id: &Arc<str>,
+        leader_before: Option<Arc<str>>,
+        before: Member,
+        to: Ticket,
+        can_skip: bool,
+    ) {
         let leads = self.leader.as_ref() == Some(id);
         let mut answer = self.joined(id, can_skip && leads);
         answer.skip_assignment = can_skip && leads;
@@ -218,7 +232,7 @@ impl Group {
             answer.leader = leader_before.unwrap_or_else(|| "".into());
         }
         let what = self.to_store(|member| member.assignment.clone());
-        let purpose = Purpose::NewId { generation: self.generation, to, answer };
+        let purpose = Purpose::NewId { generation: self.generation, to, answer, before: Box::new(before) };
         self.store(what, purpose);
     }
 
