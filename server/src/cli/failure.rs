@@ -24,12 +24,26 @@ pub enum Failure {
         /// What it said beyond the code.
         message: String,
     },
+    /// The command cannot be done as it was given.
+    #[error("{0}")]
+    Unfit(String),
     /// Some of the things that were asked for failed; what is wrong was told for each.
     #[error("not all could be done")]
     Told,
+    /// What was read cannot be understood.
+    #[error("{0}")]
+    Data(String),
     /// Nobody takes the output.
     #[error("writing the output")]
     Output(#[source] io::Error),
+    /// The input cannot be read.
+    #[error("reading {what}")]
+    Input {
+        /// From where.
+        what: String,
+        /// Why not.
+        source: io::Error,
+    },
 }
 
 fn said(message: &str) -> String {

@@ -13,10 +13,15 @@ use crate::config::options::Options;
 
 pub mod check;
 mod connect;
+mod consume;
 mod failure;
+mod format;
 mod offsets;
+mod produce;
+mod record;
 mod say;
 pub mod serve;
+mod time;
 mod topic;
 
 use check::CheckOptions;
@@ -38,6 +43,10 @@ enum Command {
     Check(CheckOptions),
     /// Topics of any broker: create, list, describe, alter, delete
     Topic(topic::TopicArgs),
+    /// Write records to a topic of any broker
+    Produce(produce::ProduceArgs),
+    /// Read records of a topic of any broker
+    Consume(consume::ConsumeArgs),
 }
 
 /// Runs the command that the arguments of the process name, to its end.
@@ -50,6 +59,8 @@ pub fn run() -> ExitCode {
             ExitCode::from(2)
         }),
         Command::Topic(args) => ended(topic::run(&args)),
+        Command::Produce(args) => ended(produce::run(&args)),
+        Command::Consume(args) => ended(consume::run(&args)),
     }
 }
 

@@ -11,7 +11,7 @@ use super::failure::Failure;
 const TRIES: u32 = 20;
 
 /// The offset of each of these partitions at a time in milliseconds, at [`EARLIEST`] or at [`LATEST`]. -1: no record is as
-/// young.
+/// young. With `committed`, the end is that of the records whose transactions are decided.
 ///
 /// [`EARLIEST`]: keylane_kafka::messages::list_offsets::EARLIEST
 /// [`LATEST`]: keylane_kafka::messages::list_offsets::LATEST
@@ -20,6 +20,7 @@ pub fn offsets(
     topic: &Topic,
     wanted: &[i32],
     timestamp: i64,
+    committed: bool,
 ) -> Result<BTreeMap<i32, i64>, Failure> {
     let mut found = BTreeMap::new();
     let mut topic = topic.clone();
@@ -34,7 +35,11 @@ pub fn offsets(
                 name: &topic.name,
                 partitions: partitions.iter().map(partition).collect(),
             };
-            let request = ListOffsetsRequest { topics: vec![asked], ..Default::default() };
+            let request = ListOffsetsRequest {
+                isolation_level: i8::from(committed),
+                topics: vec![asked],
+                ..Default::default()
+            };
             let answer = cluster.broker(leader)?.ask(&request)?;
             for told in answer.topics.iter().flat_map(|topic| &topic.partitions) {
                 match told.error.is_none() {

@@ -28,6 +28,13 @@ pub fn print_json(value: &impl Serialize) -> Result<(), Failure> {
     print(&(text + "\n"))
 }
 
+/// Writes one line to stderr, behind the name of the program.
+pub fn tell(line: &str) {
+    let name = if colours(&io::stderr()) { "\x1b[1mkeylane:\x1b[0m" } else { "keylane:" };
+    // Whether anybody reads it or not, the command goes on.
+    let _ = writeln!(io::stderr().lock(), "{name} {line}");
+}
+
 /// Writes an error to stderr.
 pub fn tell_error(line: &str) {
     let name = if colours(&io::stderr()) { "\x1b[1;31mkeylane:\x1b[0m" } else { "keylane:" };

@@ -67,8 +67,8 @@ pub fn run(common: &Common, args: &DescribeArgs) -> Result<(), Failure> {
 
 fn describe(cluster: &mut Cluster, topic: Topic, all: bool) -> Result<Described, Failure> {
     let indexes: Vec<_> = topic.partitions.iter().map(|partition| partition.index).collect();
-    let starts = offsets(cluster, &topic, &indexes, EARLIEST)?;
-    let ends = offsets(cluster, &topic, &indexes, LATEST)?;
+    let starts = offsets(cluster, &topic, &indexes, EARLIEST, false)?;
+    let ends = offsets(cluster, &topic, &indexes, LATEST, false)?;
     let at = |offsets: &BTreeMap<i32, i64>, index| offsets.get(&index).copied().unwrap_or(-1);
     let replicas = replicas(&topic);
     let partitions = (topic.partitions.into_iter())

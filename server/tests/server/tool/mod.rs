@@ -7,6 +7,7 @@ use std::process::{Child, Command, Output, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 
+mod records;
 mod topic;
 
 /// A server of its own; ended when it is dropped.

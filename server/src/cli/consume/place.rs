@@ -1,0 +1,63 @@
+//! A place in a partition, as it is given on the command line.
+use std::str::FromStr;
+
+use crate::cli::time::Time;
+
+/// A place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// The first record that there is.
+    Start,
+    /// Behind the last one.
+    End,
+    /// An offset.
+    Offset(i64),
+    /// So many offsets before the end.
+    Last(i64),
+    /// The first record of that time or later.
+    At(Time),
+}
+
+impl FromStr for Place {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Some(time) = text.strip_prefix('@') {
+            return time.parse().map(Self::At);
+        }
+        match text {
+            "start" | "beginning" | "earliest" => return Ok(Self::Start),
+            "end" | "latest" => return Ok(Self::End),
+            _ => {}
+        }
+        let (digits, kind): (_, fn(i64) -> Self) = match text.strip_prefix('-') {
+            Some(digits) => (digits, Self::Last),
+            None => (text, Self::Offset),
+        };
+        let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
+        let found = digits.parse().ok().filter(|_| is_number).map(kind);
+        found.ok_or_else(|| "write start, end, an offset, -N for the last N, or @TIME".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_read() {
+        for (text, place) in [
+            ("start", Place::Start),
+            ("latest", Place::End),
+            ("0", Place::Offset(0)),
+            ("9000000000", Place::Offset(9_000_000_000)),
+            ("-5", Place::Last(5)),
+            ("@1764403200123", Place::At(Time(1_764_403_200_123))),
+        ] {
+            assert_eq!(text.parse(), Ok(place), "{text}");
+        }
+        for wrong in ["", "-", "--5", "+5", "soon", "@soon"] {
+            assert!(wrong.parse::<Place>().is_err(), "{wrong}");
+        }
+    }
+}
