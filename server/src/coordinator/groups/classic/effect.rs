@@ -1,11 +1,9 @@
 //! What a group says: answers, refusals, and what must be stored.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::member::Member;
 use super::stored::Stored;
 
 /// A request that waits for its answer; whoever asks chooses the number.
@@ -116,29 +114,4 @@ pub enum Refused {
     /// The assignment could not be stored.
     #[error("the assignment could not be stored; the server's log says why")]
     NotStored,
-}
-
-/// Why something is stored.
-#[derive(Debug)]
-pub enum Purpose {
-    /// The leader has assigned.
-    Assignment {
-        /// For this generation.
-        generation: i32,
-        /// To each member.
-        parts: BTreeMap<Arc<str>, Bytes>,
-    },
-    /// A static member has a new id in a stable group.
-    NewId {
-        /// The generation that goes on.
-        generation: i32,
-        /// The JoinGroup that waits.
-        to: Ticket,
-        /// The member.
-        answer: Joined,
-        /// The member as it was before.
-        before: Box<Member>,
-    },
-    /// The last member is gone.
-    Emptied,
 }

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::effect::{Effect, Joined, JoinedMember, Purpose, Refused, StoreId, Synced, Ticket};
+use super::effect::{Effect, Joined, JoinedMember, Refused, StoreId, Synced, Ticket};
 use super::limits::{Limits, Millis};
 use super::member::Member;
+use super::purpose::Purpose;
 use super::stored::Stored;
 
 /// A rebalance that members are waited for in.

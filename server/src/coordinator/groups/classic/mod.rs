@@ -18,6 +18,7 @@ mod group;
 mod limits;
 mod member;
 mod planted;
+mod purpose;
 mod rebalance;
 mod requests;
 mod restore;

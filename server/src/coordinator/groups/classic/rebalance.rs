@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::effect::{Purpose, Refused, StoreId};
+use super::effect::{Refused, StoreId};
 use super::group::{Gathering, Group, State};
 use super::limits::Millis;
 use super::member::Member;
 use super::planted;
+use super::purpose::Purpose;
 
 impl Group {
     /// Begins a rebalance, unless one is already gathering members.

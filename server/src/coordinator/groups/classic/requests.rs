@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::effect::{Purpose, Refused, Ticket};
+use super::effect::{Refused, Ticket};
 use super::group::{Group, State};
 use super::limits::Millis;
 use super::member::{Member, Protocol};
 use super::planted;
+use super::purpose::Purpose;
 
 /// A JoinGroup.
 #[derive(Debug, Clone)]
