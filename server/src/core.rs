@@ -7,6 +7,7 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use keylane_engine::LogConfig;
 use keylane_engine::catalog::{Catalog, Placement, Topic};
 use keylane_engine::shard::Shard;
 use slab::Slab;
@@ -19,6 +20,7 @@ use crate::coordinator::log::Place;
 use crate::runtime::mesh::{Host, Mesh};
 use crate::runtime::net::Stream;
 use crate::service::settings;
+use crate::service::streams::Subscriptions;
 use crate::service::topics::{LocalTopic, OFFSETS_TOPIC, Route, TopicTable, is_internal};
 
 /// Unit in which connections pay for memory, in bytes.
@@ -53,6 +55,8 @@ pub struct Core {
     pub topics: RefCell<TopicTable>,
     /// The groups that belong here.
     pub groups: Groups,
+    /// On the core that owns the catalog: who is subscribed to shards of streams.
+    pub subscriptions: Subscriptions,
     /// Rings to and from the other cores.
     pub mesh: Mesh<Core>,
     /// The catalog, on core 0: one change at a time.
@@ -91,6 +95,7 @@ impl Core {
             shards,
             topics: RefCell::default(),
             groups: Groups::new(group_limits),
+            subscriptions: Subscriptions::default(),
             mesh,
             catalog: catalog.map(Mutex::new),
             connections: RefCell::default(),
@@ -103,8 +108,8 @@ impl Core {
         }
     }
 
-    /// Takes a new or changed topic in: attaches the partitions that live here, and tells them what to keep.
-    pub fn add_topic(&self, topic: &Arc<Topic>) {
+    /// Attaches the partitions of a topic that live here, and tells them what to keep. Returns the ways to all.
+    fn attach(&self, topic: &Topic) -> (Vec<Route>, Arc<LogConfig>) {
         let cores = self.cluster.cores;
         let log = Arc::new(settings::log_config(&topic.configs, &self.config));
         let route = |placement: &Placement| {
@@ -117,7 +122,17 @@ impl Core {
                 Route::There { core, shard, log: placement.log }
             }
         };
-        let routes: Vec<Route> = topic.partitions.iter().map(route).collect();
+        (topic.partitions.iter().map(route).collect(), log)
+    }
+
+    /// Prepares for a new or changed topic: what others ask of its partitions here can be done from now on.
+    pub fn prepare_topic(&self, topic: &Topic) {
+        let _ways = self.attach(topic);
+    }
+
+    /// Takes a new or changed topic in.
+    pub fn add_topic(&self, topic: &Arc<Topic>) {
+        let (routes, log) = self.attach(topic);
         if topic.name == OFFSETS_TOPIC {
             self.hold_groups(&routes);
         }

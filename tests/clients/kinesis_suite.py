@@ -208,6 +208,45 @@ def reshard():
     equal([c["ShardId"] for c in answer["ChildShards"]], ["shardId-000000000002", "shardId-000000000003"], "children")
 
 
+def pushed():
+    name, shard = stream("pushed"), "shardId-000000000000"
+    arn = kinesis.describe_stream_summary(StreamName=name)["StreamDescriptionSummary"]["StreamARN"]
+    for n in range(5):
+        kinesis.register_stream_consumer(StreamARN=arn, ConsumerName=f"consumer-{n}")
+    paged = [consumer["ConsumerName"] for page in kinesis.get_paginator("list_stream_consumers").paginate(
+        StreamARN=arn, PaginationConfig={"PageSize": 2}) for consumer in page["Consumers"]]
+    equal(paged, [f"consumer-{n}" for n in range(5)], "consumers")
+    told = kinesis.describe_stream_consumer(StreamARN=arn, ConsumerName="consumer-0")["ConsumerDescription"]
+    equal((told["ConsumerStatus"], told["StreamARN"]), ("ACTIVE", arn), "consumer")
+    number, got = None, []
+    for begin in [0, 60]:
+        position = {"Type": "AFTER_SEQUENCE_NUMBER", "SequenceNumber": number} if number else {"Type": "TRIM_HORIZON"}
+        events = wait_for("a subscription", 5, lambda: subscription(told["ConsumerARN"], shard, position))
+        for n in range(begin, begin + 60):
+            kinesis.put_record(StreamName=name, PartitionKey=f"key-{n}", Data=b"%d" % n)
+        for event in events:
+            event = event["SubscribeToShardEvent"]
+            got += [(record["PartitionKey"], record["Data"]) for record in event["Records"]]
+            number = event["ContinuationSequenceNumber"]
+            if len(got) >= begin + 60:
+                break
+        events.close()
+    equal(got, [(f"key-{n}", b"%d" % n) for n in range(120)], "records of two subscriptions")
+    kinesis.deregister_stream_consumer(ConsumerARN=told["ConsumerARN"])
+    refused("ResourceNotFoundException", kinesis.describe_stream_consumer, ConsumerARN=told["ConsumerARN"])
+    refused("ResourceInUseException", kinesis.delete_stream, StreamName=name)
+    kinesis.delete_stream(StreamName=name, EnforceConsumerDeletion=True)
+
+
+def subscription(consumer, shard, position):
+    """A subscription, or nothing as long as the one before lives."""
+    try:
+        answer = kinesis.subscribe_to_shard(ConsumerARN=consumer, ShardId=shard, StartingPosition=position)
+        return answer["EventStream"]
+    except kinesis.exceptions.ResourceInUseException:
+        return None
+
+
 class Log:
     """A stream as Kafka's clients see it."""
 
@@ -339,7 +378,7 @@ def parcels_out_of_order():
 
 def main():
     expect(os.environ.get("AWS_ENDPOINT_URL"), "AWS_ENDPOINT_URL says where the server is")
-    for test in [lives_and_goes, settings, records, iterators, pages, errors, reshard, to_kafka, from_kafka, topic_as_stream,
+    for test in [lives_and_goes, settings, records, iterators, pages, errors, reshard, pushed, to_kafka, from_kafka, topic_as_stream,
                  parcels_in_order, parcels_out_of_order]:
         check(test.__name__.replace("_", " "), test)
     finish()

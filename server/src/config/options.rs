@@ -36,6 +36,9 @@ pub struct Options {
     /// Milliseconds that a Kinesis stream stays CREATING, and later DELETING [default: 0]
     #[arg(long, env = "KEYLANE_KINESIS_DELAY_MS", value_name = "MS")]
     pub kinesis_delay_ms: Option<u64>,
+    /// Milliseconds that a subscription to a Kinesis shard lives [default: 300000]
+    #[arg(long, env = "KEYLANE_KINESIS_SUBSCRIPTION_MS", value_name = "MS")]
+    pub kinesis_subscription_ms: Option<u64>,
     /// Cores to run on, one thread each, as for taskset -c: 0-3 or 0,2 or 0-6:2 [default: all allowed ones]
     #[arg(long, env = "KEYLANE_CORES", value_name = "LIST")]
     pub cores: Option<CoreList>,
@@ -185,6 +188,7 @@ impl Options {
             kinesis: self.kinesis.or(file.kinesis),
             kinesis_account: self.kinesis_account.or(file.kinesis_account),
             kinesis_delay_ms: self.kinesis_delay_ms.or(file.kinesis_delay_ms),
+            kinesis_subscription_ms: self.kinesis_subscription_ms.or(file.kinesis_subscription_ms),
             cores: self.cores.or(file.cores),
             shards: self.shards.or(file.shards),
             advertise: self.advertise.or(file.advertise),
@@ -284,6 +288,7 @@ impl Options {
             kinesis: given.kinesis.as_deref().map(address).transpose()?,
             kinesis_account: given.kinesis_account.unwrap_or(default.kinesis_account),
             kinesis_delay_ms: given.kinesis_delay_ms.unwrap_or(default.kinesis_delay_ms),
+            kinesis_subscription_ms: given.kinesis_subscription_ms.unwrap_or(default.kinesis_subscription_ms),
             advertise: given.advertise,
             cores: given.cores.map(|list| list.0),
             shards: given.shards,

@@ -15,6 +15,8 @@ use super::values::CoreList;
 const SEGMENT_BYTES: (u64, u64) = (64 << 10, 2 << 30);
 /// Smallest useful limit of a batch: its header and one small record fit.
 const MESSAGE_BYTES_MIN: usize = 1024;
+/// Longest time that a subscription to a shard may live: a day.
+const KINESIS_SUBSCRIPTION_MS_MAX: u64 = 86_400_000;
 /// Longest time that a stream may take to be created: ten minutes.
 const KINESIS_DELAY_MS_MAX: u64 = 10 * 60 * 1000;
 /// Longest time between two looks at what may be deleted: a year.
@@ -179,11 +181,7 @@ impl ServerConfig {
     /// those that the process may use.
     pub fn validate(&self, online: Option<&CoreList>, allowed: &CoreList) -> Result<(), ConfigError> {
         self.validate_cores(online, allowed)?;
-        let account = &self.kinesis_account;
-        if account.len() != 12 || !account.bytes().all(|b| b.is_ascii_digit()) {
-            return Err(ConfigError::Account(account.clone()));
-        }
-        range("kinesis-delay-ms", self.kinesis_delay_ms, 0, KINESIS_DELAY_MS_MAX)?;
+        self.validate_kinesis()?;
         if let Some(shards) = self.shards {
             range("shards", shards.into(), 1, u16::MAX.into())?;
         }
@@ -219,6 +217,15 @@ impl ServerConfig {
             }
             _ => Ok(()),
         }
+    }
+
+    fn validate_kinesis(&self) -> Result<(), ConfigError> {
+        let account = &self.kinesis_account;
+        if account.len() != 12 || !account.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(ConfigError::Account(account.clone()));
+        }
+        range("kinesis-delay-ms", self.kinesis_delay_ms, 0, KINESIS_DELAY_MS_MAX)?;
+        range("kinesis-subscription-ms", self.kinesis_subscription_ms, 1, KINESIS_SUBSCRIPTION_MS_MAX)
     }
 
     fn validate_groups(&self) -> Result<(), ConfigError> {

@@ -118,8 +118,12 @@ pub async fn alter(
     answered(altered.await)
 }
 
-/// Has every core take a new or changed topic in.
+/// Has every core take a new or changed topic in. No core knows of a partition before the core on which it lives.
 pub(super) async fn tell_all(core: &Rc<Core>, topic: &Arc<Topic>) {
+    for to in 0..core.cluster.cores {
+        let topic = Arc::clone(topic);
+        call(core, to, move |core| async move { core.prepare_topic(&topic) }).await;
+    }
     for to in 0..core.cluster.cores {
         let topic = Arc::clone(topic);
         call(core, to, move |core| async move { core.add_topic(&topic) }).await;

@@ -72,6 +72,16 @@ impl Kinesis {
 
     /// The next answer; `None` when the server has closed the connection.
     pub fn receive(&mut self) -> Result<Option<Answer>> {
+        let Some(mut answer) = self.receive_head()? else { return Ok(None) };
+        let length: usize = answer.header("content-length").unwrap_or("0").parse().context("a length")?;
+        ensure!(length <= ANSWER_BYTES_MAX, "an answer of {length} bytes");
+        answer.body = vec![0; length];
+        self.stream.read_exact(&mut answer.body).context("the body of an answer")?;
+        Ok(Some(answer))
+    }
+
+    /// Status and headers of the next answer.
+    fn receive_head(&mut self) -> Result<Option<Answer>> {
         let mut line = String::new();
         match self.stream.read_line(&mut line) {
             Ok(0) => return Ok(None),
@@ -87,23 +97,46 @@ impl Kinesis {
             let Some((name, value)) = line.trim_end().split_once(':') else { break };
             headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
         }
-        let mut answer = Answer { status, headers, body: Vec::new() };
-        let length: usize = answer.header("content-length").unwrap_or("0").parse().context("a length")?;
-        ensure!(length <= ANSWER_BYTES_MAX, "an answer of {length} bytes");
-        answer.body = vec![0; length];
-        self.stream.read_exact(&mut answer.body).context("the body of an answer")?;
-        Ok(Some(answer))
+        Ok(Some(Answer { status, headers, body: Vec::new() }))
     }
 
     /// Sends a request with these headers, besides those of HTTP itself, and waits for its answer.
     pub fn post(&mut self, headers: &[(&str, &str)], body: &[u8]) -> Result<Answer> {
+        self.ask(headers, body)?;
+        self.receive()?.ok_or_else(|| anyhow!("the server closed the connection"))
+    }
+
+    /// Sends a request with these headers, besides those of HTTP itself.
+    pub fn ask(&mut self, headers: &[(&str, &str)], body: &[u8]) -> Result<()> {
         let mut head = format!("POST / HTTP/1.1\r\nHost: keylane\r\nContent-Length: {}\r\n", body.len());
         for (name, value) in headers {
             head.push_str(&format!("{name}: {value}\r\n"));
         }
         head.push_str("\r\n");
-        self.send(&[head.as_bytes(), body].concat())?;
-        self.receive()?.ok_or_else(|| anyhow!("the server closed the connection"))
+        self.send(&[head.as_bytes(), body].concat())
+    }
+
+    /// Subscribes to a shard; the events come over this connection from now on.
+    pub fn subscribe(mut self, consumer: &str, shard: &str, position: &Value) -> Result<Events> {
+        let request = json!({"ConsumerARN": consumer, "ShardId": shard, "StartingPosition": position});
+        let headers = [
+            ("X-Amz-Target", "Kinesis_20131202.SubscribeToShard"),
+            ("Content-Type", JSON),
+            ("Authorization", AUTHORIZATION),
+        ];
+        self.ask(&headers, request.to_string().as_bytes())?;
+        let mut answer = self.receive_head()?.context("the server closed the connection")?;
+        if answer.status != 200 {
+            let length = answer.header("content-length").unwrap_or("0").parse().context("a length")?;
+            answer.body = vec![0; length];
+            self.stream.read_exact(&mut answer.body)?;
+            bail!("{:?}", answer.fault()?);
+        }
+        ensure!(answer.header("content-type") == Some("application/vnd.amazon.eventstream"), "{answer:?}");
+        let mut events = Events { stream: self.stream, come: Vec::new() };
+        let first = events.event()?.context("no event")?;
+        ensure!(first.kind == "initial-response", "the first event is {first:?}");
+        Ok(events)
     }
 
     /// Calls an operation with a body of this type.
@@ -184,6 +217,92 @@ impl Kinesis {
             }
         }
     }
+}
+
+/// An event of a subscription.
+#[derive(Debug)]
+pub struct Event {
+    /// Its type, or that of an exception.
+    pub kind: String,
+    pub body: Value,
+}
+
+impl Event {
+    /// The data of its records.
+    pub fn data(&self) -> Result<Vec<Vec<u8>>> {
+        let records = self.body["Records"].as_array().context("no records")?;
+        records.iter().map(|r| STANDARD.decode(text(&r["Data"])?).context("Data in base64")).collect()
+    }
+}
+
+/// The events of a subscription.
+pub struct Events {
+    stream: BufReader<TcpStream>,
+    come: Vec<u8>,
+}
+
+impl Events {
+    /// The next event; `None`: the stream has ended as it should.
+    pub fn event(&mut self) -> Result<Option<Event>> {
+        loop {
+            if let Some((event, len)) = event_in(&self.come)? {
+                self.come.drain(..len);
+                return Ok(Some(event));
+            }
+            let mut line = String::new();
+            ensure!(self.stream.read_line(&mut line)? > 0, "the connection ended in the middle of events");
+            let length = usize::from_str_radix(line.trim_end(), 16).context("the length of a chunk")?;
+            let mut chunk = vec![0; length + 2];
+            self.stream.read_exact(&mut chunk)?;
+            chunk.truncate(length);
+            if length == 0 {
+                ensure!(self.come.is_empty(), "the stream ended in the middle of an event");
+                return Ok(None);
+            }
+            self.come.extend(chunk);
+        }
+    }
+
+    /// The data of the next `count` records, and the number to go on with.
+    pub fn records(&mut self, count: usize) -> Result<(Vec<Vec<u8>>, String)> {
+        let mut out = Vec::new();
+        loop {
+            let event = self.event()?.context("the stream has ended")?;
+            ensure!(event.kind == "SubscribeToShardEvent", "{event:?}");
+            out.extend(event.data()?);
+            if out.len() >= count {
+                return Ok((out, text(&event.body["ContinuationSequenceNumber"])?));
+            }
+        }
+    }
+}
+
+/// The first event in bytes, and how long it is; `None`: it is not there as a whole.
+fn event_in(bytes: &[u8]) -> Result<Option<(Event, usize)>> {
+    let number = |at: usize| Some(u32::from_be_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
+    let (Some(whole), Some(headers)) = (number(0), number(4)) else { return Ok(None) };
+    let (whole, headers) = (whole as usize, headers as usize);
+    if bytes.len() < whole {
+        return Ok(None);
+    }
+    let sum = |until: usize| {
+        let mut crc = flate2::Crc::new();
+        crc.update(&bytes[..until]);
+        Some(crc.sum())
+    };
+    ensure!(number(8) == sum(8) && number(whole - 4) == sum(whole - 4), "a checksum is wrong");
+    let (mut kind, mut rest) = (None, &bytes[12..12 + headers]);
+    while let [len, more @ ..] = rest {
+        let (name, more) = more.split_at(usize::from(*len));
+        ensure!(more.first() == Some(&7), "a header that is no text");
+        let length = usize::from(u16::from_be_bytes([more[1], more[2]]));
+        if name == b":event-type" || name == b":exception-type" {
+            kind = Some(String::from_utf8(more[3..3 + length].to_vec())?);
+        }
+        rest = &more[3 + length..];
+    }
+    let body = serde_json::from_slice(&bytes[12 + headers..whole - 4]).context("the body of an event")?;
+    Ok(Some((Event { kind: kind.context("no type")?, body }, whole)))
 }
 
 /// Shard and sequence number in an answer.

@@ -1,12 +1,15 @@
 //! Bodies of requests and answers.
 
+use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http_body_util::BodyExt;
-use hyper::body::Incoming;
-use tokio::sync::OwnedSemaphorePermit;
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Frame, Incoming, SizeHint};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::{Instant, timeout_at};
 
 use crate::core::{Core, MEMORY_UNIT};
@@ -80,4 +83,52 @@ pub async fn collect(core: &Core, mut body: Incoming, bytes_max: usize) -> Resul
 }
 
 /// The body of an answer.
-pub type Body = http_body_util::Full<Bytes>;
+pub enum Body {
+    /// Bytes that are there.
+    Whole(Full<Bytes>),
+    /// Bytes that come one after another.
+    Coming(mpsc::Receiver<Bytes>),
+}
+
+impl Body {
+    /// A body of these bytes.
+    pub fn whole(bytes: Bytes) -> Self {
+        Self::Whole(Full::new(bytes))
+    }
+
+    /// A body that ends when the sender is dropped. The next bytes are taken when the ones before are on their way; the sender
+    /// is closed when the client is gone.
+    pub fn coming() -> (mpsc::Sender<Bytes>, Self) {
+        let (sender, receiver) = mpsc::channel(1);
+        (sender, Self::Coming(receiver))
+    }
+}
+
+impl hyper::body::Body for Body {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        match self.get_mut() {
+            Self::Whole(bytes) => Pin::new(bytes).poll_frame(cx),
+            Self::Coming(bytes) => bytes.poll_recv(cx).map(|next| next.map(|bytes| Ok(Frame::data(bytes)))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Whole(bytes) => bytes.is_end_stream(),
+            Self::Coming(_) => false,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(bytes) => bytes.size_hint(),
+            Self::Coming(_) => SizeHint::default(),
+        }
+    }
+}

@@ -3,6 +3,8 @@
 use bytes::Bytes;
 use serde::Serialize;
 
+use crate::front::http::Body;
+
 use super::fault::Fault;
 use super::format::Format;
 
@@ -12,6 +14,8 @@ pub enum Answer {
     Body(Bytes),
     /// No body.
     Empty,
+    /// An event stream, which goes on for a time.
+    Events(Body),
 }
 
 /// The outcome of an operation.

@@ -6,17 +6,18 @@ use serde::Serialize;
 
 use crate::core::Core;
 use crate::runtime::clock::now_ms;
-use crate::service::streams::{Stream, StreamError};
+use crate::service::streams::{Consumer, Stream, StreamError};
 use crate::service::topics::{LocalTopic, TopicKey, is_internal};
 
 use super::answer::{Answer, Outcome};
-use super::check::Checks;
+use super::check::{Checks, pattern};
 use super::fault::Fault;
 use super::format::Format;
-use super::names::{parse_arn, shard_id, stream_arn};
+use super::names::{parse_arn, shard_id, shard_of, stream_arn};
 use super::token::Tokens;
 
 /// One request's view of the server.
+#[derive(Clone)]
 pub struct Context {
     /// The core that took it.
     pub core: Rc<Core>,
@@ -85,6 +86,36 @@ impl Context {
         stream_arn(&self.region, self.account(), name)
     }
 
+    /// The ARN of a consumer.
+    pub fn consumer_arn(&self, stream: &str, consumer: &Consumer) -> String {
+        format!("{}/consumer/{}:{}", self.arn(stream), consumer.name, consumer.created_ms / 1000)
+    }
+
+    /// The consumer that an ARN names, and its stream.
+    ///
+    /// # Errors
+    /// ValidationException, ResourceNotFoundException.
+    pub fn consumer_of(&self, arn: &str) -> Result<(String, Consumer), Fault> {
+        let named = parse_arn("consumerARN", arn, self.account())?;
+        let (name, second) = named.consumer.ok_or_else(|| {
+            let mut checks = Checks::default();
+            let rule = "^(arn):aws.*:kinesis:.*:\\d{12}:.*stream\\/[a-zA-Z0-9_.-]+\\/consumer\\/[a-zA-Z0-9_.-]+:[0-9]+";
+            checks.wrong("consumerARN", Some(arn), &pattern(rule));
+            checks.done().err().unwrap_or_else(|| Fault::argument("no ARN of a consumer"))
+        })?;
+        let topic = self.find(named.stream)?;
+        let mut all = topic.stream().consumers.iter();
+        let found = all.find(|consumer| consumer.name == name && consumer.created_ms / 1000 == second);
+        let found = found.cloned().ok_or_else(|| self.no_consumer(named.stream, name))?;
+        Ok((named.stream.to_owned(), found))
+    }
+
+    /// There is no such consumer.
+    pub fn no_consumer(&self, stream: &str, name: &str) -> Fault {
+        let account = self.account();
+        Fault::not_found(format!("Consumer {name} of stream {stream} under account {account} not found."))
+    }
+
     /// A stream in any state.
     ///
     /// # Errors
@@ -103,16 +134,28 @@ impl Context {
         if self.status(topic.stream()) == Status::Active { Ok(topic) } else { Err(self.no_stream(name)) }
     }
 
+    /// A shard of a stream by its id, open or not.
+    ///
+    /// # Errors
+    /// ResourceNotFoundException.
+    pub fn shard_to_read(&self, topic: &LocalTopic, id: &str) -> Result<usize, Fault> {
+        let shard = shard_of(id).filter(|shard| *shard < topic.stream().shards.len());
+        shard.ok_or_else(|| {
+            let (name, account) = (&topic.topic.name, self.account());
+            Fault::not_found(format!("Shard {id} in stream {name} under account {account} does not exist"))
+        })
+    }
+
     /// The state of a stream.
     pub fn status(&self, stream: &Stream) -> Status {
+        if stream.deleting_ms.is_some() { Status::Deleting } else { self.status_since(stream.created_ms) }
+    }
+
+    /// The state of what was made at a time.
+    pub fn status_since(&self, created_ms: i64) -> Status {
         let delay = i64::try_from(self.core.config.kinesis_delay_ms).unwrap_or(i64::MAX);
-        if stream.deleting_ms.is_some() {
-            Status::Deleting
-        } else if delay > 0 && now_ms() < stream.created_ms.saturating_add(delay) {
-            Status::Creating
-        } else {
-            Status::Active
-        }
+        let creating = delay > 0 && now_ms() < created_ms.saturating_add(delay);
+        if creating { Status::Creating } else { Status::Active }
     }
 
     /// There is no such stream.
@@ -139,7 +182,16 @@ impl Context {
             )),
             StreamError::NoShard(shard) => self.no_shard(&shard_id(shard), name),
             StreamError::Topic(topic) => topic.into(),
-            StreamError::TooMany => Fault::limit(error.to_string()),
+            StreamError::TooMany | StreamError::TooManyConsumers(_) => Fault::limit(error.to_string()),
+            StreamError::ConsumerExists(consumer) => Fault::in_use(format!(
+                "Consumer {consumer} of stream {name} under account {account} already exists."
+            )),
+            StreamError::NoConsumer(consumer) => self.no_consumer(name, &consumer),
+            StreamError::HasConsumers => Fault::in_use(format!(
+                "Stream {name} under account {account} has registered consumers: set EnforceConsumerDeletion to delete \
+                 them with it."
+            )),
+            StreamError::Subscribed => Fault::in_use(error.to_string()),
             StreamError::Storage => Fault::internal(error.to_string()),
             other => Fault::argument(other.to_string()),
         }

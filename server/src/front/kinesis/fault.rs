@@ -1,6 +1,7 @@
 //! What the protocol says of a request that is not done: a type that clients look at, and a text for people.
 
 use hyper::StatusCode;
+use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use crate::runtime::mesh::AppendFailed;
 use crate::service::error::{AppendRefused, ReadRefused, TopicError};
@@ -55,8 +56,18 @@ faults! {
 
 impl Fault {
     /// The name of the field that has the text: one type writes it in another way.
-    pub fn message_field(&self) -> &'static str {
+    fn message_field(&self) -> &'static str {
         if self.kind == "SerializationException" { "Message" } else { "message" }
+    }
+}
+
+/// As the body of an answer.
+impl Serialize for Fault {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let mut map = to.serialize_map(Some(2))?;
+        map.serialize_entry("__type", self.kind)?;
+        map.serialize_entry(self.message_field(), &self.message)?;
+        map.end()
     }
 }
 

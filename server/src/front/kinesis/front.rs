@@ -1,18 +1,20 @@
 //! A request over HTTP and its answer.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
-use serde::ser::{Serialize, SerializeMap, Serializer};
+use tokio::sync::Semaphore;
 
 use crate::core::Core;
 use crate::front::http::{self, Body, BodyError};
 
 use super::answer::{Answer, Outcome};
 use super::context::Context;
+use super::event;
 use super::fault::Fault;
 use super::format::Format;
 use super::table;
@@ -20,6 +22,8 @@ use super::token::Tokens;
 
 /// Largest body: 10 MiB of records in base64, and their keys.
 const BODY_BYTES_MAX: usize = 16 << 20;
+/// Changes of streams at once on a core; others wait. They go on without their client, so their number is bounded here.
+const CHANGES_MAX: usize = 32;
 /// What stands in front of the name of an operation.
 const TARGET: &str = "Kinesis_20131202.";
 /// The region of credentials that name none.
@@ -29,13 +33,14 @@ const REGION: &str = "us-east-1";
 pub struct Front {
     core: Rc<Core>,
     tokens: Rc<Tokens>,
+    changes: Arc<Semaphore>,
 }
 
 impl Front {
     /// The front of a core.
     pub fn new(core: Rc<Core>) -> Self {
         let tokens = Rc::new(Tokens::new(&core.cluster.id));
-        Self { core, tokens }
+        Self { core, tokens, changes: Arc::new(Semaphore::new(CHANGES_MAX)) }
     }
 
     async fn outcome(&self, format: Format, request: Request<Incoming>) -> Outcome {
@@ -43,7 +48,7 @@ impl Front {
         let Some(operation) = target.and_then(|t| t.strip_prefix(TARGET)).map(str::to_owned) else {
             return Err(Fault::unknown_operation("X-Amz-Target names no operation of Kinesis_20131202"));
         };
-        if !table::NAMES.contains(&operation.as_str()) {
+        if !table::is_known(&operation) {
             return Err(Fault::unknown_operation(format!("there is no operation {operation}")));
         }
         let region = region_of(&request)?;
@@ -54,7 +59,16 @@ impl Front {
             })?;
         let (core, tokens) = (Rc::clone(&self.core), Rc::clone(&self.tokens));
         let context = Context { core, tokens, format, region };
-        table::dispatch(&context, &operation, &body.bytes).await
+        if !table::is_change(&operation) {
+            return table::dispatch(&context, &operation, &body.bytes).await;
+        }
+        let stopping = || Fault::unavailable("the server is stopping");
+        let turn = Arc::clone(&self.changes).acquire_owned().await.map_err(|_| stopping())?;
+        let change = async move {
+            let _turn = turn;
+            table::dispatch(&context, &operation, &body.bytes).await
+        };
+        tokio::task::spawn_local(change).await.unwrap_or_else(|_| Err(stopping()))
     }
 }
 
@@ -90,26 +104,15 @@ impl http::Service for Front {
     }
 }
 
-/// A fault as the body of an answer.
-struct Told<'a>(&'a Fault);
-
-impl Serialize for Told<'_> {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        let mut map = to.serialize_map(Some(2))?;
-        map.serialize_entry("__type", self.0.kind)?;
-        map.serialize_entry(self.0.message_field(), &self.0.message)?;
-        map.end()
-    }
-}
-
 fn response(format: Format, outcome: Outcome) -> Response<Body> {
     let (status, body, content_type) = match outcome {
-        Ok(Answer::Body(bytes)) => (StatusCode::OK, Body::new(bytes), format.content_type()),
-        Ok(Answer::Empty) => (StatusCode::OK, Body::new(Bytes::new()), format.content_type()),
+        Ok(Answer::Body(bytes)) => (StatusCode::OK, Body::whole(bytes), format.content_type()),
+        Ok(Answer::Empty) => (StatusCode::OK, Body::whole(Bytes::new()), format.content_type()),
+        Ok(Answer::Events(body)) => (StatusCode::OK, body, event::CONTENT_TYPE),
         Err(fault) => {
             let mut out = Vec::new();
-            format.encode(&Told(&fault), &mut out);
-            (fault.status, Body::new(out.into()), format.content_type())
+            format.encode(&fault, &mut out);
+            (fault.status, Body::whole(out.into()), format.content_type())
         }
     };
     let mut response = Response::new(body);

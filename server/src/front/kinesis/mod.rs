@@ -1,5 +1,5 @@
 //! Kinesis' protocol with clients, over HTTP: `front` takes a request and gives its answer, `table` finds the operation, and
-//! `operations/` has a file for each family of them. `format` speaks JSON and CBOR, `wire` has the types of fields, `check` and `fault`
+//! `operations/` has a file for each family of them. `format` speaks JSON and CBOR, `wire` has the types of fields, `page` the records of an answer, `event` the messages of an event stream, `check` and `fault`
 //! say in the protocol's words what is refused. A shard's records are numbered by `sequence`, positions in it are named by
 //! `iterator`. The definition of operations and their fields is the API reference,
 //! <https://docs.aws.amazon.com/kinesis/latest/APIReference/>; what differs stands in `docs/kinesis.md`.
@@ -8,14 +8,18 @@
 //! its bytes are.
 
 mod answer;
+mod bill;
 mod check;
 mod context;
+mod event;
 mod fault;
 mod format;
 mod front;
 mod iterator;
 mod names;
 mod operations;
+mod page;
+mod reader;
 mod sequence;
 mod table;
 mod token;

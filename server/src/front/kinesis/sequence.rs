@@ -2,13 +2,14 @@
 //!
 //! ```text
 //! bits  184..188     100..136              36..100          4..36          0..4
-//!       2            second in which the   position         partition      2
-//!                    shard was made
+//!       2            second in which the   position         partition      2, or 3 between
+//!                    shard was made                                       two positions
 //! ```
 //!
 //! Promises: the numbers of a shard rise with its offsets, and those of a shard are above those of its parents, as it was made later;
 //! they are compared as numbers. The position of a record is its offset plus 1, so that the position 0, where a shard
-//! begins, is before its first record.
+//! begins, is before its first record. A number that ends with 3 lies between the record of its position and the next one: a
+//! reader that goes on at it or after it gets the next one.
 
 /// The largest second of a number: 36 bits.
 const SECOND_MAX: u64 = (1 << 36) - 1;
@@ -18,6 +19,8 @@ const SPLIT: u128 = 10_000_000_000_000_000_000_000_000_000;
 const TOP: u64 = 2 << 56;
 /// The version of the layout, in the last four bits.
 const VERSION: u128 = 2;
+/// The same for what lies between two records.
+const BETWEEN: u128 = VERSION + 1;
 
 /// Where a record lies, or where a shard begins or ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +31,8 @@ pub struct Place {
     pub shard: u32,
     /// 0: before the first record; otherwise the offset plus 1.
     pub position: u64,
+    /// It is behind the position and before the next one.
+    pub between: bool,
 }
 
 /// Writes the numbers of one shard.
@@ -71,6 +76,13 @@ impl Numbers {
     pub fn of_offset(&self, offset: u64) -> String {
         self.at(offset.saturating_add(1))
     }
+
+    /// The number from which a reader goes on at an offset, whether it says AT or AFTER: before the record at this offset, and
+    /// after all others before it.
+    pub fn before_offset(&self, offset: u64) -> String {
+        let behind = Self { lower: self.lower + BETWEEN - VERSION, ..*self };
+        behind.at(offset)
+    }
 }
 
 /// Reads a number. `None`: no shard here has one like it.
@@ -88,8 +100,9 @@ pub fn parse(text: &str) -> Option<Place> {
         high = high.checked_mul(10)?.checked_add((above >> 64) as u64)?;
     }
     let created_s = ((high & 0xff) << 28) | (low >> 100) as u64;
-    let whole = high == TOP | (created_s >> 28) && low & 0xf == VERSION;
-    whole.then_some(Place { created_s, shard: (low >> 4) as u32, position: (low >> 36) as u64 })
+    let between = low & 0xf == BETWEEN;
+    let whole = high == TOP | (created_s >> 28) && (between || low & 0xf == VERSION);
+    whole.then_some(Place { created_s, shard: (low >> 4) as u32, position: (low >> 36) as u64, between })
 }
 
 #[cfg(test)]
@@ -106,7 +119,10 @@ mod tests {
             let numbers = Numbers::of(created_s, shard);
             let text = numbers.at(position);
             prop_assert_eq!(text.len(), 56);
-            prop_assert_eq!(parse(&text), Some(Place { created_s, shard, position }));
+            prop_assert_eq!(parse(&text), Some(Place { created_s, shard, position, between: false }));
+            let between = numbers.before_offset(position);
+            prop_assert_eq!(parse(&between), Some(Place { created_s, shard, position, between: true }));
+            prop_assert!(text < between && between < numbers.at(position + 1));
             // Of the same length, texts compare as numbers.
             prop_assert!(numbers.at(position + 1) > text);
             if created_s + later <= SECOND_MAX {
@@ -117,7 +133,9 @@ mod tests {
         #[test]
         fn other_numbers_are_refused(digits in "[0-9]{1,60}") {
             if let Some(place) = parse(&digits) {
-                prop_assert_eq!(Numbers::of(place.created_s, place.shard).at(place.position), digits);
+                let numbers = Numbers::of(place.created_s, place.shard);
+                let again = if place.between { numbers.before_offset(place.position) } else { numbers.at(place.position) };
+                prop_assert_eq!(again, digits);
             }
         }
     }

@@ -48,6 +48,21 @@ pub enum StreamError {
     /// It would have too many shards, or partitions with those that ended.
     #[error("a stream may not have so many shards")]
     TooMany,
+    /// It has a consumer of this name.
+    #[error("there is a consumer of the name {0} already")]
+    ConsumerExists(String),
+    /// It has no consumer of this name.
+    #[error("there is no consumer of the name {0}")]
+    NoConsumer(String),
+    /// It has as many consumers as it may.
+    #[error("a stream has at most {0} registered consumers")]
+    TooManyConsumers(usize),
+    /// It is not deleted as long as it has consumers.
+    #[error("the stream has registered consumers")]
+    HasConsumers,
+    /// The consumer has a young subscription to the shard.
+    #[error("the consumer has a subscription to this shard that is younger than five seconds")]
+    Subscribed,
     /// The caller's own reason.
     #[error("{0}")]
     Refused(&'static str),
@@ -142,10 +157,23 @@ pub async fn change<T: Send + 'static>(
 }
 
 /// Deletes a stream. With a delay it is marked first, and deleted when the delay is over, also if the server restarts.
+/// A stream that has consumers is deleted only with them.
 ///
 /// # Errors
-/// [`StreamError::Unknown`], [`StreamError::Deleting`], [`StreamError::Topic`].
-pub async fn delete(core: &Rc<Core>, name: String, delay: Duration) -> Result<(), StreamError> {
+/// [`StreamError::Unknown`], [`StreamError::Deleting`], [`StreamError::HasConsumers`], [`StreamError::Topic`].
+pub async fn delete(
+    core: &Rc<Core>,
+    name: String,
+    with_consumers: bool,
+    delay: Duration,
+) -> Result<(), StreamError> {
+    let has_consumers = {
+        let topics = core.topics.borrow();
+        topics.get(TopicKey::Name(&name)).is_some_and(|topic| !topic.stream().consumers.is_empty())
+    };
+    if has_consumers && !with_consumers {
+        return Err(StreamError::HasConsumers);
+    }
     if delay.is_zero() {
         check_changeable(&name)?;
         catalog::delete(core, name).await?;

@@ -8,11 +8,15 @@
 //! writers before its children take a record; a change is answered when it is durable and every core knows of it.
 
 mod change;
+mod consumers;
 mod hash;
 mod reshard;
 pub(super) mod stream;
+mod subscriptions;
 
 pub use change::{StreamError, change, create, delete, resume_deletions};
+pub use consumers::{deregister, register, subscribe};
 pub use hash::{HashRange, of_key};
 pub use reshard::{merge, set_count, split};
-pub use stream::{Stream, StreamShard};
+pub use stream::{Consumer, Stream, StreamShard};
+pub use subscriptions::{Subscriber, Subscriptions};

@@ -2,6 +2,7 @@
 //! the names and texts that clients know, nothing a client sends harms the server, and what was acked survives `kill -9`.
 
 mod bad_input;
+mod consumers;
 mod kill;
 mod records;
 mod refused;

@@ -7,28 +7,15 @@ use crate::front::kinesis::check::Checks;
 use crate::front::kinesis::context::Context;
 use crate::front::kinesis::fault::Fault;
 use crate::front::kinesis::names::{shard_id, shard_of};
+use crate::front::kinesis::reader::Range;
 use crate::front::kinesis::sequence::Numbers;
 use crate::front::kinesis::wire::Timestamp;
 use crate::runtime::clock::now_ms;
-use crate::service::streams::{HashRange, Stream, StreamShard};
+use crate::service::streams::{Stream, StreamShard};
 use crate::service::topics::LocalTopic;
 
 /// The kind of the token that goes on with a list of shards.
 const KIND: u8 = 2;
-
-/// A range of hashes as it is told.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct Range {
-    starting_hash_key: String,
-    ending_hash_key: String,
-}
-
-impl From<HashRange> for Range {
-    fn from(range: HashRange) -> Self {
-        Self { starting_hash_key: range.first.to_string(), ending_hash_key: range.last.to_string() }
-    }
-}
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]

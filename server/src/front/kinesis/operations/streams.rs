@@ -92,12 +92,23 @@ pub struct DescribeRequest {
     exclusive_start_shard_id: Option<String>,
 }
 
+/// DeleteStream.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct DeleteRequest {
+    stream_name: Option<String>,
+    #[serde(rename = "StreamARN")]
+    stream_arn: Option<String>,
+    enforce_consumer_deletion: Option<bool>,
+}
+
 /// Answers DeleteStream.
-pub async fn delete(context: &Context, request: DescribeRequest) -> Outcome {
+pub async fn delete(context: &Context, request: DeleteRequest) -> Outcome {
     let name = context.name(request.stream_name, request.stream_arn.as_deref())?;
     context.find(&name)?;
     let delay = Duration::from_millis(context.core.config.kinesis_delay_ms);
-    let deleted = streams::delete(&context.core, name.clone(), delay).await;
+    let with_consumers = request.enforce_consumer_deletion.unwrap_or(false);
+    let deleted = streams::delete(&context.core, name.clone(), with_consumers, delay).await;
     deleted.map_err(|e| context.refused(&name, e))?;
     Ok(Answer::Empty)
 }
