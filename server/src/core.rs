@@ -20,7 +20,7 @@ use crate::coordinator::log::Place;
 use crate::runtime::mesh::{Host, Mesh};
 use crate::runtime::net::Stream;
 use crate::service::settings;
-use crate::service::streams::Subscriptions;
+use crate::service::streams::{Rates, Subscriptions};
 use crate::service::topics::{LocalTopic, OFFSETS_TOPIC, Route, TopicTable, is_internal};
 
 /// Unit in which connections pay for memory, in bytes.
@@ -57,6 +57,8 @@ pub struct Core {
     pub groups: Groups,
     /// On the core that owns the catalog: who is subscribed to shards of streams.
     pub subscriptions: Subscriptions,
+    /// What goes into and out of shards of streams here, if the server refuses by rates.
+    pub rates: Rates,
     /// Rings to and from the other cores.
     pub mesh: Mesh<Core>,
     /// The catalog, on core 0: one change at a time.
@@ -96,6 +98,7 @@ impl Core {
             topics: RefCell::default(),
             groups: Groups::new(group_limits),
             subscriptions: Subscriptions::default(),
+            rates: Rates::default(),
             mesh,
             catalog: catalog.map(Mutex::new),
             connections: RefCell::default(),

@@ -39,6 +39,16 @@ pub struct Options {
     /// Milliseconds that a subscription to a Kinesis shard lives [default: 300000]
     #[arg(long, env = "KEYLANE_KINESIS_SUBSCRIPTION_MS", value_name = "MS")]
     pub kinesis_subscription_ms: Option<u64>,
+    /// Refuse what is beyond the rates of a Kinesis shard at AWS [default: false]
+    #[arg(
+        long,
+        env = "KEYLANE_KINESIS_THROTTLE",
+        value_name = "true|false",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    pub kinesis_throttle: Option<bool>,
     /// Cores to run on, one thread each, as for taskset -c: 0-3 or 0,2 or 0-6:2 [default: all allowed ones]
     #[arg(long, env = "KEYLANE_CORES", value_name = "LIST")]
     pub cores: Option<CoreList>,
@@ -188,6 +198,7 @@ impl Options {
             kinesis: self.kinesis.or(file.kinesis),
             kinesis_account: self.kinesis_account.or(file.kinesis_account),
             kinesis_delay_ms: self.kinesis_delay_ms.or(file.kinesis_delay_ms),
+            kinesis_throttle: self.kinesis_throttle.or(file.kinesis_throttle),
             kinesis_subscription_ms: self.kinesis_subscription_ms.or(file.kinesis_subscription_ms),
             cores: self.cores.or(file.cores),
             shards: self.shards.or(file.shards),
@@ -288,6 +299,7 @@ impl Options {
             kinesis: given.kinesis.as_deref().map(address).transpose()?,
             kinesis_account: given.kinesis_account.unwrap_or(default.kinesis_account),
             kinesis_delay_ms: given.kinesis_delay_ms.unwrap_or(default.kinesis_delay_ms),
+            kinesis_throttle: given.kinesis_throttle.unwrap_or(default.kinesis_throttle),
             kinesis_subscription_ms: given.kinesis_subscription_ms.unwrap_or(default.kinesis_subscription_ms),
             advertise: given.advertise,
             cores: given.cores.map(|list| list.0),

@@ -30,6 +30,8 @@ pub struct ServerConfig {
     pub kinesis_account: String,
     /// Milliseconds that a stream is being created, and being deleted.
     pub kinesis_delay_ms: u64,
+    /// What is beyond the rates of a shard at AWS is refused.
+    pub kinesis_throttle: bool,
     /// Milliseconds that a subscription to a shard lives.
     pub kinesis_subscription_ms: u64,
     /// Host and port told to clients in Metadata; default: the address they connected to.
@@ -83,6 +85,7 @@ impl Default for ServerConfig {
             kinesis: None,
             kinesis_account: "123456789012".to_owned(),
             kinesis_delay_ms: 0,
+            kinesis_throttle: false,
             kinesis_subscription_ms: 300_000,
             advertise: None,
             cores: None,

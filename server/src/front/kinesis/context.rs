@@ -169,6 +169,14 @@ impl Context {
         Fault::not_found(format!("Could not find shard {id} in stream {name} under account {account}."))
     }
 
+    /// A shard's rates do not allow more.
+    pub fn too_fast(&self, shard: usize, name: &str) -> Fault {
+        let (shard, account) = (shard_id(shard), self.account());
+        Fault::throughput(format!(
+            "Rate exceeded for shard {shard} in stream {name} under account {account}."
+        ))
+    }
+
     /// What the service refused, in the protocol's words.
     pub fn refused(&self, name: &str, error: StreamError) -> Fault {
         let account = self.account();

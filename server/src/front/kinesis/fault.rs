@@ -40,6 +40,8 @@ faults! {
     in_use => BAD_REQUEST, "ResourceInUseException";
     /// More than is allowed.
     limit => BAD_REQUEST, "LimitExceededException";
+    /// More than the shard's rates allow: try again later.
+    throughput => BAD_REQUEST, "ProvisionedThroughputExceededException";
     /// An iterator that is too old.
     expired_iterator => BAD_REQUEST, "ExpiredIteratorException";
     /// An operation that there is not.

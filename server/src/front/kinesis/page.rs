@@ -71,6 +71,11 @@ impl Page {
         self.count
     }
 
+    /// Bytes of their keys and data.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Time of the last record.
     pub fn last_ms(&self) -> Option<i64> {
         self.last_ms

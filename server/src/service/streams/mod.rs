@@ -10,13 +10,17 @@
 mod change;
 mod consumers;
 mod hash;
+mod rates;
 mod reshard;
 pub(super) mod stream;
 mod subscriptions;
+mod throttle;
 
 pub use change::{StreamError, change, create, delete, resume_deletions};
 pub use consumers::{deregister, register, subscribe};
 pub use hash::{HashRange, of_key};
+pub use rates::Rates;
 pub use reshard::{merge, set_count, split};
 pub use stream::{Consumer, Stream, StreamShard};
 pub use subscriptions::{Subscriber, Subscriptions};
+pub use throttle::{may_put, may_read, note_read};

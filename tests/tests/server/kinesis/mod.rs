@@ -7,6 +7,7 @@ mod kill;
 mod records;
 mod refused;
 mod shards;
+mod throttle;
 
 use std::net::SocketAddr;
 

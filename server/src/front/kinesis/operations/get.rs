@@ -11,6 +11,7 @@ use crate::front::kinesis::page::Room;
 use crate::front::kinesis::reader::{Child, Position, TYPES, children, read, start};
 use crate::front::kinesis::wire::Timestamp;
 use crate::runtime::clock::now_ms;
+use crate::service::streams;
 use crate::service::topics::TopicKey;
 
 /// Most records of an answer, and bytes of them with their keys.
@@ -94,8 +95,17 @@ pub async fn records(context: &Context, request: RecordsRequest) -> Outcome {
     if shard >= topic.stream().shards.len() {
         return Err(Fault::argument("Invalid ShardIterator."));
     }
+    let throttled = context.core.config.kinesis_throttle.then(|| topic.route(shard as i32).ok()).flatten();
+    if let Some(route) = throttled
+        && !streams::may_read(&context.core, route).await
+    {
+        return Err(context.too_fast(shard, &topic.topic.name));
+    }
     let records = request.limit.map_or(RECORDS_MAX, |limit| limit as usize);
     let found = read(context, &topic, shard, iterator.offset, Room { records, bytes: BYTES_MAX }).await?;
+    if let Some(route) = throttled {
+        streams::note_read(&context.core, route, found.page.bytes()).await;
+    }
     let next = ShardIterator { offset: found.next, ..iterator };
     let rest = Rest {
         next_shard_iterator: (!found.ended).then(|| next.seal(&context.tokens, now_ms())),

@@ -20,7 +20,7 @@ use crate::runtime::clock::now_ms;
 use crate::runtime::mesh::AppendFailed;
 use crate::service::append::{durable, hand};
 use crate::service::error::AppendRefused;
-use crate::service::streams::of_key;
+use crate::service::streams::{may_put, of_key};
 use crate::service::topics::LocalTopic;
 
 /// The header of a record that has its explicit hash key.
@@ -255,7 +255,10 @@ async fn put_once(
         }
     }
     let mut handed = Vec::new();
-    for (shard, list) in by_shard {
+    for (shard, mut list) in by_shard {
+        if context.core.config.kinesis_throttle {
+            throttle(context, topic, shard, records, &mut list, placed).await;
+        }
         let mut ended = false;
         for part in parts(records, &list, topic.max_message_bytes) {
             if ended {
@@ -295,6 +298,27 @@ async fn put_once(
     again
 }
 
+/// Takes those records from a list that the rates of their shard do not allow.
+async fn throttle(
+    context: &Context,
+    topic: &LocalTopic,
+    shard: usize,
+    records: &[Record<'_>],
+    list: &mut Vec<usize>,
+    placed: &mut [Option<Result<Placed, Fault>>],
+) {
+    let Ok(route) = topic.route(shard as i32) else { return };
+    let sizes = list.iter().map(|n| records[*n].data.len() + records[*n].key.len()).collect();
+    let mut taken = may_put(&context.core, route, sizes).await.into_iter();
+    list.retain(|n| {
+        let taken = taken.next().unwrap_or(true);
+        if !taken {
+            placed[*n] = Some(Err(context.too_fast(shard, &topic.topic.name)));
+        }
+        taken
+    });
+}
+
 /// A list of records in parts that fit into a batch.
 fn parts<'a>(records: &[Record<'_>], list: &'a [usize], bytes_max: usize) -> Vec<&'a [usize]> {
     let most = bytes_max.min(BATCH_BYTES);
@@ -307,7 +331,9 @@ fn parts<'a>(records: &[Record<'_>], list: &'a [usize], bytes_max: usize) -> Vec
         }
         bytes += size(*n);
     }
-    out.push(&list[from..]);
+    if from < list.len() {
+        out.push(&list[from..]);
+    }
     out
 }
 

@@ -32,6 +32,9 @@ use crate::service::topics::TopicKey;
 
 /// Records of an event, and bytes of them with their keys.
 const ROOM: Room = Room { records: 10_000, bytes: 1 << 20 };
+/// The rate of a consumer in a shard, if the server keeps to such rates.
+/// Source: <https://docs.aws.amazon.com/streams/latest/dev/service-sizes-and-limits.html>
+const BYTES_PER_SECOND: f64 = (2 << 20) as f64;
 /// How long nothing is sent while there is nothing new: then an event without records.
 const QUIET: Duration = Duration::from_secs(5);
 /// How often a subscription without new records looks whether its shard and its consumer are still there.
@@ -102,7 +105,9 @@ pub async fn subscribe(context: &Context, request: SubscribeRequest) -> Outcome 
     let taken = taken.map_err(|e| context.refused(&stream, e))?;
     let (events, body) = Body::coming();
     let topic = topic.topic.id;
-    let subscription = Subscription { context: context.clone(), topic, shard, consumer, next, sent: None };
+    let free_at = Instant::now();
+    let context = context.clone();
+    let subscription = Subscription { context, topic, shard, consumer, next, sent: None, free_at };
     tokio::task::spawn_local(subscription.run(events, taken));
     Ok(Answer::Events(body))
 }
@@ -117,6 +122,8 @@ struct Subscription {
     next: u64,
     /// When the last event was sent.
     sent: Option<Instant>,
+    /// Nothing is read before this time.
+    free_at: Instant,
 }
 
 impl Subscription {
@@ -154,6 +161,7 @@ impl Subscription {
 
     /// The next event, and whether it is the last one.
     async fn next_event(&mut self) -> Result<(Bytes, bool), Fault> {
+        sleep_until(self.free_at).await;
         loop {
             let topic = self.context.core.topics.borrow().get(TopicKey::Id(self.topic)).cloned();
             let topic = topic.ok_or_else(|| Fault::not_found("The stream was deleted."))?;
@@ -165,6 +173,10 @@ impl Subscription {
             let due = self.sent.is_none_or(|sent| sent.elapsed() >= QUIET);
             if found.page.count() > 0 || found.ended || due {
                 self.next = found.next;
+                if self.context.core.config.kinesis_throttle {
+                    // A consumer has a rate of its own, which holds it up and refuses nothing.
+                    self.free_at = self.free_at.max(Instant::now()) + time_of(found.page.bytes());
+                }
                 return Ok(self.event(found, stream));
             }
             let seen = [Found { high_watermark: found.tip, ..Found::default() }];
@@ -186,6 +198,11 @@ impl Subscription {
         let body = found.page.finish(&rest);
         (event::event("SubscribeToShardEvent", self.context.format, &body), ended)
     }
+}
+
+/// How long so many bytes take at the rate of a consumer.
+fn time_of(bytes: usize) -> Duration {
+    Duration::from_secs_f64(bytes as f64 / BYTES_PER_SECOND)
 }
 
 /// A body without fields.

@@ -1,0 +1,52 @@
+//! A server that refuses what is beyond the rates of a shard: a hot shard is refused at AWS' rates, others are not.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::Bench;
+
+const SHARD: &str = "shardId-000000000000";
+
+#[test]
+fn a_hot_shard_is_refused_and_others_are_not() {
+    let bench = Bench::start_with(|config| config.kinesis_throttle = true);
+    let mut client = bench.client();
+    client.create("s", 2).unwrap();
+    let (hot, cold) = ("0", "340282366920938463463374607431768211455");
+    let begun = Instant::now();
+    let (mut taken, mut refused) = (0usize, 0usize);
+    while begun.elapsed() < Duration::from_millis(1_500) {
+        // Fifty records of 1 KiB for the hot shard, and one for the other.
+        let entry =
+            |hash: &str| json!({"PartitionKey": "k", "ExplicitHashKey": hash, "Data": "A".repeat(1364)});
+        let mut records = vec![entry(hot); 50];
+        records.push(entry(cold));
+        let put = client.call("PutRecords", &json!({"StreamName": "s", "Records": records})).unwrap();
+        let answers = put["Records"].as_array().unwrap();
+        let failed: Vec<&Value> = answers.iter().filter(|a| a["ErrorCode"].is_string()).collect();
+        assert_eq!(put["FailedRecordCount"], json!(failed.len()));
+        assert!(answers[50]["SequenceNumber"].is_string(), "the other shard is not hot");
+        for answer in &failed {
+            assert_eq!(answer["ErrorCode"], "ProvisionedThroughputExceededException");
+            assert_eq!(
+                answer["ErrorMessage"],
+                format!("Rate exceeded for shard {SHARD} in stream s under account 123456789012.")
+            );
+        }
+        (taken, refused) = (taken + 50 - failed.len(), refused + failed.len());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    // What the first second gives at once, and 1,000 records for each second since.
+    let most = 1_000.0 + begun.elapsed().as_secs_f64() * 1_001.0 + 1.0;
+    assert!(
+        refused > 0 && taken >= 1_000 && (taken as f64) <= most,
+        "{taken} taken, {refused} refused, {most}"
+    );
+    let iterator = client.iterator("s", SHARD, "LATEST", &Value::Null).unwrap();
+    let reads: Vec<bool> = (0..20).map(|_| client.records(&iterator, 1).is_ok()).collect();
+    assert_eq!(reads[..5], [true; 5]);
+    let (kind, _) = client.refused("GetRecords", &json!({"ShardIterator": iterator})).unwrap();
+    assert_eq!(kind, "ProvisionedThroughputExceededException");
+    bench.finish();
+}
