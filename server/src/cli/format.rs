@@ -64,8 +64,8 @@ pub fn unescaped(text: &str) -> Result<Vec<u8>, String> {
             Some('\\') => b'\\',
             Some('x') => {
                 let hex: String = letters.by_ref().take(2).collect();
-                u8::from_str_radix(&hex, 16)
-                    .map_err(|_| format!("\\x{hex} is no byte; write \\x and two digits"))?
+                let byte = u8::from_str_radix(&hex, 16).ok().filter(|_| hex.len() == 2);
+                byte.ok_or_else(|| format!("\\x{hex} is no byte; write \\x and two digits"))?
             }
             other => return Err(format!("\\{} has no meaning", other.map_or(String::new(), String::from))),
         });
