@@ -7,20 +7,25 @@
 use std::io::ErrorKind;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::config::options::Options;
 
+mod bench;
 pub mod check;
 mod connect;
 mod consume;
 mod failure;
 mod format;
+mod group;
 mod offsets;
+mod outcome;
+mod place;
 mod produce;
 mod record;
 mod say;
 pub mod serve;
+mod shell;
 mod time;
 mod topic;
 
@@ -43,10 +48,18 @@ enum Command {
     Check(CheckOptions),
     /// Topics of any broker: create, list, describe, alter, delete
     Topic(topic::TopicArgs),
+    /// Groups of any broker: list, describe, reset, delete
+    Group(group::GroupArgs),
     /// Write records to a topic of any broker
     Produce(produce::ProduceArgs),
     /// Read records of a topic of any broker
     Consume(consume::ConsumeArgs),
+    /// Load any broker and check what it gives back: runs keylane-loadgen
+    Bench(bench::BenchArgs),
+    /// Print completions for a shell
+    Completions(shell::CompletionsArgs),
+    /// Print the manual page, or write those of all commands to a directory
+    Man(shell::ManArgs),
 }
 
 /// Runs the command that the arguments of the process name, to its end.
@@ -60,7 +73,11 @@ pub fn run() -> ExitCode {
         }),
         Command::Topic(args) => ended(topic::run(&args)),
         Command::Produce(args) => ended(produce::run(&args)),
+        Command::Group(args) => ended(group::run(&args)),
         Command::Consume(args) => ended(consume::run(&args)),
+        Command::Bench(args) => ended(Err(bench::run(&args))),
+        Command::Completions(args) => ended(shell::completions(&args, &mut Cli::command())),
+        Command::Man(args) => ended(shell::man(&args, Cli::command())),
     }
 }
 

@@ -10,15 +10,14 @@ use keylane_kafka::cluster::Cluster;
 use super::connect::{Common, existing};
 use super::failure::Failure;
 use super::format::{self, Format};
+use super::place::Place;
 use super::say;
 
 mod fetch;
 mod opened;
-mod place;
 mod span;
 
 use fetch::{Limits, Taken};
-use place::Place;
 use span::Span;
 
 /// Pause before a broker that has gone is asked again.

@@ -2,11 +2,9 @@
 use std::collections::BTreeMap;
 
 use keylane_kafka::cluster::{Cluster, Topic};
-use keylane_kafka::messages::list_offsets::{EARLIEST, LATEST};
 
-use super::place::Place;
 use crate::cli::failure::Failure;
-use crate::cli::offsets::offsets;
+use crate::cli::place::Place;
 
 /// A partition that is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +45,7 @@ impl Span {
             )));
         }
         wanted.retain(|index| given.is_empty() || given.contains(index));
-        let mut find = |place| find(cluster, &topic, &wanted, place, committed);
+        let mut find = |place: Place| place.find(cluster, &topic, &wanted, committed);
         let starts = find(from)?;
         let ends = until.map(find).transpose()?;
         let reading = |(index, next): (i32, i64)| {
@@ -61,37 +59,4 @@ impl Span {
     pub fn is_done(&self) -> bool {
         self.partitions.values().all(|reading| reading.next >= reading.end)
     }
-}
-
-/// The offset of a place in each partition.
-fn find(
-    cluster: &mut Cluster,
-    topic: &Topic,
-    wanted: &[i32],
-    place: Place,
-    committed: bool,
-) -> Result<BTreeMap<i32, i64>, Failure> {
-    let mut at = |timestamp| offsets(cluster, topic, wanted, timestamp, committed);
-    Ok(match place {
-        Place::Start => at(EARLIEST)?,
-        Place::End => at(LATEST)?,
-        Place::Offset(offset) => wanted.iter().map(|index| (*index, offset)).collect(),
-        Place::Last(count) => {
-            let starts = at(EARLIEST)?;
-            let mut ends = at(LATEST)?;
-            for (index, end) in &mut ends {
-                let start = starts.get(index).copied().unwrap_or(0);
-                *end = end.saturating_sub(count).max(start);
-            }
-            ends
-        }
-        Place::At(time) => {
-            let ends = at(LATEST)?;
-            let found = at(time.0)?;
-            // Where nothing is as young, the place is the end.
-            ends.into_iter()
-                .map(|(index, end)| (index, found.get(&index).copied().filter(|o| *o >= 0).unwrap_or(end)))
-                .collect()
-        }
-    })
 }

@@ -6,10 +6,10 @@ use keylane_kafka::messages::incremental_alter_configs::{
     ConfigChange, IncrementalAlterConfigsRequest, IncrementalResource, Operation,
 };
 
-use super::outcome::{self, Outcome};
 use super::setting::Given;
 use crate::cli::connect::Common;
 use crate::cli::failure::Failure;
+use crate::cli::outcome::{self, Outcome};
 
 /// Options of `keylane topic alter`.
 #[derive(Debug, clap::Args)]

@@ -3,10 +3,10 @@ use keylane_kafka::ErrorCode;
 use keylane_kafka::messages::alter_configs::ConfigEntry;
 use keylane_kafka::messages::create_topics::{CreatableTopic, CreateTopicsRequest};
 
-use super::outcome::{self, Outcome};
 use super::setting::Given;
 use crate::cli::connect::Common;
 use crate::cli::failure::Failure;
+use crate::cli::outcome::{self, Outcome};
 
 /// Options of `keylane topic create`.
 #[derive(Debug, clap::Args)]

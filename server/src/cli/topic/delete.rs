@@ -3,9 +3,9 @@ use keylane_kafka::ErrorCode;
 use keylane_kafka::messages::delete_topics::{DeletableTopic, DeleteTopicsRequest};
 use uuid::Uuid;
 
-use super::outcome::{self, Outcome};
 use crate::cli::connect::Common;
 use crate::cli::failure::Failure;
+use crate::cli::outcome::{self, Outcome};
 
 /// Options of `keylane topic delete`.
 #[derive(Debug, clap::Args)]

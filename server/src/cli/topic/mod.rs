@@ -12,7 +12,6 @@ mod create;
 mod delete;
 mod describe;
 mod list;
-mod outcome;
 mod setting;
 
 /// Options of `keylane topic`.

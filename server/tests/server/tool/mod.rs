@@ -7,7 +7,9 @@ use std::process::{Child, Command, Output, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 
+mod group;
 mod records;
+mod shell;
 mod topic;
 
 /// A server of its own; ended when it is dropped.

@@ -1,7 +1,13 @@
-//! A place in a partition, as it is given on the command line.
+//! A place in the partitions of a topic: as it is given on the command line, and the offsets that it means.
+use std::collections::BTreeMap;
 use std::str::FromStr;
 
-use crate::cli::time::Time;
+use keylane_kafka::cluster::{Cluster, Topic};
+use keylane_kafka::messages::list_offsets::{EARLIEST, LATEST};
+
+use super::failure::Failure;
+use super::offsets::offsets;
+use super::time::Time;
 
 /// A place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +43,43 @@ impl FromStr for Place {
         let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
         let found = digits.parse().ok().filter(|_| is_number).map(kind);
         found.ok_or_else(|| "write start, end, an offset, -N for the last N, or @TIME".to_owned())
+    }
+}
+
+impl Place {
+    /// Its offset in each of these partitions. With `committed`, the end is that of the records whose transactions are decided.
+    pub fn find(
+        self,
+        cluster: &mut Cluster,
+        topic: &Topic,
+        wanted: &[i32],
+        committed: bool,
+    ) -> Result<BTreeMap<i32, i64>, Failure> {
+        let mut at = |timestamp| offsets(cluster, topic, wanted, timestamp, committed);
+        Ok(match self {
+            Self::Start => at(EARLIEST)?,
+            Self::End => at(LATEST)?,
+            Self::Offset(offset) => wanted.iter().map(|index| (*index, offset)).collect(),
+            Self::Last(count) => {
+                let starts = at(EARLIEST)?;
+                let mut ends = at(LATEST)?;
+                for (index, end) in &mut ends {
+                    let start = starts.get(index).copied().unwrap_or(0);
+                    *end = end.saturating_sub(count).max(start);
+                }
+                ends
+            }
+            Self::At(time) => {
+                let ends = at(LATEST)?;
+                let found = at(time.0)?;
+                // Where nothing is as young, the place is the end.
+                ends.into_iter()
+                    .map(|(index, end)| {
+                        (index, found.get(&index).copied().filter(|o| *o >= 0).unwrap_or(end))
+                    })
+                    .collect()
+            }
+        })
     }
 }
 
