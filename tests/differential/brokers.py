@@ -18,7 +18,8 @@ JARS = TARGET / "peers" / "jars"
 START_SECONDS = 120
 STARTED_PROCESSES = []
 
-# A single node with the node id, the segment size and the quick group coordinator that Keylane has.
+# A single node with the node id, the segment size and the quick group coordinator that Keylane has. Version 10 of OffsetCommit
+# and OffsetFetch is finished in Kafka 4.2; 4.1 has to be asked for it.
 KAFKA_SETTINGS = """
 process.roles=broker,controller
 node.id=0
@@ -35,6 +36,7 @@ transaction.state.log.min.isr=1
 group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=1000
 group.max.size=4
+unstable.api.versions.enable=true
 """
 KEYLANE_OPTIONS = ["--group-initial-rebalance-delay-ms", "0", "--group-min-session-timeout-ms", "1000", "--group-max-size", "4"]
 

@@ -39,11 +39,11 @@ def case(name, *topics):
 # The versions that both serve (each has its case where that is cheap).
 VERSIONS = {
     "Produce": range(3, 14), "Fetch": range(4, 19), "ListOffsets": range(1, 11), "Metadata": range(0, 14),
-    "OffsetCommit": range(2, 10), "OffsetFetch": range(1, 10), "FindCoordinator": range(0, 7),
+    "OffsetCommit": range(2, 11), "OffsetFetch": range(1, 11), "FindCoordinator": range(0, 7),
     "DescribeGroups": range(0, 7), "ListGroups": range(0, 6), "ApiVersions": range(0, 5), "CreateTopics": range(2, 8),
     "DeleteTopics": range(1, 7), "DeleteRecords": range(0, 3), "InitProducerId": range(0, 6),
     "DescribeConfigs": range(1, 5), "AlterConfigs": range(0, 3), "CreatePartitions": range(0, 4),
     "DeleteGroups": range(0, 3), "IncrementalAlterConfigs": range(0, 2), "OffsetDelete": range(0, 1),
-    "DescribeCluster": range(0, 3), "JoinGroup": range(0, 10), "SyncGroup": range(0, 6), "Heartbeat": range(0, 5),
+    "OffsetForLeaderEpoch": range(2, 5), "DescribeCluster": range(0, 3), "JoinGroup": range(0, 10), "SyncGroup": range(0, 6), "Heartbeat": range(0, 5),
     "LeaveGroup": range(0, 6),
 }

@@ -1,6 +1,7 @@
 """FindCoordinator, committed offsets and groups."""
 
 import time
+import uuid
 
 from case import VERSIONS, Topic, add
 
@@ -10,7 +11,7 @@ PLAIN = Topic(3)
 def commit(c, *offsets, version=8, group="", note="", generation=-1, member="", instance=None, topic=None, **fields):
     """Commits (partition, offset, metadata) of one topic."""
     return c.ask("OffsetCommit", version, note, GroupId=c.group + group, GenerationIdOrMemberEpoch=generation, MemberId=member,
-                 GroupInstanceId=instance, Topics=[{"Name": c.topic if topic is None else topic, "Partitions": [
+                 GroupInstanceId=instance, Topics=[{"Name": c.topic if topic is None else topic, "TopicId": c.id(topic), "Partitions": [
                      {"PartitionIndex": p, "CommittedOffset": offset, "CommittedMetadata": metadata, **fields}
                      for p, offset, metadata in offsets]}])
 
@@ -18,6 +19,7 @@ def commit(c, *offsets, version=8, group="", note="", generation=-1, member="", 
 def fetch_offsets(c, *partitions, version=7, group="", note="", topic=None, stable=False, all_topics=False):
     topics = None if all_topics else [{"Name": c.topic if topic is None else topic, "PartitionIndexes": list(partitions)}]
     if version >= 8:
+        topics = topics and [{**t, "TopicId": c.id(topic)} for t in topics]
         return c.ask("OffsetFetch", version, note, RequireStable=stable, Groups=[
             {"GroupId": c.group + group, "MemberId": None, "MemberEpoch": -1, "Topics": topics}])
     return c.ask("OffsetFetch", version, note, GroupId=c.group + group, Topics=topics, RequireStable=stable)
@@ -112,6 +114,22 @@ for v in VERSIONS["OffsetFetch"]:
         fetch_offsets(c, 0, version=v, group="-none", note="of a group that is not there")
         if v >= 7:
             fetch_offsets(c, 0, version=v, stable=True, note="stable")
+
+
+@group_case("offset-commit/topic-ids", PLAIN, Topic())
+def _(c):
+    part = {"PartitionIndex": 0, "CommittedOffset": 4}
+    stranger = uuid.UUID(int=0x6ba7b8109dad11d180b400c04fd430c8)
+    c.ask("OffsetCommit", 10, "two topics, one unknown, one without an id", GroupId=c.group, Topics=[
+        {"TopicId": i, "Partitions": [part]} for i in (c.id(), stranger, c.id(c.topics[1]), uuid.UUID(int=0))])
+    one = {"GroupId": c.group, "MemberId": None, "MemberEpoch": -1}
+    c.ask("OffsetFetch", 10, "two topics, one unknown", Groups=[{**one, "Topics": [
+        {"TopicId": i, "PartitionIndexes": [0, 1, 9]} for i in (stranger, c.id(), c.id(c.topics[1]))]}])
+    c.ask("OffsetFetch", 10, "all", Groups=[{**one, "Topics": None}])
+    c.ask("DeleteTopics", 5, TimeoutMs=9000, TopicNames=[c.topics[1]])
+    c.ask("OffsetCommit", 10, "of a deleted topic", GroupId=c.group, Topics=[{"TopicId": c.id(c.topics[1]), "Partitions": [part]}])
+    c.ask("OffsetFetch", 10, "of a deleted topic", Groups=[{**one, "Topics": [
+        {"TopicId": c.id(c.topics[1]), "PartitionIndexes": [0]}]}])
 
 
 @group_case("offset-fetch/several-groups", PLAIN)

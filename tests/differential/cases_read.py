@@ -365,3 +365,20 @@ def _(c):
     delete_records(c, -1)
     for when in (-1, -2, -3, -4, 0, T):
         c.list(when)
+
+
+for v in VERSIONS["OffsetForLeaderEpoch"]:
+    @case(f"leader-epochs/v{v}", Topic(2))
+    def _(c, v=v):
+        def ends(note, *wanted, topic=None, replica=-1):
+            c.ask("OffsetForLeaderEpoch", v, note, ReplicaId=replica, Topics=[{"Topic": topic or c.topic, "Partitions": [
+                {"Partition": p, "CurrentLeaderEpoch": current, "LeaderEpoch": epoch} for p, current, epoch in wanted]}])
+        fill(c, 1)
+        for epoch in (0, 1, 5, -1, -2):
+            ends(f"epoch {epoch}", (0, -1, epoch))
+        for current in (-1, 0, 1, 7, -2):
+            ends(f"current epoch {current}", (0, current, 0))
+        ends("no such partition", (9, -1, 0), (-1, -1, 0))
+        ends("no such topic", (0, -1, 0), topic=c.broker.prefix + "no-such-topic")
+        ends("no partitions")
+        ends("a replica", (0, -1, 0), replica=-2)

@@ -25,6 +25,7 @@ pub mod metadata;
 pub mod offset_commit;
 pub mod offset_delete;
 pub mod offset_fetch;
+pub mod offset_for_leader_epoch;
 pub mod produce;
 pub mod sync_group;
 
@@ -43,8 +44,8 @@ macro_rules! for_each_api {
             Fetch = 1, 4..=18, flexible 12, fetch::{FetchRequest<'a>, FetchResponse<'a>};
             ListOffsets = 2, 1..=11, flexible 6, list_offsets::{ListOffsetsRequest<'a>, ListOffsetsResponse<'a>};
             Metadata = 3, 0..=13, flexible 9, metadata::{MetadataRequest<'a>, MetadataResponse<'a>};
-            OffsetCommit = 8, 2..=9, flexible 8, offset_commit::{OffsetCommitRequest<'a>, OffsetCommitResponse<'a>};
-            OffsetFetch = 9, 1..=9, flexible 6, offset_fetch::{OffsetFetchRequest<'a>, OffsetFetchResponse<'a>};
+            OffsetCommit = 8, 2..=10, flexible 8, offset_commit::{OffsetCommitRequest<'a>, OffsetCommitResponse<'a>};
+            OffsetFetch = 9, 1..=10, flexible 6, offset_fetch::{OffsetFetchRequest<'a>, OffsetFetchResponse<'a>};
             FindCoordinator = 10, 0..=6, flexible 3, find_coordinator::{FindCoordinatorRequest<'a>, FindCoordinatorResponse<'a>};
             JoinGroup = 11, 0..=9, flexible 6, join_group::{JoinGroupRequest<'a>, JoinGroupResponse<'a>};
             Heartbeat = 12, 0..=4, flexible 4, heartbeat::{HeartbeatRequest<'a>, HeartbeatResponse};
@@ -57,6 +58,7 @@ macro_rules! for_each_api {
             DeleteTopics = 20, 1..=6, flexible 4, delete_topics::{DeleteTopicsRequest<'a>, DeleteTopicsResponse<'a>};
             DeleteRecords = 21, 0..=2, flexible 2, delete_records::{DeleteRecordsRequest<'a>, DeleteRecordsResponse<'a>};
             InitProducerId = 22, 0..=5, flexible 2, init_producer_id::{InitProducerIdRequest<'a>, InitProducerIdResponse};
+            OffsetForLeaderEpoch = 23, 2..=4, flexible 4, offset_for_leader_epoch::{OffsetForLeaderEpochRequest<'a>, OffsetForLeaderEpochResponse<'a>};
             DescribeConfigs = 32, 1..=4, flexible 4, describe_configs::{DescribeConfigsRequest<'a>, DescribeConfigsResponse<'a>};
             AlterConfigs = 33, 0..=2, flexible 2, alter_configs::{AlterConfigsRequest<'a>, AlterConfigsResponse<'a>};
             CreatePartitions = 37, 0..=3, flexible 2, create_partitions::{CreatePartitionsRequest<'a>, CreatePartitionsResponse<'a>};

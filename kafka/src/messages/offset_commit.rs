@@ -1,7 +1,7 @@
-//! OffsetCommit (API 8): a consumer says how far it has come.
-//!
-//! Version 10 names topics by id (KIP-848) and is not served; clients then take 9.
+//! OffsetCommit (API 8): a consumer says how far it has come. From version 10 on topics have their ids (KIP-848).
 use std::borrow::Cow;
+
+use uuid::Uuid;
 
 use crate::declare::message;
 use crate::error::ErrorCode;
@@ -26,7 +26,9 @@ message! {
     /// A topic of it.
     pub struct OffsetCommitTopic<'a> {
         /// Its name.
-        name: &'a str, ..;
+        name: &'a str, ..=9;
+        /// Its id.
+        topic_id: Uuid, 10..;
         /// Its partitions.
         partitions: Vec<OffsetCommitPartition<'a>>, ..;
     }
@@ -55,7 +57,9 @@ message! {
     /// Outcome for a topic.
     pub struct CommittedTopic<'a> {
         /// Its name.
-        name: Cow<'a, str>, ..;
+        name: Cow<'a, str>, ..=9;
+        /// Its id.
+        topic_id: Uuid, 10..;
         /// Its partitions.
         partitions: Vec<CommittedPartition>, ..;
     }

@@ -1,8 +1,8 @@
 //! OffsetFetch (API 9): what a group has committed; several groups at once from version 8 (KIP-709), all of its
-//! topics where no list is given (version 2).
-//!
-//! Version 10 names topics by id and is not served; clients then take 9.
+//! topics where no list is given (version 2). From version 10 on topics have their ids (KIP-848).
 use std::borrow::Cow;
+
+use uuid::Uuid;
 
 use crate::declare::message;
 use crate::error::ErrorCode;
@@ -35,7 +35,9 @@ message! {
     /// A topic asked for.
     pub struct OffsetFetchTopic<'a> {
         /// Its name.
-        name: &'a str, ..;
+        name: &'a str, ..=9;
+        /// Its id.
+        topic_id: Uuid, 10..;
         /// Its partitions.
         partitions: Vec<i32>, ..;
     }
@@ -65,7 +67,9 @@ message! {
     /// A topic's answer.
     pub struct FetchedTopic<'a> {
         /// Its name.
-        name: Cow<'a, str>, ..;
+        name: Cow<'a, str>, ..=9;
+        /// Its id.
+        topic_id: Uuid, 10..;
         /// Its partitions.
         partitions: Vec<FetchedOffset<'a>>, ..;
     }

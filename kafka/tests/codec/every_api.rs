@@ -2,7 +2,7 @@
 //! independent codec, which writes the same bytes; and it is read back here.
 use bytes::{Buf, Bytes, BytesMut};
 use kafka_protocol::messages as theirs;
-use kafka_protocol::protocol::{Decodable, Encodable};
+use kafka_protocol::protocol::{Decodable, Encodable, Message as TheirMessage};
 use keylane_kafka::field::Field;
 use keylane_kafka::{ApiKey, Message, Reader, SERVED, Writer, messages};
 
@@ -10,6 +10,9 @@ use keylane_kafka::{ApiKey, Message, Reader, SERVED, Writer, messages};
 fn their_version(api: ApiKey, version: i16) -> i16 {
     if api == ApiKey::ListOffsets { version.min(10) } else { version }
 }
+
+/// Versions of which the independent codec does not have the request: its bytes are written out by hand in `offsets`.
+const BY_HAND: [(ApiKey, i16); 2] = [(ApiKey::OffsetCommit, 10), (ApiKey::OffsetFetch, 10)];
 
 fn written<'a>(message: &impl Message<'a>, version: i16) -> Bytes {
     let mut out = BytesMut::new();
@@ -37,14 +40,18 @@ fn disagreement<T: Decodable + Encodable>(api: ApiKey, version: i16, bytes: &Byt
 }
 
 /// Checks a message with something in each field, and one of defaults.
-fn check<'a, M: Message<'a> + PartialEq + std::fmt::Debug, T: Decodable + Encodable>(
+fn check<'a, M: Message<'a> + PartialEq + std::fmt::Debug, T: Decodable + Encodable + TheirMessage>(
     version: i16,
     read: impl Fn(&[u8], &M) -> Result<(), String>,
 ) {
     for message in [M::sample(M::API.at(version), &mut 0), M::default()] {
         let bytes = written(&message, version);
         let what = format!("{:?} v{version}: {message:?}", M::API);
-        assert_eq!(disagreement::<T>(M::API, version, &bytes), None, "{what}");
+        if T::VERSIONS.max < their_version(M::API, version) {
+            assert!(BY_HAND.contains(&(M::API, version)), "{what}");
+        } else {
+            assert_eq!(disagreement::<T>(M::API, version, &bytes), None, "{what}");
+        }
         read(&bytes, &message).unwrap_or_else(|error| panic!("{what}: {error}"));
         for len in 0..bytes.len() {
             assert!(read(&bytes[..len], &message).is_err(), "{what}: {len} of {} bytes", bytes.len());

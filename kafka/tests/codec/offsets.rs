@@ -1,4 +1,4 @@
-//! OffsetCommit, versions 2 to 9; OffsetFetch, versions 1 to 9; OffsetDelete, version 0.
+//! OffsetCommit, versions 2 to 10; OffsetFetch, versions 1 to 10; OffsetDelete, version 0.
 use kafka_protocol::messages::offset_commit_request::{
     OffsetCommitRequestPartition as TheirCommitPartition, OffsetCommitRequestTopic as TheirCommitTopic,
 };
@@ -26,11 +26,17 @@ use keylane_kafka::messages::offset_fetch::{
     OffsetFetchTopic,
 };
 use keylane_kafka::{ApiKey, ErrorCode, Message, Reader};
+use uuid::Uuid;
 
 use super::{answered, encoded, name, prefixes_are_refused, text};
 
 fn outcome(index: i32, error: ErrorCode) -> CommittedPartition {
     CommittedPartition { index, error }
+}
+
+/// Name and id of a topic, of which a version has one.
+fn topic_in(version: i16) -> (&'static str, Uuid) {
+    if version >= 10 { ("", Uuid::from_u128(0x1234)) } else { ("orders", Uuid::nil()) }
 }
 
 fn group(s: &str) -> GroupId {
@@ -77,13 +83,14 @@ fn commits_of_every_version_are_read() {
             retention_time_ms: if version <= 4 { 77 } else { -1 },
             topics: vec![OffsetCommitTopic {
                 name: "orders",
+                topic_id: Uuid::nil(),
                 partitions: vec![partition(0, 17, Some("m")), partition(3, 1 << 40, None)],
             }],
         };
         assert_eq!(ours, expected, "version {version}");
         prefixes_are_refused(&body, |r| OffsetCommitRequest::decode(version, r).map(drop));
     }
-    for version in [1, 10] {
+    for version in [1, 11] {
         assert!(OffsetCommitRequest::decode(version, &mut Reader::new(&[0; 64])).is_err());
     }
 }
@@ -91,13 +98,15 @@ fn commits_of_every_version_are_read() {
 #[test]
 fn answers_to_commits_of_every_version_are_written() {
     let partitions = vec![outcome(0, ErrorCode::None), outcome(3, ErrorCode::OffsetMetadataTooLarge)];
-    let response = OffsetCommitResponse {
-        topics: vec![CommittedTopic { name: "orders".into(), partitions }],
-        ..Default::default()
-    };
-    for version in 2..=9 {
+    for version in 2..=10 {
+        let (named, topic_id) = topic_in(version);
+        let response = OffsetCommitResponse {
+            topics: vec![CommittedTopic { name: named.into(), topic_id, partitions: partitions.clone() }],
+            ..Default::default()
+        };
         let theirs: TheirCommitted = answered(ApiKey::OffsetCommit, version, |w| response.encode(version, w));
-        assert_eq!((theirs.topics.len(), &theirs.topics[0].name), (1, &name("orders")));
+        assert_eq!((theirs.topics.len(), &theirs.topics[0].name), (1, &name(named)));
+        assert_eq!(theirs.topics[0].topic_id, topic_id);
         let flat: Vec<_> =
             theirs.topics[0].partitions.iter().map(|p| (p.partition_index, p.error_code)).collect();
         assert_eq!(flat, [(0, 0), (3, 12)], "version {version}");
@@ -132,7 +141,9 @@ fn fetches_of_every_version_are_read() {
             }
             let body = encoded(&request, version);
             let ours = OffsetFetchRequest::decode(version, &mut Reader::new(&body)).unwrap();
-            let topics = (!all).then(|| vec![OffsetFetchTopic { name: "orders", partitions: vec![0, 7] }]);
+            let topics = (!all).then(|| {
+                vec![OffsetFetchTopic { name: "orders", topic_id: Uuid::nil(), partitions: vec![0, 7] }]
+            });
             let member = |group| {
                 if version >= 9 {
                     OffsetFetchGroup { group, member_id: Some("m"), member_epoch: 3, topics: None }
@@ -152,7 +163,40 @@ fn fetches_of_every_version_are_read() {
     assert!(OffsetFetchRequest::decode(2, &mut Reader::new(b"\0\x01g\xff\xff\xff\xff")).is_ok());
 }
 
-fn fetched(group: &str, error: ErrorCode) -> FetchedGroup<'static> {
+/// Version 10, which the independent codec does not have, after Kafka's message definitions.
+#[test]
+fn requests_with_topic_ids_are_read() {
+    let id = [7; 16];
+    let commit =
+        [&b"\x02g\0\0\0\x06\x04m-1\0\x02"[..], &id, b"\x02\0\0\0\x03\0\0\0\0\0\0\0\x11\0\0\0\x04\x02m\0\0\0"]
+            .concat();
+    let read =
+        |bytes: &[u8]| OffsetCommitRequest::decode(10, &mut Reader::new(bytes)).map(|r| r.topics.len());
+    let ours = OffsetCommitRequest::decode(10, &mut Reader::new(&commit)).unwrap();
+    let partition = OffsetCommitPartition { index: 3, offset: 17, leader_epoch: 4, metadata: Some("m") };
+    let topic = OffsetCommitTopic { name: "", topic_id: Uuid::from_bytes(id), partitions: vec![partition] };
+    let expected = OffsetCommitRequest {
+        group: "g",
+        generation: 6,
+        member_id: "m-1",
+        topics: vec![topic],
+        ..Default::default()
+    };
+    assert_eq!(ours, expected);
+    (0..commit.len()).for_each(|len| assert!(read(&commit[..len]).is_err(), "{len}"));
+
+    let fetch = [&b"\x02\x02g\0\xff\xff\xff\xff\x02"[..], &id, b"\x03\0\0\0\0\0\0\0\x07\0\0\x01\0"].concat();
+    let ours = OffsetFetchRequest::decode(10, &mut Reader::new(&fetch)).unwrap();
+    let topic = OffsetFetchTopic { name: "", topic_id: Uuid::from_bytes(id), partitions: vec![0, 7] };
+    let group = OffsetFetchGroup { group: "g", topics: Some(vec![topic]), ..Default::default() };
+    assert_eq!((ours.require_stable, ours.groups), (true, vec![group]));
+    for len in 0..fetch.len() {
+        assert!(OffsetFetchRequest::decode(10, &mut Reader::new(&fetch[..len])).is_err(), "{len}");
+    }
+}
+
+fn fetched(version: i16, group: &str, error: ErrorCode) -> FetchedGroup<'static> {
+    let (named, topic_id) = topic_in(version);
     let found = FetchedOffset {
         index: 0,
         offset: 17,
@@ -160,20 +204,25 @@ fn fetched(group: &str, error: ErrorCode) -> FetchedGroup<'static> {
         metadata: Some("m".into()),
         ..Default::default()
     };
-    let topic = FetchedTopic { name: "orders".into(), partitions: vec![found, FetchedOffset::nothing(7)] };
+    let topic =
+        FetchedTopic { name: named.into(), topic_id, partitions: vec![found, FetchedOffset::nothing(7)] };
     FetchedGroup { group: group.to_owned().into(), error, topics: vec![topic] }
 }
 
 #[test]
 fn answers_to_fetches_of_every_version_are_written() {
     type Flat = (i32, i64, i32, String, i16);
-    for version in 1..=9 {
+    for version in 1..=10 {
+        let (named, topic_id) = topic_in(version);
         let epoch = if version >= 5 { 4 } else { -1 };
         let row = |error| -> Vec<Flat> {
             vec![(0, 17, epoch, "m".to_owned(), error), (7, -1, -1, String::new(), error)]
         };
         let error = ErrorCode::CoordinatorNotAvailable;
-        let response = OffsetFetchResponse::new(version, vec![fetched("g", error), fetched("h", error)]);
+        let response = OffsetFetchResponse::new(
+            version,
+            vec![fetched(version, "g", error), fetched(version, "h", error)],
+        );
         let theirs: TheirFetched = answered(ApiKey::OffsetFetch, version, |w| response.encode(version, w));
         let metadata = |m: &Option<_>| m.clone().map(|m: kafka_protocol::protocol::StrBytes| m.to_string());
         if version < 8 {
@@ -190,7 +239,8 @@ fn answers_to_fetches_of_every_version_are_written() {
         assert_eq!(theirs.groups.len(), 2);
         for (found, wanted) in theirs.groups.iter().zip(["g", "h"]) {
             assert_eq!((&found.group_id, found.error_code), (&group(wanted), 15));
-            assert_eq!((found.topics.len(), &found.topics[0].name), (1, &name("orders")));
+            assert_eq!((found.topics.len(), &found.topics[0].name), (1, &name(named)));
+            assert_eq!(found.topics[0].topic_id, topic_id);
             let flat = found.topics[0].partitions.iter().map(|p| {
                 let metadata = metadata(&p.metadata).expect("never null");
                 (p.partition_index, p.committed_offset, p.committed_leader_epoch, metadata, p.error_code)
@@ -222,7 +272,7 @@ fn offset_delete_is_read_and_answered() {
     prefixes_are_refused(&body, |r| OffsetDeleteRequest::decode(0, r).map(drop));
 
     let partitions = vec![outcome(0, ErrorCode::None), outcome(7, ErrorCode::UnknownTopicOrPartition)];
-    let topics = vec![CommittedTopic { name: "orders".into(), partitions }];
+    let topics = vec![CommittedTopic { name: "orders".into(), topic_id: Uuid::nil(), partitions }];
     let response = OffsetDeleteResponse { error: ErrorCode::GroupIdNotFound, topics, ..Default::default() };
     let theirs: TheirDeleted = answered(ApiKey::OffsetDelete, 0, |w| response.encode(0, w));
     assert_eq!((theirs.error_code, &theirs.topics[0].name), (69, &name("orders")));

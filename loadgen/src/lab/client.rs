@@ -162,7 +162,7 @@ impl Client {
             metadata: Some(&place.metadata),
         });
         let partitions = partitions.collect();
-        let topics = vec![OffsetCommitTopic { name: topic, partitions }];
+        let topics = vec![OffsetCommitTopic { name: topic, partitions, ..Default::default() }];
         let request = OffsetCommitRequest { group, topics, ..Default::default() };
         self.until_there(&format!("committing to {topic}"), |client| {
             let answer = client.0.client.ask(OFFSET_COMMIT, &request)?;
@@ -173,7 +173,8 @@ impl Client {
 
     /// Where a group is in each partition.
     pub fn committed(&mut self, group: &str, topic: &str, partitions: i32) -> Result<Vec<Place>> {
-        let wanted = OffsetFetchTopic { name: topic, partitions: (0..partitions).collect() };
+        let wanted =
+            OffsetFetchTopic { name: topic, partitions: (0..partitions).collect(), ..Default::default() };
         let request = OffsetFetchRequest { group, topics: Some(vec![wanted]), ..Default::default() };
         let mut places = Vec::new();
         self.until_there(&format!("offsets of {group}"), |client| {

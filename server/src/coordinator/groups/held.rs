@@ -27,6 +27,8 @@ const BYTES_MAX: usize = 64 << 20;
 pub struct Wanted {
     /// The topic.
     pub topic: String,
+    /// Which topic of that name, if that is said.
+    pub topic_id: Option<Uuid>,
     /// The partition.
     pub partition: i32,
     /// The offset to read next.
@@ -236,8 +238,9 @@ impl Held {
         let time_ms = now_ms();
         let mut known = Vec::with_capacity(wanted.len());
         let mut changes = Vec::with_capacity(wanted.len());
-        for Wanted { topic, partition, offset, leader_epoch, metadata } in wanted {
+        for Wanted { topic, topic_id: wanted, partition, offset, leader_epoch, metadata } in wanted {
             let topic_id = topic_id(&topics.borrow(), &topic, partition);
+            let topic_id = topic_id.filter(|id| wanted.is_none_or(|wanted| wanted == *id));
             known.push(topic_id.is_some());
             if let Some(topic_id) = topic_id {
                 let value = Committed { offset, leader_epoch, metadata: metadata.into(), topic_id, time_ms };

@@ -59,7 +59,7 @@ fn topics() -> RefCell<TopicTable> {
 async fn commit(held: &Held, group: &str, partition: i32) {
     let who = Committer { generation: -1, member_id: String::new(), instance: None };
     let (topic, metadata) = ("t".to_owned(), String::new());
-    let wanted = vec![Wanted { topic, partition, offset: 5, leader_epoch: -1, metadata }];
+    let wanted = vec![Wanted { topic, topic_id: None, partition, offset: 5, leader_epoch: -1, metadata }];
     assert_eq!(held.commit(&topics(), group, &who, wanted).await, Ok(vec![true]));
 }
 

@@ -18,6 +18,7 @@ use keylane_kafka::messages::offset_delete::{OffsetDeleteRequest, OffsetDeleteRe
 use keylane_kafka::messages::offset_fetch::{
     FetchedGroup, FetchedOffset, FetchedTopic, OffsetFetchGroup, OffsetFetchRequest, OffsetFetchResponse,
 };
+use uuid::Uuid;
 
 use crate::coordinator::groups::{self, Committer, Described, DescribedMember, Listed, Wanted};
 use crate::core::Core;
@@ -35,17 +36,52 @@ const CLASSIC: &str = "classic";
 /// DELETE 6, DESCRIBE 8, DESCRIBE_CONFIGS 10, ALTER_CONFIGS 11.
 const GROUP_OPERATIONS: i32 = 0b1101_0100_1000;
 
+/// First version of OffsetCommit and OffsetFetch in which topics have their ids.
+const IDS: i16 = 10;
+
+/// Names of topics, whichever way a request says which it means.
+struct Names<'a> {
+    core: &'a Core,
+    by_id: bool,
+}
+
+impl Names<'_> {
+    /// A topic's name, and its id if the request says it. No topic has the empty name, which stands for an id that is not known.
+    fn of(&self, name: &str, id: Uuid) -> (String, Option<Uuid>) {
+        if !self.by_id {
+            return (name.to_owned(), None);
+        }
+        let topics = self.core.topics.borrow();
+        (topics.get(TopicKey::Id(id)).map(|t| t.topic.name.clone()).unwrap_or_default(), Some(id))
+    }
+
+    /// The id of a topic that an answer names.
+    fn id_of(&self, name: &str) -> Uuid {
+        let topics = self.core.topics.borrow();
+        topics.get(TopicKey::Name(name)).map(|t| t.topic.id).unwrap_or_default()
+    }
+
+    /// What is wrong with a partition that is not there.
+    fn error_of_unknown(&self, id: Uuid) -> ErrorCode {
+        let known = !self.by_id || self.core.topics.borrow().get(TopicKey::Id(id)).is_some();
+        if known { ErrorCode::UnknownTopicOrPartition } else { ErrorCode::UnknownTopicId }
+    }
+}
+
 impl<'q> Handle<'q> for OffsetCommitRequest<'q> {
     async fn handle(self, context: &Context) -> OffsetCommitResponse<'static> {
         let (core, request, version) = (context.core(), &self, context.version());
+        let names = Names { core, by_id: version >= IDS };
         let too_large = |metadata: Option<&str>| {
             metadata.is_some_and(|m| m.len() > METADATA_MAX && m.encode_utf16().count() > METADATA_MAX)
         };
         let mut wanted = Vec::new();
         for topic in &request.topics {
+            let (name, topic_id) = names.of(topic.name, topic.topic_id);
             for partition in topic.partitions.iter().filter(|p| !too_large(p.metadata)) {
                 wanted.push(Wanted {
-                    topic: topic.name.to_owned(),
+                    topic: name.clone(),
+                    topic_id,
                     partition: partition.index,
                     offset: partition.offset,
                     leader_epoch: partition.leader_epoch,
@@ -60,22 +96,23 @@ impl<'q> Handle<'q> for OffsetCommitRequest<'q> {
         };
         let committed = groups::commit(core, request.group, who, wanted).await;
         let mut outcomes = committed.map(Vec::into_iter);
-        let mut outcome = |metadata| match &mut outcomes {
+        let mut outcome = |unknown, metadata| match &mut outcomes {
             Err(error) => code_of_commit(error, version),
             Ok(_) if too_large(metadata) => ErrorCode::OffsetMetadataTooLarge,
             Ok(known) => match known.next() {
                 Some(true) => ErrorCode::None,
-                Some(false) => ErrorCode::UnknownTopicOrPartition,
+                Some(false) => unknown,
                 None => ErrorCode::UnknownServerError,
             },
         };
         let mut topics = Vec::with_capacity(request.topics.len());
         for topic in &request.topics {
+            let unknown = names.error_of_unknown(topic.topic_id);
             let partitions = topic.partitions.iter();
-            let partitions =
-                partitions.map(|p| CommittedPartition { index: p.index, error: outcome(p.metadata) });
-            let partitions = partitions.collect();
-            topics.push(CommittedTopic { name: topic.name.to_owned().into(), partitions });
+            let partitions = partitions
+                .map(|p| CommittedPartition { index: p.index, error: outcome(unknown, p.metadata) });
+            let (partitions, name) = (partitions.collect(), topic.name.to_owned().into());
+            topics.push(CommittedTopic { name, topic_id: topic.topic_id, partitions });
         }
         // Topics without partitions are not answered, as in Kafka.
         topics.retain(|topic| !topic.partitions.is_empty());
@@ -86,20 +123,24 @@ impl<'q> Handle<'q> for OffsetCommitRequest<'q> {
 impl<'q> Handle<'q> for OffsetFetchRequest<'q> {
     async fn handle(self, context: &Context) -> OffsetFetchResponse<'static> {
         let (core, request, version) = (context.core(), self, context.version());
+        let names = Names { core, by_id: version >= IDS };
         let asked = request.into_groups(version);
         let mut groups = Vec::with_capacity(asked.len());
         for group in &asked {
-            groups.push(fetch_one(core, group).await);
+            groups.push(fetch_one(core, &names, group).await);
         }
         OffsetFetchResponse::new(version, groups)
     }
 }
 
-async fn fetch_one(core: &Rc<Core>, wanted: &OffsetFetchGroup<'_>) -> FetchedGroup<'static> {
-    let asked: Option<Vec<(String, Vec<i32>)>> = wanted
-        .topics
-        .as_ref()
-        .map(|topics| topics.iter().map(|t| (t.name.to_owned(), t.partitions.clone())).collect());
+async fn fetch_one(
+    core: &Rc<Core>,
+    names: &Names<'_>,
+    wanted: &OffsetFetchGroup<'_>,
+) -> FetchedGroup<'static> {
+    let asked: Option<Vec<(String, Vec<i32>)>> = wanted.topics.as_ref().map(|topics| {
+        topics.iter().map(|t| (names.of(t.name, t.topic_id).0, t.partitions.clone())).collect()
+    });
     let (error, found) = match groups::fetch(core, wanted.group, asked.clone()).await {
         Ok(found) => (ErrorCode::None, found),
         Err(error) => {
@@ -118,11 +159,18 @@ async fn fetch_one(core: &Rc<Core>, wanted: &OffsetFetchGroup<'_>) -> FetchedGro
             error: ErrorCode::None,
         },
     };
-    let topics = found.into_iter().map(|(name, list)| FetchedTopic {
-        name: name.into(),
-        partitions: list.into_iter().map(offset).collect(),
-    });
-    FetchedGroup { group: wanted.group.to_owned().into(), error, topics: topics.collect() }
+    // Topics asked for are answered in their order, so that one whose id is not known has it back.
+    let mut ids = wanted.topics.iter().flatten().map(|t| t.topic_id);
+    let topic = |(name, list): (String, Vec<_>)| {
+        let partitions: Vec<FetchedOffset<'_>> = list.into_iter().map(offset).collect();
+        let topic_id = ids.next().unwrap_or_else(|| names.id_of(&name));
+        FetchedTopic { name: name.into(), topic_id, partitions }
+    };
+    let mut topics: Vec<FetchedTopic<'_>> = found.into_iter().map(topic).collect();
+    for topic in topics.iter_mut().filter(|topic| names.by_id && topic.name.is_empty()) {
+        topic.partitions.iter_mut().for_each(|p| p.error = ErrorCode::UnknownTopicId);
+    }
+    FetchedGroup { group: wanted.group.to_owned().into(), error, topics }
 }
 
 impl<'q> Handle<'q> for OffsetDeleteRequest<'q> {
@@ -152,6 +200,7 @@ impl<'q> Handle<'q> for OffsetDeleteRequest<'q> {
         };
         let answer = |topic: &OffsetDeleteTopic<'_>| CommittedTopic {
             name: topic.name.to_owned().into(),
+            topic_id: Uuid::nil(),
             partitions: topic.partitions.iter().map(|p| outcome(topic.name, p.index)).collect(),
         };
         let asked = request.topics.iter().filter(|topic| !topic.partitions.is_empty());
