@@ -22,6 +22,9 @@ use crate::wire::Reader;
 /// How long to wait before something that a broker is not ready for is asked again.
 const AGAIN: Duration = Duration::from_millis(100);
 
+/// The last version of OffsetCommit and OffsetFetch that names topics.
+const COMMITS_NAME_TOPICS: i16 = 9;
+
 /// Why a cluster has no answer that can be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -100,7 +103,7 @@ impl Connection {
         &self.address
     }
 
-    /// The version in which a request is sent. Produce and Fetch are sent in versions that name topics.
+    /// The version in which a request is sent. Those that would have ids in place of the names of topics are not used.
     ///
     /// # Errors
     /// There is no version that both sides have.
@@ -108,6 +111,7 @@ impl Connection {
         let spec = api.spec();
         let max = match api {
             ApiKey::Produce | ApiKey::Fetch => spec.max.min(TopicRef::IDS_FROM - 1),
+            ApiKey::OffsetCommit | ApiKey::OffsetFetch => spec.max.min(COMMITS_NAME_TOPICS),
             _ => spec.max,
         };
         let version = self.versions.highest(api, spec.min..=max);

@@ -161,8 +161,10 @@ fn commit(cluster: &mut Cluster, group: &str, changes: &[Change]) -> Result<(), 
         };
         topics.entry(&change.topic).or_default().push(partition);
     }
-    let topics =
-        topics.into_iter().map(|(name, partitions)| OffsetCommitTopic { name, partitions }).collect();
+    let topics = topics
+        .into_iter()
+        .map(|(name, partitions)| OffsetCommitTopic { name, partitions, ..Default::default() })
+        .collect();
     let request = OffsetCommitRequest { group, topics, ..Default::default() };
     let coordinator = cluster.coordinator(group)?;
     let answer = cluster.broker(coordinator)?.ask(&request)?;
