@@ -15,6 +15,12 @@ mod security;
 mod server;
 mod service;
 
+/// What the fuzz targets of the tests feed; nothing else may use it.
+#[doc(hidden)]
+pub mod fuzzed {
+    pub use crate::front::kinesis::{OPERATIONS, opens_iterator, reads_body, reads_sequence, seals_iterator};
+}
+
 pub use config::ServerConfig;
 pub use keylane_engine::environment;
 pub use runtime::ring;

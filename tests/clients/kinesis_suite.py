@@ -238,6 +238,33 @@ def pushed():
     kinesis.delete_stream(StreamName=name, EnforceConsumerDeletion=True)
 
 
+def kept():
+    name = stream("kept")
+    arn = kinesis.describe_stream_summary(StreamName=name)["StreamDescriptionSummary"]["StreamARN"]
+    told = kinesis.enable_enhanced_monitoring(StreamName=name, ShardLevelMetrics=["ALL"])
+    equal((told["CurrentShardLevelMetrics"], len(told["DesiredShardLevelMetrics"])), ([], 7), "metrics")
+    told = kinesis.disable_enhanced_monitoring(StreamARN=arn, ShardLevelMetrics=["IncomingBytes"])
+    equal((len(told["CurrentShardLevelMetrics"]), len(told["DesiredShardLevelMetrics"])), (7, 6), "metrics")
+    kinesis.start_stream_encryption(StreamName=name, EncryptionType="KMS", KeyId="alias/aws/kinesis")
+    summary = kinesis.describe_stream_summary(StreamName=name)["StreamDescriptionSummary"]
+    equal((summary["EncryptionType"], summary.get("KeyId")), ("KMS", "alias/aws/kinesis"), "encryption")
+    equal(len(summary["EnhancedMonitoring"][0]["ShardLevelMetrics"]), 6, "metrics of the summary")
+    kinesis.stop_stream_encryption(StreamName=name, EncryptionType="KMS", KeyId="alias/aws/kinesis")
+    equal(kinesis.describe_stream_summary(StreamName=name)["StreamDescriptionSummary"]["EncryptionType"], "NONE", "encryption")
+    consumer = kinesis.register_stream_consumer(StreamARN=arn, ConsumerName="c", Tags={"x": "y"})["Consumer"]["ConsumerARN"]
+    for resource, tags in [(arn, {}), (consumer, {"x": "y"})]:
+        kinesis.tag_resource(ResourceARN=resource, Tags={"a": "1", "b": "2"})
+        kinesis.untag_resource(ResourceARN=resource, TagKeys=["a"])
+        listed = kinesis.list_tags_for_resource(ResourceARN=resource)["Tags"]
+        equal({tag["Key"]: tag["Value"] for tag in listed}, tags | {"b": "2"}, "tags of a resource")
+        refused("ResourceNotFoundException", kinesis.get_resource_policy, ResourceARN=resource)
+        kinesis.put_resource_policy(ResourceARN=resource, Policy='{"Version": "2012-10-17"}')
+        equal(kinesis.get_resource_policy(ResourceARN=resource)["Policy"], '{"Version": "2012-10-17"}', "policy")
+        kinesis.delete_resource_policy(ResourceARN=resource)
+        refused("ResourceNotFoundException", kinesis.delete_resource_policy, ResourceARN=resource)
+    kinesis.delete_stream(StreamName=name, EnforceConsumerDeletion=True)
+
+
 def subscription(consumer, shard, position):
     """A subscription, or nothing as long as the one before lives."""
     try:
@@ -378,7 +405,7 @@ def parcels_out_of_order():
 
 def main():
     expect(os.environ.get("AWS_ENDPOINT_URL"), "AWS_ENDPOINT_URL says where the server is")
-    for test in [lives_and_goes, settings, records, iterators, pages, errors, reshard, pushed, to_kafka, from_kafka, topic_as_stream,
+    for test in [lives_and_goes, settings, records, iterators, pages, errors, reshard, pushed, kept, to_kafka, from_kafka, topic_as_stream,
                  parcels_in_order, parcels_out_of_order]:
         check(test.__name__.replace("_", " "), test)
     finish()

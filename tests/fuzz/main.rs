@@ -16,5 +16,6 @@ mod commits;
 mod directories;
 mod harness;
 mod index;
+mod kinesis;
 mod messages;
 mod spoil;

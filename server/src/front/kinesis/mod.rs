@@ -31,6 +31,33 @@ use crate::core::Core;
 use crate::front::http;
 use crate::runtime::net::Listener;
 
+/// For the fuzz targets of the tests: names of all operations.
+pub const OPERATIONS: &[&str] = table::NAMES;
+
+/// For the fuzz targets of the tests: whether a body is a request of an operation.
+pub fn reads_body(operation: &str, cbor: bool, body: &[u8]) -> bool {
+    table::reads(operation, if cbor { format::Format::Cbor } else { format::Format::Json }, body)
+}
+
+/// For the fuzz targets of the tests: an iterator of a directory for an offset.
+pub fn seals_iterator(directory: &str, offset: u64, now_ms: i64) -> String {
+    let iterator = iterator::Iterator { topic: uuid::Uuid::from_u128(offset.into()), shard: 1, offset };
+    iterator.seal(&token::Tokens::new(directory), now_ms)
+}
+
+/// For the fuzz targets of the tests: the offset of an iterator that is taken.
+pub fn opens_iterator(directory: &str, text: &str, now_ms: i64) -> Option<u64> {
+    let opened = iterator::Iterator::open(&token::Tokens::new(directory), text, now_ms);
+    opened.ok().map(|iterator| iterator.offset)
+}
+
+/// For the fuzz targets of the tests: the offset, number of the partition and second of a sequence number, and it again.
+pub fn reads_sequence(text: &str) -> Option<String> {
+    let place = sequence::parse(text)?;
+    let numbers = sequence::Numbers::of(place.created_s, place.shard);
+    Some(if place.between { numbers.before_offset(place.position) } else { numbers.at(place.position) })
+}
+
 /// Serves clients until the server stops.
 pub async fn serve(core: Rc<Core>, listener: Listener) {
     let front = Rc::new(front::Front::new(Rc::clone(&core)));

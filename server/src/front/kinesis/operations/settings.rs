@@ -34,7 +34,7 @@ pub fn retention_hours(topic: &LocalTopic) -> i64 {
 }
 
 /// Most tags of a stream.
-const TAGS_MAX: usize = 50;
+pub const TAGS_MAX: usize = 50;
 
 /// Checks tags of a request.
 pub fn check_tags(tags: &Tags) -> Result<(), Fault> {
@@ -163,11 +163,14 @@ pub struct ListTagsRequest {
     limit: Option<i64>,
 }
 
+/// A tag as it is told.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct Tag {
-    key: String,
-    value: String,
+pub struct Tag {
+    /// Its key.
+    pub key: String,
+    /// Its value.
+    pub value: String,
 }
 
 #[derive(Serialize)]

@@ -132,6 +132,8 @@ struct Description {
     enhanced_monitoring: Vec<Metrics>,
     encryption_type: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
+    key_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     shards: Option<Vec<Told>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     has_more_shards: Option<bool>,
@@ -154,6 +156,7 @@ fn described(context: &Context, name: &str, topic: &LocalTopic) -> Description {
         stream_creation_timestamp: Timestamp(stream.created_ms),
         enhanced_monitoring: vec![Metrics { shard_level_metrics: stream.metrics.clone() }],
         encryption_type: if stream.encryption_key.is_some() { "KMS" } else { "NONE" },
+        key_id: stream.encryption_key.clone(),
         shards: None,
         has_more_shards: None,
         open_shard_count: None,
