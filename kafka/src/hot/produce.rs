@@ -80,8 +80,8 @@ pub enum ProduceItem<'a> {
 }
 
 impl<'a> ProduceRequest<'a> {
-    /// Reads and checks a whole request.
-    #[inline]
+    /// Reads and checks a whole request. Inlined, so that the request is not moved.
+    #[inline(always)]
     pub fn decode(version: i16, r: &mut Reader<'a>) -> Result<Self, WireError> {
         if !ApiKey::Produce.serves(version) {
             return Err(unserved(r, version));
@@ -301,7 +301,7 @@ impl<'b> ProduceResponseWriter<'b> {
     ///
     /// # Panics
     /// If there are more partitions than were announced.
-    #[inline]
+    #[inline(always)]
     pub fn partition(&mut self, answer: &declared::ProducedPartition<'_>) -> PartitionSlot {
         assert!(self.partitions_left > 0, "more partitions than announced");
         self.partitions_left -= 1;

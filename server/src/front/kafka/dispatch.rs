@@ -26,8 +26,8 @@ use super::out::Answer;
 pub enum Taken {
     /// Taken care of; its bytes are no longer needed.
     Done,
-    /// It needs its bytes for longer, or needs to wait: see [`in_turn`].
-    Deferred(Deferred),
+    /// It needs its bytes for longer, or needs to wait: see [`in_turn`]. In a box, so that what is usual moves no bytes.
+    Deferred(Box<Deferred>),
 }
 
 /// A request that needs its bytes for longer.
@@ -68,13 +68,13 @@ pub fn at_once(connection: &Rc<Connection>, frame: &[u8]) -> Result<Taken, Close
         }
         _ => None,
     };
-    Ok(Taken::Deferred(Deferred { context, body, outline }))
+    Ok(Taken::Deferred(Box::new(Deferred { context, body, outline })))
 }
 
 /// Takes a request that [`at_once`] deferred; `frame` has the same bytes. Waits as long as the request has to be
 /// taken before the next one.
-pub async fn in_turn(deferred: Deferred, frame: Bytes) -> Result<(), CloseReason> {
-    let Deferred { context, body, outline } = deferred;
+pub async fn in_turn(deferred: Box<Deferred>, frame: Bytes) -> Result<(), CloseReason> {
+    let Deferred { context, body, outline } = *deferred;
     let context = Rc::new(context);
     match (outline, context.header.api) {
         (Some(outline), _) => run(&context, produce::in_turn(Rc::clone(&context), frame, outline)).await,

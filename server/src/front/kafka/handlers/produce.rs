@@ -227,6 +227,7 @@ fn write(
 }
 
 /// Encodes what became of one partition's batch.
+#[inline]
 fn write_one(writer: &mut ProduceResponseWriter<'_>, index: i32, outcome: &Outcome) -> PartitionSlot {
     match outcome {
         Outcome::Here { base_offset, log_start, append_time_ms, .. } => {
