@@ -324,5 +324,6 @@ func main() {
 	check("retention.ms deletes old records and keeps young ones", retention)
 	check("a compacted topic is compacted", compaction)
 	check("LogAppendTime", logAppendTime)
+	check("a group shares partitions and goes on where it was", groups)
 	fmt.Println("done")
 }
