@@ -128,3 +128,83 @@ fn records(
     }
     Ok(true)
 }
+
+#[cfg(test)]
+mod tests {
+    use keylane_engine::record_batch::{BatchFields, patch, put_record, seal};
+    use keylane_kafka::messages::fetch::AbortedTransaction;
+
+    use super::*;
+
+    /// A batch of one record at an offset.
+    fn batch(offset: u64, value: &[u8], attributes: i16, producer_id: i64) -> Vec<u8> {
+        let mut records = Vec::new();
+        put_record(&mut records, 0, 0, None, Some(value), &[]);
+        let fields = BatchFields { attributes, producer_id, ..BatchFields::new(1, 1000) };
+        let mut bytes = fields.around(&records);
+        patch(&mut bytes, offset, 0);
+        bytes
+    }
+
+    fn read(records: &[u8], from: Reading, aborted: &[(i64, i64)], committed: bool) -> (Vec<String>, i64) {
+        let aborted = aborted
+            .iter()
+            .map(|&(producer_id, first_offset)| AbortedTransaction { producer_id, first_offset });
+        let fetched = FetchedPartition {
+            aborted_transactions: Some(aborted.collect()),
+            records: Some(records),
+            ..FetchedPartition::default()
+        };
+        let (mut reading, mut seen) = (from, Vec::new());
+        let mut taker = |found: &Found<'_>| {
+            seen.push(format!("{}:{}", found.offset, String::from_utf8_lossy(found.value.unwrap())));
+            Ok(true)
+        };
+        assert!(take("t", &fetched, &mut reading, committed, &mut taker).unwrap());
+        (seen, reading.next)
+    }
+
+    const ALL: Reading = Reading { next: 0, end: i64::MAX };
+
+    #[test]
+    fn aborted_records_and_what_brokers_write_for_themselves_are_passed_over() {
+        const MARKER: i16 = TRANSACTIONAL | CONTROL;
+        let log = [
+            batch(0, b"plain", 0, -1),
+            batch(1, b"aborted", TRANSACTIONAL, 7),
+            batch(2, b"other", TRANSACTIONAL, 8),
+            batch(3, b"", MARKER, 7),
+            batch(4, b"later", TRANSACTIONAL, 7),
+            batch(5, b"", MARKER, 8),
+            batch(6, b"", MARKER, 7),
+        ]
+        .concat();
+        let (seen, next) = read(&log, ALL, &[(7, 1)], true);
+        assert_eq!((seen, next), (["0:plain", "2:other", "4:later"].map(str::to_owned).to_vec(), 7));
+        let (seen, next) = read(&log, ALL, &[(7, 1)], false);
+        assert_eq!((seen.len(), next), (4, 7));
+        let (seen, next) = read(&log, Reading { next: 2, end: 4 }, &[(7, 1)], true);
+        assert_eq!((seen, next), (vec!["2:other".to_owned()], 4));
+    }
+
+    /// Compaction keeps the header of a batch without records, which stands for its offsets.
+    #[test]
+    fn batches_without_records_and_cut_ones_are_no_fault_and_damaged_ones_are() {
+        let mut empty = BatchFields::new(0, 0).header().to_vec();
+        // It spans five offsets.
+        empty[23..27].copy_from_slice(&4i32.to_be_bytes());
+        seal(&mut empty);
+        patch(&mut empty, 3, 0);
+        let good = batch(8, b"good", 0, -1);
+        let (seen, next) = read(&[&empty[..], &good, &good[..good.len() - 1]].concat(), ALL, &[], true);
+        assert_eq!((seen, next), (vec!["8:good".to_owned()], 9));
+        let mut damaged = good.clone();
+        *damaged.last_mut().unwrap() ^= 1;
+        let fetched = FetchedPartition { records: Some(&damaged), ..FetchedPartition::default() };
+        let failed = take("t", &fetched, &mut ALL.clone(), false, &mut |_| Ok(true)).unwrap_err();
+        assert!(
+            failed.to_string().starts_with("topic t, partition 0: the batch at offset 0 cannot be read"),
+            "{failed}"
+        );
+    }
+}
