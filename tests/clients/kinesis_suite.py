@@ -195,6 +195,16 @@ def errors():
             NewStartingHashKey="0")
 
 
+def signatures():
+    def code(**credentials):
+        other = boto3.client("kinesis", config=Config(retries={"total_max_attempts": 1}), **credentials)
+        cause = raises(ClientError, other.list_streams, f"{credentials}")
+        return cause.response["Error"]["Code"]
+
+    equal(code(aws_access_key_id="any", aws_secret_access_key="other"), "InvalidSignatureException", "another secret")
+    equal(code(aws_access_key_id="other", aws_secret_access_key="any"), "UnrecognizedClientException", "another key")
+
+
 def reshard():
     name = stream("reshard", 2)
     told = kinesis.update_shard_count(StreamName=name, TargetShardCount=4, ScalingType="UNIFORM_SCALING")
@@ -405,7 +415,7 @@ def parcels_out_of_order():
 
 def main():
     expect(os.environ.get("AWS_ENDPOINT_URL"), "AWS_ENDPOINT_URL says where the server is")
-    for test in [lives_and_goes, settings, records, iterators, pages, errors, reshard, pushed, kept, to_kafka, from_kafka, topic_as_stream,
+    for test in [lives_and_goes, settings, records, iterators, pages, errors, signatures, reshard, pushed, kept, to_kafka, from_kafka, topic_as_stream,
                  parcels_in_order, parcels_out_of_order]:
         check(test.__name__.replace("_", " "), test)
     finish()

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use keylane_engine::records::CheckCompressed;
 use serde::Deserialize;
 
+use super::keys::Keys;
 use super::server_config::{ServerConfig, Values};
 use super::validate::ConfigError;
 use super::values::{CoreList, Limit, Size};
@@ -39,6 +40,9 @@ pub struct Options {
     /// Milliseconds that a subscription to a Kinesis shard lives [default: 300000]
     #[arg(long, env = "KEYLANE_KINESIS_SUBSCRIPTION_MS", value_name = "MS")]
     pub kinesis_subscription_ms: Option<u64>,
+    /// File of the keys with which Kinesis clients must sign: in each line an id and a secret [default: signatures are not checked]
+    #[arg(long, env = "KEYLANE_KINESIS_VERIFY", value_name = "FILE")]
+    pub kinesis_verify: Option<PathBuf>,
     /// Refuse what is beyond the rates of a Kinesis shard at AWS [default: false]
     #[arg(
         long,
@@ -198,6 +202,7 @@ impl Options {
             kinesis: self.kinesis.or(file.kinesis),
             kinesis_account: self.kinesis_account.or(file.kinesis_account),
             kinesis_delay_ms: self.kinesis_delay_ms.or(file.kinesis_delay_ms),
+            kinesis_verify: self.kinesis_verify.or(file.kinesis_verify),
             kinesis_throttle: self.kinesis_throttle.or(file.kinesis_throttle),
             kinesis_subscription_ms: self.kinesis_subscription_ms.or(file.kinesis_subscription_ms),
             cores: self.cores.or(file.cores),
@@ -299,6 +304,7 @@ impl Options {
             kinesis: given.kinesis.as_deref().map(address).transpose()?,
             kinesis_account: given.kinesis_account.unwrap_or(default.kinesis_account),
             kinesis_delay_ms: given.kinesis_delay_ms.unwrap_or(default.kinesis_delay_ms),
+            kinesis_keys: given.kinesis_verify.map(read_keys).transpose()?,
             kinesis_throttle: given.kinesis_throttle.unwrap_or(default.kinesis_throttle),
             kinesis_subscription_ms: given.kinesis_subscription_ms.unwrap_or(default.kinesis_subscription_ms),
             advertise: given.advertise,
@@ -343,6 +349,13 @@ impl Options {
             max_connections: given.max_connections.unwrap_or(default.max_connections),
         };
         Ok((config, given.log.unwrap_or_else(|| LOG_DEFAULT.to_owned())))
+    }
+}
+
+fn read_keys(path: PathBuf) -> Result<Keys, ConfigError> {
+    match std::fs::read_to_string(&path) {
+        Ok(text) => Keys::parse(&text).map_err(|line| ConfigError::ParseKeys { path, line }),
+        Err(source) => Err(ConfigError::ReadKeys { path, source }),
     }
 }
 

@@ -8,6 +8,8 @@ use keylane_engine::records::CheckCompressed;
 
 use crate::coordinator::groups::classic::Limits;
 
+use super::keys::Keys;
+
 /// Settings of topics by name, as texts.
 pub type Values = BTreeMap<String, String>;
 
@@ -30,6 +32,8 @@ pub struct ServerConfig {
     pub kinesis_account: String,
     /// Milliseconds that a stream is being created, and being deleted.
     pub kinesis_delay_ms: u64,
+    /// Keys with which requests must be signed; `None`: signatures are not looked at.
+    pub kinesis_keys: Option<Keys>,
     /// What is beyond the rates of a shard at AWS is refused.
     pub kinesis_throttle: bool,
     /// Milliseconds that a subscription to a shard lives.
@@ -85,6 +89,7 @@ impl Default for ServerConfig {
             kinesis: None,
             kinesis_account: "123456789012".to_owned(),
             kinesis_delay_ms: 0,
+            kinesis_keys: None,
             kinesis_throttle: false,
             kinesis_subscription_ms: 300_000,
             advertise: None,

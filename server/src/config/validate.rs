@@ -34,6 +34,22 @@ pub enum ConfigError {
         /// Why.
         source: std::io::Error,
     },
+    /// The file of keys cannot be read.
+    #[error("cannot read the file of keys {path} (see --kinesis-verify)", path = path.display())]
+    ReadKeys {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file of keys is not what it should be.
+    #[error("line {line} of the file of keys {path} is no id and secret of a key, with white space between", path = path.display())]
+    ParseKeys {
+        /// The file.
+        path: PathBuf,
+        /// The number of the line.
+        line: usize,
+    },
     /// The file is not what it should be.
     #[error("cannot understand the configuration file {path}", path = path.display())]
     ParseFile {

@@ -48,6 +48,12 @@ faults! {
     unknown_operation => BAD_REQUEST, "UnknownOperationException";
     /// A request without credentials.
     no_credentials => BAD_REQUEST, "MissingAuthenticationTokenException";
+    /// A signature that says too little.
+    incomplete_signature => BAD_REQUEST, "IncompleteSignatureException";
+    /// A signature by nobody who is known.
+    unknown_client => BAD_REQUEST, "UnrecognizedClientException";
+    /// A signature of something else.
+    invalid_signature => BAD_REQUEST, "InvalidSignatureException";
     /// A body that is too large.
     too_large => PAYLOAD_TOO_LARGE, "RequestEntityTooLargeException";
     /// The server failed.

@@ -11,12 +11,14 @@ use tokio::sync::Semaphore;
 
 use crate::core::Core;
 use crate::front::http::{self, Body, BodyError};
+use crate::runtime::clock::now_ms;
 
 use super::answer::{Answer, Outcome};
 use super::context::Context;
 use super::event;
 use super::fault::Fault;
 use super::format::Format;
+use super::signature;
 use super::table;
 use super::token::Tokens;
 
@@ -52,11 +54,14 @@ impl Front {
             return Err(Fault::unknown_operation(format!("there is no operation {operation}")));
         }
         let region = region_of(&request)?;
-        let body =
-            http::collect(&self.core, request.into_body(), BODY_BYTES_MAX).await.map_err(|e| match e {
-                BodyError::TooLarge(_) => Fault::too_large(e.to_string()),
-                other => Fault::serialization(other.to_string()),
-            })?;
+        let (parts, body) = request.into_parts();
+        let body = http::collect(&self.core, body, BODY_BYTES_MAX).await.map_err(|e| match e {
+            BodyError::TooLarge(_) => Fault::too_large(e.to_string()),
+            other => Fault::serialization(other.to_string()),
+        })?;
+        if let Some(keys) = &self.core.config.kinesis_keys {
+            signature::check(keys, &parts, &body.bytes, now_ms())?;
+        }
         let (core, tokens) = (Rc::clone(&self.core), Rc::clone(&self.tokens));
         let context = Context { core, tokens, format, region };
         if !table::is_change(&operation) {

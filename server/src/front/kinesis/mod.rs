@@ -21,6 +21,7 @@ mod operations;
 mod page;
 mod reader;
 mod sequence;
+mod signature;
 mod table;
 mod token;
 mod wire;
