@@ -62,6 +62,12 @@ impl Shard {
         Ok(Offsets { start: partition.start, high_watermark: partition.high_watermark, end: partition.next })
     }
 
+    /// Bytes of the batches that are kept of a partition, as the disk has them; those before the log start offset count
+    /// until their part of a sealed segment goes. 0 for a partition that does not exist.
+    pub fn bytes(&self, at: PartitionRef) -> u64 {
+        self.inner.state.borrow().partitions.get(at).map_or(0, |partition| partition.bytes)
+    }
+
     /// Says whether the high watermark is above `seen` (or the partition is gone). If not, `watcher` is told when that
     /// changes.
     pub fn watch(&self, at: PartitionRef, seen: Offset, watcher: &Rc<Watcher>) -> bool {

@@ -11,6 +11,7 @@ pub mod error;
 pub mod read;
 pub mod record_time;
 pub mod settings;
+pub mod sizes;
 pub mod streams;
 pub mod topics;
 pub mod trim;

@@ -54,17 +54,23 @@ impl Wanted {
 }
 
 /// What is asked of the core on which a partition lives.
-trait ItsCore {
+pub(super) trait ItsCore {
     /// `None`: this core.
     fn core(&self) -> Option<usize>;
 }
 
+impl ItsCore for Route {
+    fn core(&self) -> Option<usize> {
+        match self {
+            Self::There { core, .. } => Some(*core),
+            Self::Here { .. } => None,
+        }
+    }
+}
+
 impl ItsCore for Wanted {
     fn core(&self) -> Option<usize> {
-        match self.route {
-            Ok(Route::There { core, .. }) => Some(core),
-            _ => None,
-        }
+        self.route.ok().and_then(|route| route.core())
     }
 }
 
@@ -169,7 +175,7 @@ pub async fn read_all(
 
 /// Gives every core its items of a list, which are numbered by their place in the request, and has all cores work at
 /// the same time. Returns what came of each place, where there was an item.
-async fn on_each_core<T, O, R>(
+pub(super) async fn on_each_core<T, O, R>(
     core: &Rc<Core>,
     items: impl Iterator<Item = (usize, T)>,
     work: impl Fn(Rc<Core>, Vec<T>) -> R + Clone + Send + 'static,
