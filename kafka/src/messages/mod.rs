@@ -12,6 +12,7 @@ pub mod delete_topics;
 pub mod describe_cluster;
 pub mod describe_configs;
 pub mod describe_groups;
+pub mod describe_log_dirs;
 pub mod fetch;
 pub mod find_coordinator;
 pub mod heartbeat;
@@ -61,6 +62,7 @@ macro_rules! for_each_api {
             OffsetForLeaderEpoch = 23, 2..=4, flexible 4, offset_for_leader_epoch::{OffsetForLeaderEpochRequest<'a>, OffsetForLeaderEpochResponse<'a>};
             DescribeConfigs = 32, 1..=4, flexible 4, describe_configs::{DescribeConfigsRequest<'a>, DescribeConfigsResponse<'a>};
             AlterConfigs = 33, 0..=2, flexible 2, alter_configs::{AlterConfigsRequest<'a>, AlterConfigsResponse<'a>};
+            DescribeLogDirs = 35, 1..=4, flexible 2, describe_log_dirs::{DescribeLogDirsRequest<'a>, DescribeLogDirsResponse<'a>};
             CreatePartitions = 37, 0..=3, flexible 2, create_partitions::{CreatePartitionsRequest<'a>, CreatePartitionsResponse<'a>};
             DeleteGroups = 42, 0..=2, flexible 2, delete_groups::{DeleteGroupsRequest<'a>, DeleteGroupsResponse<'a>};
             IncrementalAlterConfigs = 44, 0..=1, flexible 1, incremental_alter_configs::{IncrementalAlterConfigsRequest<'a>, IncrementalAlterConfigsResponse<'a>};

@@ -1,14 +1,17 @@
-//! Metadata, DescribeCluster and FindCoordinator: one broker, all partitions led by it. Metadata creates topics
-//! when that is allowed.
+//! Metadata, DescribeCluster, DescribeLogDirs and FindCoordinator: one broker, all partitions led by it, in one directory.
+//! Metadata creates topics when that is allowed.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::rc::Rc;
 
 use keylane_engine::catalog::{CatalogError, Topic, valid_name};
 use keylane_kafka::ErrorCode;
 use keylane_kafka::messages::describe_cluster::{
     BROKERS, CONTROLLERS, ClusterBroker, DescribeClusterRequest, DescribeClusterResponse,
+};
+use keylane_kafka::messages::describe_log_dirs::{
+    DescribeLogDirsRequest, DescribeLogDirsResponse, LogDir, LogDirPartition, LogDirTopic,
 };
 use keylane_kafka::messages::find_coordinator::{
     Coordinator, FindCoordinatorRequest, FindCoordinatorResponse,
@@ -25,7 +28,8 @@ use crate::front::kafka::handlers::Handle;
 use crate::front::kafka::node::{NODE_ID, address};
 use crate::service::catalog;
 use crate::service::error::TopicError;
-use crate::service::topics::{TopicKey, is_internal};
+use crate::service::sizes;
+use crate::service::topics::{Route, TopicKey, is_internal};
 
 /// Operations on a topic, one bit each (KIP-430): without authorization everybody may do all of them. READ 3,
 /// WRITE 4, CREATE 5, DELETE 6, ALTER 7, DESCRIBE 8, DESCRIBE_CONFIGS 10, ALTER_CONFIGS 11.
@@ -202,6 +206,61 @@ impl<'q> Handle<'q> for DescribeClusterRequest {
         };
         DescribeClusterResponse { error: error.0, error_message: Some(error.1.into()), ..Default::default() }
     }
+}
+
+/// DescribeLogDirs: the data directory, with the partitions that were asked for and exist.
+impl<'q> Handle<'q> for DescribeLogDirsRequest<'q> {
+    async fn handle(self, context: &Context) -> DescribeLogDirsResponse<'static> {
+        let core = context.core();
+        let (names, routes) = asked_partitions(core, &self);
+        let sizes = sizes::sizes(core, &routes).await;
+        let mut topics: Vec<LogDirTopic<'static>> = Vec::new();
+        for ((name, index), size) in names.into_iter().zip(sizes) {
+            let Some(size) = size else { continue };
+            let size = i64::try_from(size).unwrap_or(i64::MAX);
+            let partition = LogDirPartition { index, size, ..Default::default() };
+            match topics.last_mut() {
+                Some(topic) if topic.name == name => topic.partitions.push(partition),
+                _ => topics.push(LogDirTopic { name: name.into(), partitions: vec![partition] }),
+            }
+        }
+        let directory = match sizes::space(core) {
+            Ok(space) => LogDir {
+                error: ErrorCode::None,
+                path: space.directory.to_string_lossy().into_owned().into(),
+                topics,
+                total_bytes: i64::try_from(space.total).unwrap_or(i64::MAX),
+                usable_bytes: i64::try_from(space.usable).unwrap_or(i64::MAX),
+            },
+            Err(error) => {
+                tracing::warn!(%error, "the data directory's file system tells nothing");
+                let path = core.config.data.to_string_lossy().into_owned().into();
+                LogDir { error: ErrorCode::KafkaStorageError, path, ..Default::default() }
+            }
+        };
+        DescribeLogDirsResponse { directories: vec![directory], ..Default::default() }
+    }
+}
+
+/// The partitions of a request, each once, with their ways, by topic.
+fn asked_partitions(core: &Core, request: &DescribeLogDirsRequest<'_>) -> (Vec<(String, i32)>, Vec<Route>) {
+    let topics = core.topics.borrow();
+    let mut asked: BTreeSet<(&str, i32)> = BTreeSet::new();
+    match &request.topics {
+        None => {
+            for topic in topics.all() {
+                asked.extend((0..).zip(&topic.routes).map(|(index, _)| (&*topic.topic.name, index)));
+            }
+        }
+        Some(named) => {
+            asked.extend(named.iter().flat_map(|t| t.partitions.iter().map(|index| (t.name, *index))));
+        }
+    }
+    let found = asked.into_iter().filter_map(|(name, index)| {
+        let route = topics.get(TopicKey::Name(name))?.route(index).ok()?;
+        Some(((name.to_owned(), index), route))
+    });
+    found.unzip()
 }
 
 /// Answers FindCoordinator: this node, for groups. There are no transactions and no share groups.
