@@ -44,6 +44,6 @@ VERSIONS = {
     "DeleteTopics": range(1, 7), "DeleteRecords": range(0, 3), "InitProducerId": range(0, 6),
     "DescribeConfigs": range(1, 5), "AlterConfigs": range(0, 3), "CreatePartitions": range(0, 4),
     "DeleteGroups": range(0, 3), "IncrementalAlterConfigs": range(0, 2), "OffsetDelete": range(0, 1),
-    "OffsetForLeaderEpoch": range(2, 5), "DescribeCluster": range(0, 3), "JoinGroup": range(0, 10), "SyncGroup": range(0, 6), "Heartbeat": range(0, 5),
+    "OffsetForLeaderEpoch": range(2, 5), "DescribeCluster": range(0, 3), "DescribeLogDirs": range(1, 5), "JoinGroup": range(0, 10), "SyncGroup": range(0, 6), "Heartbeat": range(0, 5),
     "LeaveGroup": range(0, 6),
 }

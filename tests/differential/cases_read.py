@@ -1,4 +1,6 @@
-"""Fetch, ListOffsets and DeleteRecords."""
+"""Fetch, ListOffsets, DeleteRecords, leader epochs and what partitions take on the disk."""
+
+import time
 
 from batch import CODECS, batch
 from case import VERSIONS, Topic, case
@@ -382,3 +384,34 @@ for v in VERSIONS["OffsetForLeaderEpoch"]:
         ends("no such topic", (0, -1, 0), topic=c.broker.prefix + "no-such-topic")
         ends("no partitions")
         ends("a replica", (0, -1, 0), replica=-2)
+
+
+for v in VERSIONS["DescribeLogDirs"]:
+    @case(f"log-dirs/v{v}", Topic(3))
+    def _(c, v=v):
+        def dirs(note, *topics):
+            wanted = [{"Topic": topic, "Partitions": partitions} for topic, partitions in topics]
+            answer = c.ask("DescribeLogDirs", v, note, show=False, Topics=wanted)
+            c.show(note, answer and (answer.get("ErrorCode"), [
+                (told["ErrorCode"], told["LogDir"].startswith("/"), told.get("TotalBytes", 2) > 1 < told.get("UsableBytes", 2),
+                 [(topic["Name"] == c.topic, sorted(tuple(p.values()) for p in topic["Partitions"])) for topic in told["Topics"]])
+                for told in answer["Results"]]))
+        # Apache Kafka makes the logs of a new topic some time after it has answered.
+        for _ in range(100):
+            asked = c.ask("DescribeLogDirs", v, show=False, Topics=[{"Topic": c.topic, "Partitions": [0, 1, 2]}])
+            if [len(topic["Partitions"]) for told in asked["Results"] for topic in told["Topics"]] == [3]:
+                break
+            time.sleep(0.05)
+        dirs("nothing stored", (c.topic, [0, 1, 2]))
+        fill(c, 2)
+        fill(c, 1, partition=2)
+        dirs("sizes", (c.topic, [0, 1, 2]))
+        dirs("some", (c.topic, [2]))
+        dirs("one twice", (c.topic, [2, 2]))
+        dirs("no such partition", (c.topic, [0, 3, -1]))
+        dirs("no such topic", (c.broker.prefix + "no-such-topic", [0]), (c.topic, [1]))
+        dirs("no partitions", (c.topic, []))
+        dirs("no topics")
+        everything = c.ask("DescribeLogDirs", v, show=False, Topics=None)
+        mine = [topic for told in everything["Results"] for topic in told["Topics"] if topic["Name"] == c.topic]
+        c.show("all topics", [sorted(tuple(p.values()) for p in topic["Partitions"]) for topic in mine])

@@ -1,7 +1,6 @@
 //! What partitions take on the disk, and how much space there is.
 //!
 //! Promise: sizes are those of the batches that the engine keeps; nothing is estimated, and no disk is read for it.
-#![allow(dead_code, reason = "no front asks yet")]
 
 use std::io;
 use std::path::PathBuf;
