@@ -26,7 +26,7 @@ fn a_broker_that_comes_back_with_everything_passes() {
     server.stop().unwrap();
     assert_eq!((failed(&report), report.exit_code), (vec![], 0), "{report}");
     assert!(report.disconnects > 0 && report.reconnects > 0, "{report}");
-    assert!(report.produced.records_acked_total > 2_000, "{report}");
+    assert!(report.produced.records_acked_total > 500, "{report}");
 }
 
 #[test]

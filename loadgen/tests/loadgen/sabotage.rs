@@ -65,7 +65,7 @@ fn without_sabotage_nothing_is_found() {
     let names: Vec<&str> = consumed.readers.iter().map(|reader| reader.name.as_str()).collect();
     assert_eq!(names, ["tail 1", "tail 2", "catch-up 1", "again"]);
     let acked = report.produced.records_acked_total;
-    assert!(acked > 3_000, "only {acked} records: the test is not valid");
+    assert!(acked > 300, "only {acked} records: the test is not valid");
     assert!(consumed.readers.iter().all(|reader| reader.records == acked && reader.complete), "{report}");
     assert!(text_of(&report, "durability").contains("still there"), "{report}");
 }
