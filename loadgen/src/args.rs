@@ -1,45 +1,15 @@
-//! The command line.
+//! What is asked for: the options of `run`, `verify` and `sink`.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, ValueEnum};
 
 use crate::cpu;
-use crate::find_max::FindMaxArgs;
 use crate::load_args::{CheckArgs, Codec, Dist, ShapeArgs};
 use crate::pacing::Rate;
 use crate::sink::Stall;
-use crate::sweep::args::SweepArgs;
-use crate::sweep::compare::CompareArgs;
-
-/// Load generator and checker for Keylane and other Kafka brokers.
-#[derive(Debug, Parser)]
-#[command(name = "keylane-loadgen", version, about)]
-pub struct Cli {
-    #[command(subcommand)]
-    pub command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-pub enum Command {
-    /// Load a broker (an embedded Keylane if none is named), check what it gives back, report.
-    Run(Box<RunArgs>),
-    /// Read a topic from its beginning and check it against a state file.
-    Verify(VerifyArgs),
-    /// The same load at many points on one or more brokers, interleaved: a table, and a report with plots.
-    Sweep(Box<SweepArgs>),
-    /// Two results of `sweep` side by side, as ratios with their spread.
-    Compare(CompareArgs),
-    /// The highest rate at which a latency is kept.
-    FindMax(Box<FindMaxArgs>),
-    /// Answer Produce requests without keeping anything: measures the load generator itself.
-    #[command(hide = true)]
-    Sink(SinkArgs),
-    /// Experiments about partitions and order, with a story.
-    #[command(subcommand)]
-    Lab(crate::lab::LabArgs),
-}
+use crate::units::{parse_duration, parse_size};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Acks {
@@ -272,50 +242,9 @@ pub struct SinkArgs {
     pub stall: Option<Stall>,
 }
 
-/// `1024`, `64k`, `1MiB`: units are powers of 1024.
-pub fn parse_size(text: &str) -> Result<usize, String> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let unit = match text[digits.len()..].to_ascii_lowercase().as_str() {
-        "" | "b" => 1,
-        "k" | "kb" | "kib" => 1 << 10,
-        "m" | "mb" | "mib" => 1 << 20,
-        "g" | "gb" | "gib" => 1 << 30,
-        _ => return Err(format!("{text}: sizes are such as 1024, 64k or 1MiB")),
-    };
-    let number: usize = digits.trim().parse().map_err(|_| format!("{text}: not a size"))?;
-    number.checked_mul(unit).ok_or_else(|| format!("{text}: too large"))
-}
-
-/// `10s`, `500ms`, `2m`; without a unit: seconds.
-pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let unit = match &text[digits.len()..] {
-        "us" => 1e-6,
-        "ms" => 1e-3,
-        "" | "s" => 1.0,
-        "m" | "min" => 60.0,
-        "h" => 3600.0,
-        _ => return Err(format!("{text}: times are such as 10s, 500ms or 2m")),
-    };
-    let number: f64 = digits.trim().parse().map_err(|_| format!("{text}: not a time"))?;
-    Duration::try_from_secs_f64(number * unit).map_err(|error| format!("{text}: {error}"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes_and_times_have_units() {
-        assert_eq!(parse_size("64k"), Ok(65_536));
-        assert_eq!(parse_size("1MiB"), Ok(1 << 20));
-        assert_eq!(parse_size("1024"), Ok(1024));
-        assert!(parse_size("12x").is_err() && parse_size("k").is_err());
-        assert_eq!(parse_duration("500ms"), Ok(Duration::from_millis(500)));
-        assert_eq!(parse_duration("1.5s"), Ok(Duration::from_millis(1500)));
-        assert_eq!(parse_duration("2m"), Ok(Duration::from_secs(120)));
-        assert!(parse_duration("-1s").is_err());
-    }
 
     #[test]
     fn options_come_from_text() {

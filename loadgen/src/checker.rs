@@ -10,43 +10,11 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::evidence::{Evidence, Found};
+use crate::evidence::{Evidence, FaultKind, Found};
 use crate::keys::{KeyNames, partition_of};
 use crate::ledger::Ledger;
 use crate::prints::Prints;
 use crate::ranges::Ranges;
-
-/// What can be wrong with what was read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FaultKind {
-    /// Acked and not there.
-    Lost,
-    /// There more than once.
-    Duplicate,
-    /// After a later record of its key.
-    Reordered,
-    /// In another partition than the key's.
-    MovedPartition,
-    /// Not written by any run of the ledger.
-    NeverSent,
-    /// An offset that no record has.
-    OffsetGap,
-    /// An offset that had been passed.
-    OffsetBack,
-    /// A poll began behind the offset that it asked for.
-    PollSkipped,
-    /// A poll gave what lies before the offset that it asked for.
-    PollBack,
-    /// One offset with two values: two readers saw different records there.
-    TwoValues,
-    /// Was read once, and was gone later: it was shown before it was durable.
-    ReadNotDurable,
-    /// In a batch whose header does not state the largest timestamp of its records.
-    LyingHeader,
-    /// Not readable as a batch or as one of our records.
-    Corrupt,
-}
 
 /// How often each fault was seen, and the first few in words.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]

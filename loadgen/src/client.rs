@@ -19,7 +19,9 @@ use keylane_kafka::messages::list_offsets::{
 use keylane_kafka::messages::metadata::{MetadataRequest, MetadataRequestTopic};
 
 use crate::protocol::{CLIENT_ID, Versions};
-use crate::topic_admin::PARTITIONS_AT_ONCE;
+
+/// Brokers refuse to create more than some number of partitions in one request.
+pub const PARTITIONS_AT_ONCE: i32 = 5_000;
 
 pub use keylane_kafka::client::connect;
 

@@ -14,11 +14,11 @@ use keylane_kafka::messages::fetch::FetchedPartition;
 use crate::batch::{BatchView, Stamp};
 use crate::checker::Checker;
 use crate::client::{Flow, Inbox};
-use crate::fetch_shape::{FetchPlanner, FetchShape};
+use crate::fetch_shape::{FetchLimits, FetchPlanner, FetchShape};
 use crate::histogram::Latencies;
 use crate::keys::KeyNames;
 use crate::pacing::Clock;
-use crate::protocol::{FetchLimits, encode_fetch, fetch_request};
+use crate::protocol::{encode_fetch, fetch_request};
 
 /// What readers ask for at once.
 pub const LIMITS: FetchLimits =

@@ -21,7 +21,13 @@ use std::collections::BTreeMap;
 use clap::ValueEnum;
 use keylane_kafka::ErrorCode;
 
-use crate::protocol::FetchLimits;
+/// What a Fetch asks for besides its partitions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FetchLimits {
+    pub max_wait_ms: i32,
+    pub max_bytes: i32,
+    pub partition_max_bytes: i32,
+}
 
 /// Whose requests a consumer sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

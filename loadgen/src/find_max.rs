@@ -12,8 +12,9 @@ use serde::Serialize;
 
 use crate::args::RunArgs;
 use crate::histogram::LatencySummary;
-use crate::report::{Report, thousands, time};
+use crate::report::Report;
 use crate::run;
+use crate::units::{thousands, time};
 use crate::verdict::Status;
 
 /// Which latency is to be kept.

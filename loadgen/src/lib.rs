@@ -9,6 +9,7 @@
 pub mod args;
 pub mod batch;
 pub mod checker;
+pub mod cli;
 pub mod client;
 pub mod consumer;
 pub mod cpu;
@@ -40,6 +41,7 @@ pub mod sink;
 pub mod spread;
 pub mod sweep;
 pub mod topic_admin;
+pub mod units;
 pub mod verdict;
 pub mod verify;
 pub mod watch;

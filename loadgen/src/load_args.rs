@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use crate::args::parse_duration;
 use crate::fetch_shape::FetchShape;
 use crate::keys::KeyDist;
 use crate::payload::Payload;
 use crate::sabotage::Sabotage;
+use crate::units::parse_duration;
 
 /// How often each key is used.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use keylane_loadgen::args::{Cli, Command, SinkArgs};
+use keylane_loadgen::args::SinkArgs;
+use keylane_loadgen::cli::{Cli, Command};
 use keylane_loadgen::sink::Keep;
 use keylane_loadgen::sweep::{self, compare};
 use keylane_loadgen::{cpu, find_max, run, sink, verify};

@@ -5,7 +5,7 @@ use keylane_kafka::client::{self, put_request};
 use keylane_kafka::messages::fetch::{FetchPartition, FetchRequest, FetchTopic, ForgottenTopic};
 use keylane_kafka::{ApiKey, TopicRef};
 
-use crate::fetch_shape::FetchPlan;
+use crate::fetch_shape::{FetchLimits, FetchPlan};
 
 /// The client id sent with every request.
 pub const CLIENT_ID: &str = "keylane-loadgen";
@@ -31,14 +31,6 @@ impl Versions {
             create_topics: theirs.highest(ApiKey::CreateTopics, 2..=4)?,
         })
     }
-}
-
-/// What a Fetch asks for besides its partitions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FetchLimits {
-    pub max_wait_ms: i32,
-    pub max_bytes: i32,
-    pub partition_max_bytes: i32,
 }
 
 /// A Fetch of partitions of one topic. Sessions begin with version 7; before, everything must be planned each time.

@@ -2,8 +2,7 @@
 
 use crate::args::{Consume, RunArgs};
 use crate::consumer::{LIMITS, LIMITS_BESIDE_LOAD};
-use crate::fetch_shape::FetchShape;
-use crate::protocol::FetchLimits;
+use crate::fetch_shape::{FetchLimits, FetchShape};
 use crate::worker::Times;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

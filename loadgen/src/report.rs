@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cpu::ProcessUse;
 use crate::histogram::{Latencies, LatencySummary};
+use crate::units::{mega, thousands, time};
 use crate::verdict::{Status, Verdict};
 
 #[derive(Debug, Clone, Default, Serialize)]
@@ -175,32 +176,6 @@ impl Report {
             (false, Some(_)) => 2,
             (false, None) => 0,
         };
-    }
-}
-
-/// `1234567` as `1,234,567`.
-pub fn thousands(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
-
-pub fn mega(bytes_per_s: f64) -> String {
-    format!("{:.1} MB/s", bytes_per_s / 1e6)
-}
-
-/// A time in the unit that fits.
-pub fn time(us: f64) -> String {
-    match us {
-        us if us < 1e3 => format!("{us:.0} us"),
-        us if us < 1e6 => format!("{:.2} ms", us / 1e3),
-        us => format!("{:.2} s", us / 1e6),
     }
 }
 

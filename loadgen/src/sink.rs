@@ -32,9 +32,9 @@ use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::time::Timespec;
 
-use crate::args::parse_duration;
 use crate::batch::{STAMP_MAGIC, STAMP_SEQ_AT};
 use crate::client::{Flow, Inbox};
+use crate::units::parse_duration;
 
 const LISTENER: u64 = u64::MAX;
 

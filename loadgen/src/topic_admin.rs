@@ -9,14 +9,11 @@ use keylane_kafka::messages::describe_configs::{
     ConfigResource, DescribeConfigsRequest, DescribedConfig, TOPIC,
 };
 
-use crate::client::Admin;
+use crate::client::{Admin, PARTITIONS_AT_ONCE};
 
 const DELETE_TOPICS: i16 = 1;
 const DESCRIBE_CONFIGS: i16 = 1;
 const CREATE_PARTITIONS: i16 = 0;
-
-/// Brokers refuse to create more than some number of partitions in one request.
-pub const PARTITIONS_AT_ONCE: i32 = 5_000;
 
 /// Settings of a topic that say when its records are flushed.
 pub const FLUSH_SETTINGS: [&str; 2] = ["flush.messages", "flush.ms"];

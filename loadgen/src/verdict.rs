@@ -4,8 +4,9 @@
 
 use serde::Serialize;
 
-use crate::checker::{Checked, FaultKind};
-use crate::report::thousands;
+use crate::checker::Checked;
+use crate::evidence::FaultKind;
+use crate::units::thousands;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]

@@ -1,6 +1,6 @@
 //! Where a value lies on an axis, and which values are written beside it.
 
-use crate::report::thousands;
+use crate::units::thousands;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Scale {

@@ -151,6 +151,15 @@ pub fn shape(dash: usize, x: f64, y: f64) -> String {
     }
 }
 
+/// A short piece of a line with its mark.
+pub(super) fn key(colour: usize, dash: usize) -> String {
+    let class = format!("c{} d{}", colour % COLOURS, dash % DASHES);
+    let mark = shape(dash, 22.0, 6.0);
+    format!(
+        "<svg class=\"key\" viewBox=\"0 0 44 12\"><path class=\"line {class}\" d=\"M1 6H43\"/><g class=\"{class}\">{mark}</g></svg>"
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::axis::Scale;

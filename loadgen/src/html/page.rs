@@ -2,10 +2,10 @@
 
 use std::fmt::Write;
 
+use super::chart::key;
 use super::escaped;
-use super::plots::key;
-use crate::report::thousands;
 use crate::sweep::result::SweepResult;
+use crate::units::thousands;
 
 const STYLE: &str = include_str!("style.css");
 

@@ -1,13 +1,13 @@
 //! The plots of a sweep: by partitions, by percentile, over time.
 
 use super::axis::{Axis, Scale};
-use super::chart::{COLOURS, Chart, DASHES, Line, Mark, shape};
+use super::chart::{Chart, Line, Mark, key};
 use super::escaped;
 use super::page::Page;
-use crate::report::thousands;
 use crate::spread::Spread;
 use crate::sweep::result::Point;
 use crate::sweep::table::{groups, number};
+use crate::units::thousands;
 use std::fmt::Write;
 
 impl<'a> Page<'a> {
@@ -211,13 +211,4 @@ fn of_partitions(count: i32) -> String {
 /// The part of a curve that is drawn: the longest latency has no place on an axis of nines.
 fn shown(curve: &[(f64, f64)]) -> impl Iterator<Item = (f64, f64)> + '_ {
     curve.iter().copied().filter(|(percentile, _)| *percentile < 100.0)
-}
-
-/// A short piece of a line with its mark.
-pub(super) fn key(colour: usize, dash: usize) -> String {
-    let class = format!("c{} d{}", colour % COLOURS, dash % DASHES);
-    let mark = shape(dash, 22.0, 6.0);
-    format!(
-        "<svg class=\"key\" viewBox=\"0 0 44 12\"><path class=\"line {class}\" d=\"M1 6H43\"/><g class=\"{class}\">{mark}</g></svg>"
-    )
 }

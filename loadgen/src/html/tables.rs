@@ -2,14 +2,14 @@
 
 use std::fmt::Write;
 
+use super::chart::key;
 use super::escaped;
 use super::page::Page;
-use super::plots::key;
-use crate::report::thousands;
 use crate::spread::Spread;
 use crate::sweep::figures::Figures;
 use crate::sweep::result::Point;
 use crate::sweep::table::{at_percentile, groups, number};
+use crate::units::thousands;
 
 /// A column of what records cost.
 struct Cost {

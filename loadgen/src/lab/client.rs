@@ -18,8 +18,8 @@ use keylane_kafka::{ErrorCode, TopicRef};
 
 use crate::batch::BatchView;
 use crate::client::{Admin, resolve};
-use crate::fetch_shape::FetchPlan;
-use crate::protocol::{FetchLimits, fetch_request};
+use crate::fetch_shape::{FetchLimits, FetchPlan};
+use crate::protocol::fetch_request;
 
 const PRODUCE: i16 = 8;
 const FETCH: i16 = 11;

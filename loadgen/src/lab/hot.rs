@@ -14,8 +14,8 @@ use serde::Serialize;
 use super::client::{Client, Record};
 use super::world::World;
 use super::{Claims, Common, Finding, bar, thousands, verdict};
-use crate::args::parse_size;
 use crate::keys::{Rng, partition_of};
+use crate::units::parse_size;
 
 const HOT: &str = "celebrity";
 /// Records of a batch.

@@ -8,8 +8,9 @@ use clap::Args;
 use serde::Serialize;
 
 use super::{Claims, Common, Finding, thousands, verdict};
-use crate::args::{RunArgs, parse_size};
+use crate::args::RunArgs;
 use crate::report::Report;
+use crate::units::parse_size;
 use crate::{cpu, run};
 
 /// Part of what one partition was seen to take that it should be planned for.

@@ -6,10 +6,10 @@ use std::time::Duration;
 use clap::Args;
 use clap::builder::ArgPredicate;
 
-use super::broker::BrokerSpec;
-use super::grid::BatchSize;
-use crate::args::{Cores, parse_duration, parse_size};
+use super::spec::{BatchSize, BrokerSpec};
+use crate::args::Cores;
 use crate::fetch_shape::FetchShape;
+use crate::units::{parse_duration, parse_size};
 
 #[derive(Debug, Clone, Args)]
 pub struct SweepArgs {

@@ -1,49 +1,15 @@
 //! The brokers of a sweep: where they are, which process they are, and what they say of their durability.
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
 use super::args::SweepArgs;
 use super::result::NamedBroker;
+use super::spec::BrokerSpec;
 use crate::args::RunArgs;
 use crate::client::{self, Admin};
 use crate::report::Report;
 use crate::setup::random_u64;
 use crate::topic_admin::durability_in_words;
-
-/// `NAME=HOST:PORT[,pid=PID][,note=TEXT]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BrokerSpec {
-    pub name: String,
-    /// `None`: an embedded Keylane.
-    pub address: Option<String>,
-    pub pid: Option<u32>,
-    pub note: Option<String>,
-}
-
-impl std::str::FromStr for BrokerSpec {
-    type Err = anyhow::Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        let (name, rest) = text.split_once('=').context("brokers are given as NAME=HOST:PORT")?;
-        ensure!(!name.is_empty(), "a broker without a name: {text}");
-        // The note is the rest of the text, commas and all.
-        let (rest, note) = match rest.split_once(",note=") {
-            Some((rest, note)) => (rest, Some(note.to_owned())),
-            None => (rest, None),
-        };
-        let mut parts = rest.split(',');
-        let address = parts.next().unwrap_or_default();
-        let address = (address != "embedded").then(|| address.to_owned());
-        let mut pid = None;
-        for part in parts {
-            match part.split_once('=') {
-                Some(("pid", number)) => pid = Some(number.parse().with_context(|| format!("pid {number}"))?),
-                _ => bail!("{part}: not known; a broker is NAME=HOST:PORT[,pid=PID][,note=TEXT]"),
-            }
-        }
-        Ok(Self { name: name.to_owned(), address, pid, note })
-    }
-}
 
 pub struct Broker {
     pub spec: BrokerSpec,

@@ -12,8 +12,8 @@ use clap::Args;
 
 use super::result::{FORMAT, Point, SweepResult};
 use super::table::number;
-use crate::report::thousands;
 use crate::spread::Spread;
+use crate::units::thousands;
 
 #[derive(Debug, Clone, Args)]
 pub struct CompareArgs {

@@ -3,24 +3,8 @@
 use super::args::SweepArgs;
 use super::broker::Broker;
 use super::result::Point;
-use crate::args::{Cores, parse_size};
-
-/// Size of a batch as it was given.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BatchSize {
-    pub text: String,
-    /// `None`: one record.
-    pub bytes: Option<usize>,
-}
-
-impl std::str::FromStr for BatchSize {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let bytes = if text == "single" { None } else { Some(parse_size(text)?) };
-        Ok(Self { text: text.to_owned(), bytes })
-    }
-}
+use super::spec::BatchSize;
+use crate::args::Cores;
 
 /// Keys for each partition: enough that hardly one stays without.
 const KEYS_PER_PARTITION: i64 = 10;
@@ -133,7 +117,7 @@ pub fn order(args: &SweepArgs, brokers: &[Broker], round: usize) -> Vec<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::broker::BrokerSpec;
+    use super::super::spec::BrokerSpec;
     use super::*;
 
     fn brokers(names: &[&str]) -> Vec<Broker> {

@@ -14,6 +14,7 @@ pub mod hgrm;
 pub mod machine;
 pub mod result;
 pub mod settle;
+pub mod spec;
 pub mod table;
 
 use std::time::{Instant, SystemTime};
@@ -22,8 +23,8 @@ use anyhow::{Context, Result, ensure};
 
 use crate::histogram::Latencies;
 use crate::html;
-use crate::report::thousands;
 use crate::run;
+use crate::units::thousands;
 use args::SweepArgs;
 use broker::Broker;
 use figures::Figures;

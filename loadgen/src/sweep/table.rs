@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use super::figures::Figures;
 use super::result::{Point, SweepResult};
-use crate::report::thousands;
 use crate::spread::Spread;
+use crate::units::thousands;
 
 /// `1,331 (1,290-1,352)`.
 pub fn with_spread(spread: Option<Spread>, digits: usize) -> String {

@@ -2,7 +2,7 @@
 //! measured times.
 
 use clap::Parser;
-use keylane_loadgen::args::{Cli, Command};
+use keylane_loadgen::cli::{Cli, Command};
 use keylane_loadgen::lab::{Finding, LabArgs, hot, keys, offsets, plan, run_and_print};
 
 fn args(text: &str) -> LabArgs {

@@ -7,4 +7,5 @@ mod percentiles;
 mod restart;
 mod sabotage;
 mod shapes;
+mod structure;
 mod sweep;
