@@ -227,18 +227,9 @@ impl Catalog {
 
     /// Adds partitions to a topic until it has `partitions`, durably. Existing partitions stay as they are.
     pub async fn grow(&mut self, name: &str, partitions: usize) -> Result<Arc<Topic>, CatalogError> {
-        let mut content = self.content.clone();
-        let mut loads = self.loads.clone();
-        let known = content.topics.get(name).ok_or_else(|| CatalogError::Unknown(name.to_owned()))?;
-        let mut topic = (**known).clone();
-        while topic.partitions.len() < partitions {
-            topic.partitions.push(place(&mut content, &mut loads)?);
-        }
-        let topic = Arc::new(topic);
-        content.topics.insert(name.to_owned(), Arc::clone(&topic));
-        self.store(content).await?;
-        self.loads = loads;
-        Ok(topic)
+        let known = self.content.topics.get(name).ok_or_else(|| CatalogError::Unknown(name.to_owned()))?;
+        let (configs, attached) = (known.configs.clone(), known.attached.clone());
+        self.revise(name, Revised { partitions, configs, attached }).await
     }
 
     /// Replaces the settings of a topic, durably.
@@ -247,15 +238,12 @@ impl Catalog {
         name: &str,
         configs: BTreeMap<String, String>,
     ) -> Result<Arc<Topic>, CatalogError> {
-        let mut content = self.content.clone();
-        let known = content.topics.get(name).ok_or_else(|| CatalogError::Unknown(name.to_owned()))?;
+        let known = self.content.topics.get(name).ok_or_else(|| CatalogError::Unknown(name.to_owned()))?;
         if known.configs == configs {
             return Ok(Arc::clone(known));
         }
-        let topic = Arc::new(Topic { configs, ..(**known).clone() });
-        content.topics.insert(name.to_owned(), Arc::clone(&topic));
-        self.store(content).await?;
-        Ok(topic)
+        let (partitions, attached) = (known.partitions.len(), known.attached.clone());
+        self.revise(name, Revised { partitions, configs, attached }).await
     }
 
     /// Changes partitions, settings and what is attached of a topic at once, durably. Existing partitions stay as they are.

@@ -145,7 +145,7 @@ macro_rules! handlers {
     };
     (@handle Produce $asked:ident $context:ident) => { unreachable!("has an outline: {:?}", $asked.acks) };
     (@handle Fetch $asked:ident $context:ident) => { unreachable!("taken before: {:?}", $asked.session_id) };
-    (@handle ApiVersions $asked:ident $context:ident) => { $context.respond(api_versions::answer(&$context, &$asked)) };
+    (@handle ApiVersions $asked:ident $context:ident) => { unreachable!("answered at once: {:?}", $asked.client_software_name) };
     (@handle $name:ident $asked:ident $context:ident) => { $context.respond($asked.handle(&$context).await) };
 }
 

@@ -164,7 +164,10 @@ fn a_subscription_ends_with_its_time_its_shard_its_consumer_and_the_server() {
     assert_eq!(last["ContinuationSequenceNumber"], Value::Null);
     assert_eq!(last["ChildShards"][1]["ShardId"], "shardId-000000000002");
     assert_eq!(all.iter().flat_map(|event| event.data().unwrap()).collect::<Vec<_>>(), numbers(0, 3));
-    let mut events = bench.client().subscribe(&arn, "shardId-000000000001", &horizon).unwrap();
+    bench.finish();
+    // A subscription of five minutes, as by default.
+    let (bench, _client, arn) = start(|_| {});
+    let mut events = bench.client().subscribe(&arn, SHARD, &horizon).unwrap();
     let begun = Instant::now();
     bench.finish();
     while let Ok(Some(_)) = events.event() {}
