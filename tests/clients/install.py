@@ -158,8 +158,8 @@ def of_node(program):
     return lambda: ["node", str(node() / program)]
 
 
-def of_go(folder):
-    return lambda: [go(folder)]
+def of_go(folder, *arguments):
+    return lambda: [go(folder), *arguments]
 
 
 # The command of each suite; the slowest first, since suites run side by side.
@@ -177,6 +177,11 @@ COMMANDS = {
     "story-confluent": of_python("story_confluent"),
     "story-kafka-python": of_python("story_kafka_python"),
     "story-aiokafka": of_python("story_aiokafka"),
+    "story-kafkajs": of_node("story_kafkajs.mjs"),
+    "story-platformatic": of_node("story_platformatic.mjs"),
+    "story-franz": of_go("story", "franz-go"),
+    "story-sarama": of_go("story", "sarama"),
+    "story-kafka-go": of_go("story", "kafka-go"),
     "story-kcat": of_python("story_kcat"),
     "selftest": of_python("selftest"),
 }
