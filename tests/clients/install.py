@@ -120,6 +120,16 @@ def java():
 
 
 @once
+def framework(folder):
+    """The class path of the program in a folder that tells the story of java/Story.java with a framework, compiled."""
+    libs = jars(HERE / folder / "pom.xml", CLIENTS / folder)
+    classes = CLIENTS / folder / "classes"
+    shutil.rmtree(classes, ignore_errors=True)
+    sh("javac", "-cp", f"{libs}/*", "-d", classes, HERE / "java/Story.java", *sorted((HERE / folder).glob("*.java")))
+    return f"{classes}:{libs}/*"
+
+
+@once
 def node():
     """The folder with the clients and the programs of node/."""
     need("npm", "nodejs", "npm")
@@ -146,12 +156,33 @@ def go(folder):
     return str(binary)
 
 
+@once
+def rust(program, *options):
+    """A program of rust/, built."""
+    target = CLIENTS / "rust"
+    sh("cargo", "build", "--locked", "--manifest-path", HERE / "rust/Cargo.toml", "--bin", program, *options,
+       env={"CARGO_TARGET_DIR": str(target)}, seconds=900)
+    return str(target / "debug" / program)
+
+
+def of_rust(program, *options):
+    return lambda: [rust(program, *options)]
+
+
 def of_python(name):
     return lambda: [python(), str(HERE / f"{name}_suite.py")]
 
 
+def jvm(path, main):
+    return ["java", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", path, main]
+
+
 def of_java(main):
-    return lambda: ["java", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", java(), main]
+    return lambda: jvm(java(), main)
+
+
+def of_framework(folder, main):
+    return lambda: jvm(framework(folder), main)
 
 
 def of_node(program):
@@ -182,8 +213,17 @@ COMMANDS = {
     "story-franz": of_go("story", "franz-go"),
     "story-sarama": of_go("story", "sarama"),
     "story-kafka-go": of_go("story", "kafka-go"),
+    "story-java": of_java("ClientStory"),
+    "story-spring": of_framework("spring", "SpringStory"),
+    "story-micronaut": of_framework("micronaut", "micronaut.MicronautStory"),
     "story-kcat": of_python("story_kcat"),
     "selftest": of_python("selftest"),
+}
+
+# Suites that run only when they are named, or with --all: they take minutes to build.
+BY_HAND = {
+    "story-rskafka": of_rust("story-rskafka"),
+    "story-rdkafka": of_rust("story-rdkafka", "--features", "rdkafka"),
 }
 
 
