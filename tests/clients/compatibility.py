@@ -43,6 +43,7 @@ SECTIONS = {
         ["Keylane", "Apache Kafka"],
         ["produce", "consume by group", "rebalance", "commit and resume", "admin"],
     ),
+    "tools": Section(["Keylane", "Apache Kafka"], ["works"]),
 }
 
 
@@ -67,9 +68,13 @@ def record(server, cells):
     RAN.mkdir(parents=True, exist_ok=True)
     file = RAN / f"{server.lower().replace(' ', '-')}.jsonl"
     kept = parse(file.read_text()) if file.exists() else {}
-    for cell in cells:
-        kept[key({**cell, "on": server})] = {**cell, "on": server}
+    kept.update({key(cell): cell for cell in cells})
     file.write_text("".join(json.dumps(cell) + "\n" for cell in kept.values()))
+
+
+def known_to_fail(cell):
+    """Whether the page says that this does not work."""
+    return key(cell) in (known := parse(KNOWN.read_text())) and known[key(cell)]["result"] == "no"
 
 
 def forget(server):

@@ -12,6 +12,10 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).resolve()
 CLIENTS = Path(os.environ.get("KEYLANE_CLIENTS_DIR", TARGET / "clients")).resolve()
+# Kafka's jars are fetched by the comparison with raw requests.
+sys.path.insert(0, str(ROOT / "tests/differential"))
+from brokers import fetch_jars  # noqa: E402
+
 # Two package managers at once are refused by the distribution.
 DISTRIBUTION = threading.Lock()
 
@@ -123,10 +127,22 @@ def java():
 def framework(folder):
     """The class path of the program in a folder that tells the story of java/Story.java with a framework, compiled."""
     libs = jars(HERE / folder / "pom.xml", CLIENTS / folder)
+    return with_story(folder, libs)
+
+
+def with_story(folder, libs):
     classes = CLIENTS / folder / "classes"
     shutil.rmtree(classes, ignore_errors=True)
     sh("javac", "-cp", f"{libs}/*", "-d", classes, HERE / "java/Story.java", *sorted((HERE / folder).glob("*.java")))
     return f"{classes}:{libs}/*"
+
+
+@once
+def tools():
+    """The class path of Kafka's command line tools and the program in tools/. The jars are those of the Kafka that other tests start."""
+    need("javac", "default-jdk-headless")
+    need("mvn", "maven")
+    return with_story("tools", fetch_jars())
 
 
 @once
@@ -214,6 +230,7 @@ COMMANDS = {
     "story-sarama": of_go("story", "sarama"),
     "story-kafka-go": of_go("story", "kafka-go"),
     "story-java": of_java("ClientStory"),
+    "story-tools": lambda: jvm(tools(), "ToolStory"),
     "story-spring": of_framework("spring", "SpringStory"),
     "story-micronaut": of_framework("micronaut", "micronaut.MicronautStory"),
     "story-kcat": of_python("story_kcat"),

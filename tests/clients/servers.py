@@ -6,17 +6,12 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 import uuid
 from pathlib import Path
 
-from install import CLIENTS, ROOT, TARGET, sh
-
-# Kafka's jars are fetched by the comparison with raw requests; they are the same.
-sys.path.insert(0, str(ROOT / "tests/differential"))
-from brokers import fetch_jars, free_ports  # noqa: E402
+from install import CLIENTS, ROOT, TARGET, fetch_jars, sh
 
 # What the suites need of a broker: a coordinator and cleaners that do not let a test wait.
 KAFKA_SETTINGS = """
@@ -38,6 +33,16 @@ log.retention.check.interval.ms=500
 log.initial.task.delay.ms=500
 log.cleaner.backoff.ms=500
 """
+
+
+def free_ports(n):
+    probes = [socket.socket() for _ in range(n)]
+    for probe in probes:
+        probe.bind(("127.0.0.1", 0))
+    ports = [probe.getsockname()[1] for probe in probes]
+    for probe in probes:
+        probe.close()
+    return ports
 
 
 class Server:
