@@ -217,6 +217,7 @@ COMMANDS = {
     "confluent": of_python("confluent"),
     "kinesis": of_python("kinesis"),
     "groups": of_python("groups"),
+    "field": of_python("field"),
     "franz": of_go("franz"),
     "kafkajs": of_node("main.mjs"),
     "aiokafka": of_python("aiokafka"),
@@ -249,6 +250,6 @@ def beside(suite, kinesis):
     if suite == "kinesis":
         return {"AWS_ENDPOINT_URL": f"http://{kinesis}", "AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any",
                 "AWS_DEFAULT_REGION": "eu-west-1"}
-    if suite in ("kcat", "story-kcat", "kafkajs"):
+    if suite in ("kcat", "story-kcat", "field", "kafkajs"):
         return {"KCAT": kcat()}
     return {"SARAMA": go("sarama")} if suite == "batches" else {}

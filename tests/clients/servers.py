@@ -29,6 +29,7 @@ transaction.state.log.replication.factor=1
 transaction.state.log.min.isr=1
 transaction.state.log.num.partitions=1
 group.initial.rebalance.delay.ms=200
+group.min.session.timeout.ms=1000
 log.retention.check.interval.ms=500
 log.initial.task.delay.ms=500
 log.cleaner.backoff.ms=500
@@ -114,7 +115,8 @@ class Keylane(Server):
     def command(self):
         return [self.binary, "serve", "--data", str(self.folder / "data"), "--kafka", self.bootstrap,
                 "--kinesis", self.kinesis, "--kinesis-verify", str(self.keys),
-                "--retention-check-interval-ms", "500", "--group-initial-rebalance-delay-ms", "200"]
+                "--retention-check-interval-ms", "500", "--group-initial-rebalance-delay-ms", "200",
+                "--group-min-session-timeout-ms", "1000"]
 
 
 class Kafka(Server):

@@ -39,15 +39,17 @@ class Confluent:
 
 
 class Subscriber(Member):
-    def __init__(self, name, group):
+    """Subscribes to a topic, or to a list of topics and patterns; `options` are librdkafka's."""
+
+    def __init__(self, topics, group, **options):
         super().__init__()
-        self.topic, self.group = name, group
+        self.topics, self.group, self.options = topics if isinstance(topics, list) else [topics], group, options
 
     def open(self):
         self.consumer = Consumer({"bootstrap.servers": BOOTSTRAP, "group.id": self.group, "auto.offset.reset": "earliest",
                                   "enable.auto.commit": False, "session.timeout.ms": SESSION_MS,
-                                  "heartbeat.interval.ms": HEARTBEAT_MS})
-        self.consumer.subscribe([self.topic])
+                                  "heartbeat.interval.ms": HEARTBEAT_MS, **self.options})
+        self.consumer.subscribe(self.topics)
 
     def poll(self):
         messages = self.consumer.consume(100, 0.05)
