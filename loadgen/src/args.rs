@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::ArgPredicate;
 use clap::{Args, Parser, ValueEnum};
 
 use crate::cpu;
-use crate::load_args::{CheckArgs, Codec, Dist, ShapeArgs};
+use crate::load_args::{CheckArgs, Codec, Dist, KinesisArgs, ShapeArgs};
 use crate::pacing::Rate;
 use crate::sink::Stall;
 use crate::units::{parse_duration, parse_size};
@@ -55,6 +56,9 @@ pub struct RunArgs {
     /// Broker to load; without it a Keylane server is started in this process.
     #[arg(long, value_name = "HOST:PORT")]
     pub bootstrap: Option<String>,
+    /// Server that speaks Kinesis to load, such as http://127.0.0.1:4567; without a URL a Keylane in this process.
+    #[arg(long, value_name = "URL", num_args = 0..=1, default_missing_value = "", conflicts_with = "bootstrap")]
+    pub kinesis: Option<String>,
     /// Topic; default: a fresh name.
     #[arg(long)]
     pub topic: Option<String>,
@@ -87,8 +91,8 @@ pub struct RunArgs {
     /// Load before the measurement.
     #[arg(long, default_value = "1s", value_parser = parse_duration, value_name = "TIME")]
     pub warmup: Duration,
-    /// Different keys.
-    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=50_000_000))]
+    /// Different keys; for Kinesis 20,000, because a request there has a key once.
+    #[arg(long, default_value_t = 1000, default_value_if("kinesis", ArgPredicate::IsPresent, "20000"), value_parser = clap::value_parser!(u32).range(1..=50_000_000))]
     pub keys: u32,
     /// How often each is used: uniform, zipf, hot:SHARE (one key has that share of all records) or one.
     #[arg(long, default_value = "uniform", value_name = "DIST")]
@@ -153,6 +157,8 @@ pub struct RunArgs {
     #[arg(long)]
     pub no_progress: bool,
     #[command(flatten)]
+    pub kinesis_args: KinesisArgs,
+    #[command(flatten)]
     pub shape: ShapeArgs,
     #[command(flatten)]
     pub check: CheckArgs,
@@ -173,9 +179,18 @@ impl RunArgs {
         Ok(Only::try_parse_from(std::iter::once("run").chain(words))?.args)
     }
 
+    /// Whether the server is started in this process.
+    pub fn is_embedded(&self) -> bool {
+        self.bootstrap.is_none() && self.kinesis.as_ref().is_none_or(String::is_empty)
+    }
+
     /// With the consequences that options have for others.
     pub fn normalised(&self) -> Self {
         let mut args = self.clone();
+        if args.kinesis.is_some() {
+            // Over HTTP/1.1, a connection has one request at a time.
+            args.window = 1;
+        }
         if args.key_dist == Dist::One {
             // The order of a key is that of its one connection.
             args.window = args.window.saturating_mul(args.connections);

@@ -60,7 +60,7 @@ impl Stamp {
         })
     }
 
-    fn bytes(&self) -> [u8; STAMP_BYTES] {
+    pub fn bytes(&self) -> [u8; STAMP_BYTES] {
         let mut out = [0; STAMP_BYTES];
         out[..8].copy_from_slice(&STAMP_MAGIC);
         out[8..16].copy_from_slice(&self.run.to_le_bytes());

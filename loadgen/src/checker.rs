@@ -11,7 +11,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::evidence::{Evidence, FaultKind, Found};
-use crate::keys::{KeyNames, partition_of};
+use crate::keys::KeyNames;
 use crate::ledger::Ledger;
 use crate::prints::Prints;
 use crate::ranges::Ranges;
@@ -221,6 +221,13 @@ impl Checker {
         }
     }
 
+    /// A record whose number is not above the one before it, where numbers only have to rise.
+    pub fn went_back(&mut self, partition: i32, offset: i64) {
+        let example = format_args!("shard {partition}: the number of record {offset} does not rise");
+        let evidence = Evidence::at(partition, offset).expected("a number above the one before");
+        self.faults.add(FaultKind::OffsetBack, 1, evidence, example);
+    }
+
     /// Bytes that are no record of ours.
     pub fn corrupt(&mut self, partition: i32, offset: i64, why: &str) {
         let example = format_args!("partition {partition}, offset {offset}: {why}");
@@ -345,7 +352,7 @@ impl Checker {
             let sent = ledger.sent.get(key as usize).copied().unwrap_or(0);
             let maybe = ledger.maybe.get(&key).unwrap_or(&nothing);
             let missing = self.missing.get(&key).unwrap_or(&nothing).clone();
-            let home = partition_of(names.name(key), ledger.partitions);
+            let home = ledger.home(names.name(key));
             if seen.partition >= 0 && seen.partition != home {
                 let partition = seen.partition;
                 let example = format_args!("key {key} is in partition {partition}, not in {home}");

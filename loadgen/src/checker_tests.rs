@@ -16,7 +16,7 @@ fn topic() -> (Vec<Vec<Rec>>, Ledger, KeyNames) {
     let mut partitions = vec![Vec::new(); PARTITIONS as usize];
     for _ in 0..20 {
         for key in 0..KEYS {
-            let home = partition_of(names.name(key), PARTITIONS) as usize;
+            let home = crate::keys::partition_of(names.name(key), PARTITIONS) as usize;
             partitions[home].push((key, ledger.next_seq(key)));
         }
     }

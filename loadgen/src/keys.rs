@@ -1,6 +1,6 @@
 //! Which key the next record has, and which partition a key belongs to.
 //!
-//! Promises: a key's partition is the one Kafka's default partitioner picks (murmur2); a key belongs
+//! Promises: a key's partition is the one Kafka's default partitioner picks (murmur2), or the shard that has its MD5; a key belongs
 //! to exactly one producer connection, so that connection alone defines the order of the key; the
 //! same seed draws the same keys.
 
@@ -8,6 +8,8 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use keylane_engine::partition_for;
+use md5::{Digest, Md5};
+use serde::{Deserialize, Serialize};
 
 /// SplitMix64: small, fast, good enough to draw keys and filler.
 #[derive(Debug, Clone)]
@@ -38,6 +40,30 @@ impl Rng {
 /// The partition of a key in a topic of `partitions`.
 pub fn partition_of(key: &[u8], partitions: i32) -> i32 {
     partition_for(key, partitions as u32) as i32
+}
+
+/// Which partition the keys of a topic, or of a stream, belong to.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Placing {
+    /// Kafka's: see [`partition_of`].
+    #[default]
+    Murmur2,
+    /// Kinesis': the last hash of each open shard and its number, by rising hashes.
+    Md5(Vec<(u128, i32)>),
+}
+
+impl Placing {
+    /// The partition, or shard, of a key; `partitions` is how many there are.
+    pub fn home(&self, key: &[u8], partitions: i32) -> i32 {
+        match self {
+            Self::Murmur2 => partition_of(key, partitions),
+            Self::Md5(shards) => {
+                let hash = u128::from_be_bytes(Md5::digest(key).into());
+                let at = shards.partition_point(|(last, _)| *last < hash);
+                shards.get(at).map_or(-1, |(_, shard)| *shard)
+            }
+        }
+    }
 }
 
 /// The names of all keys, of equal length.
@@ -229,6 +255,18 @@ mod tests {
         for (count, expected) in seen.into_iter().zip([10_000u32, 20_000, 50_000]) {
             assert!(count.abs_diff(expected) < 1_000, "{seen:?}");
         }
+    }
+
+    #[test]
+    fn a_shard_has_the_keys_whose_hash_it_has() {
+        // Three even shards, as AWS divides them: alice and bob belong to shard 1, charlie to shard 2.
+        let third = 113_427_455_640_312_821_154_458_202_477_256_070_485;
+        let placing = Placing::Md5(vec![(third - 1, 0), (2 * third - 1, 1), (u128::MAX, 2)]);
+        let home = |name: &str| placing.home(name.as_bytes(), 3);
+        assert_eq!(["alice", "bob", "charlie"].map(home), [1, 1, 2]);
+        let kept: Placing = serde_json::from_str(&serde_json::to_string(&placing).unwrap()).unwrap();
+        assert_eq!(kept, placing);
+        assert_eq!(Placing::Murmur2.home(b"alice", 3), partition_of(b"alice", 3));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
-use crate::keys::{KeyNames, partition_of};
+use crate::keys::{KeyNames, Placing};
 use crate::ranges::Ranges;
 
 /// The producers' side of the books.
@@ -18,6 +18,7 @@ use crate::ranges::Ranges;
 pub struct Ledger {
     pub run: u64,
     pub partitions: i32,
+    pub placing: Placing,
     /// Highest sequence sent, by key.
     pub sent: Vec<u64>,
     /// Sent but neither acked nor known to be absent: may be there, once, or not.
@@ -26,11 +27,22 @@ pub struct Ledger {
 
 impl Ledger {
     pub fn new(run: u64, partitions: i32, keys: u32) -> Self {
-        Self { run, partitions, sent: vec![0; keys as usize], maybe: HashMap::new() }
+        Self {
+            run,
+            partitions,
+            placing: Placing::default(),
+            sent: vec![0; keys as usize],
+            maybe: HashMap::new(),
+        }
     }
 
     pub fn keys(&self) -> u32 {
         self.sent.len() as u32
+    }
+
+    /// The partition, or shard, of a key by its name.
+    pub fn home(&self, name: &[u8]) -> i32 {
+        self.placing.home(name, self.partitions)
     }
 
     /// The next sequence of a key, counted as sent.
@@ -103,6 +115,8 @@ struct StateFile {
     topic: String,
     run: u64,
     partitions: i32,
+    #[serde(default)]
+    placing: Placing,
     rounds: u64,
     acked_records: u64,
     maybe_records: u64,
@@ -126,6 +140,7 @@ impl State {
         let keys = u32::try_from(file.keys.len())?;
         let names = KeyNames::new(keys);
         let mut ledger = Ledger::new(file.run, file.partitions, keys);
+        ledger.placing = file.placing;
         for (index, key) in (0..keys).zip(file.keys) {
             ensure!(key.key.as_bytes() == names.name(index), "{}: unknown key {}", path.display(), key.key);
             ledger.sent[index as usize] = key.sent;
@@ -143,7 +158,7 @@ impl State {
         let names = KeyNames::new(ledger.keys());
         let key = |key: u32| StateKey {
             key: String::from_utf8_lossy(names.name(key)).into_owned(),
-            partition: partition_of(names.name(key), ledger.partitions),
+            partition: ledger.home(names.name(key)),
             sent: ledger.sent[key as usize],
             acked: ledger.highest_acked(key),
             maybe: ledger.maybe.get(&key).cloned().unwrap_or_default(),
@@ -152,6 +167,7 @@ impl State {
             topic: self.topic.clone(),
             run: ledger.run,
             partitions: ledger.partitions,
+            placing: ledger.placing.clone(),
             rounds: self.rounds,
             acked_records: ledger.acked_records(),
             maybe_records: ledger.maybe_records(),

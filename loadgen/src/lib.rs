@@ -4,7 +4,7 @@
 //! back; [`verify::verify`] checks a topic against the books of earlier runs. The way of a record:
 //! [`keys`] draws it, [`batch`] patches it into a request, [`producer`] sends it when [`pacing`] says
 //! so, [`consumer`] reads it back and [`checker`] compares it with the [`ledger`]. [`sweep`] and [`find_max`] are
-//! many runs; [`html`] draws them.
+//! many runs; [`html`] draws them. [`kinesis`] does the same over HTTP, for servers that speak Kinesis.
 
 pub mod args;
 pub mod batch;
@@ -16,9 +16,11 @@ pub mod cpu;
 pub mod evidence;
 pub mod fetch_shape;
 pub mod find_max;
+pub mod found;
 pub mod histogram;
 pub mod html;
 pub mod keys;
+pub mod kinesis;
 pub mod lab;
 pub mod ledger;
 pub mod limits;

@@ -90,6 +90,20 @@ impl FromStr for Ramp {
 }
 
 #[derive(Debug, Clone, Args)]
+pub struct KinesisArgs {
+    /// Send what was refused again later, behind what came after it, as a program does that does not think of order: the
+    /// checks find what comes of it.
+    #[arg(long, requires = "kinesis")]
+    pub careless: bool,
+    /// The server in this process refuses what is beyond the rates of a shard.
+    #[arg(long, requires = "kinesis")]
+    pub kinesis_throttle: bool,
+    /// How long a shard is left alone in which a reader found nothing.
+    #[arg(long, default_value = "50ms", value_parser = parse_duration, value_name = "TIME")]
+    pub poll: Duration,
+}
+
+#[derive(Debug, Clone, Args)]
 pub struct ShapeArgs {
     /// So many records at once, over all connections, every so often (open loop): such as `10000@500ms`.
     #[arg(long, value_name = "RECORDS@TIME", conflicts_with = "rate")]

@@ -4,14 +4,13 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 
-use keylane_kafka::ErrorCode;
-
 use crate::args::{Acks, Consume, RunArgs};
 use crate::checker::{Checked, Checker, Faults};
 use crate::consumer::CatchingUp;
 use crate::cpu::ProcessUse;
 use crate::evidence;
 use crate::fetch_shape::FetchShape;
+use crate::found::Found;
 use crate::histogram::Latencies;
 use crate::ledger::Ledger;
 use crate::load_args::{Codec, Dist};
@@ -22,9 +21,9 @@ use crate::readers::{self, Kind, Reader};
 use crate::report::{Consumed, Cost, CpuUse, Produced, ReaderReport, Report, Settings};
 use crate::sabotage::Sabotage;
 use crate::setup::{BatchShape, CorePlan, Target};
-use crate::verdict::{Circumstances, Status, Verdict};
+use crate::verdict::{Circumstances, Protocol, Status, Verdict};
 use crate::watch::Watch;
-use crate::worker::{ThreadUse, Worker};
+use crate::worker::ThreadUse;
 
 /// What one group of consumers found.
 struct Reading {
@@ -42,7 +41,8 @@ pub struct Outcome {
     measured: ProduceCounts,
     total: ProduceCounts,
     produce_latencies: Latencies,
-    errors: BTreeMap<i16, u64>,
+    errors: BTreeMap<String, u64>,
+    resent: u64,
     disconnects: u64,
     consumer_disconnects: u64,
     reconnects: u64,
@@ -61,7 +61,7 @@ pub struct Outcome {
 
 impl Outcome {
     /// Adds up what the threads found.
-    pub fn gather(args: &RunArgs, target: &Target, readers: &[Reader], workers: Vec<Worker<'_>>) -> Self {
+    pub fn gather(args: &RunArgs, target: &Target, readers: &[Reader], found: Vec<Found<'_>>) -> Self {
         let ledger = &target.ledger;
         let reading = |reader: &Reader| {
             let checker = Checker::new(ledger.run, ledger.keys(), target.partitions);
@@ -80,6 +80,7 @@ impl Outcome {
             total: ProduceCounts::default(),
             produce_latencies: Latencies::new(),
             errors: BTreeMap::new(),
+            resent: 0,
             disconnects: 0,
             consumer_disconnects: 0,
             reconnects: 0,
@@ -94,23 +95,27 @@ impl Outcome {
             readings: readers.iter().map(reading).collect(),
             ledger: ledger.clone(),
         };
-        workers.into_iter().for_each(|worker| all.add(worker));
+        found.into_iter().for_each(|found| all.add(found));
         if args.acks == Acks::Zero {
             all.ledger.nothing_was_acked_since(ledger);
         }
         all
     }
 
-    fn add(&mut self, worker: Worker<'_>) {
-        for consumer in &worker.consumers {
-            self.readings[consumer.group].complete &= consumer.is_done();
+    fn add(&mut self, found: Found<'_>) {
+        for group in found.incomplete {
+            self.readings[group].complete = false;
         }
-        self.stalled |= worker.stalled;
-        self.backlog += worker.backlog;
-        self.reconnects += worker.reconnects;
-        self.read_during_load += worker.read_during_load;
-        self.used.push(worker.used);
-        let books = worker.producer_books;
+        self.stalled |= found.stalled;
+        self.backlog += found.backlog;
+        self.reconnects += found.reconnects;
+        self.read_during_load += found.read_during_load;
+        self.resent += found.resent;
+        self.used.push(found.used);
+        for (name, count) in found.errors {
+            *self.errors.entry(name).or_default() += count;
+        }
+        let books = found.producer_books;
         self.measured.add(&books.measured);
         self.total.add(&books.total);
         self.produce_latencies.merge(&books.latencies);
@@ -120,8 +125,8 @@ impl Outcome {
         self.in_flight_share.0 += books.in_flight_share.0;
         self.in_flight_share.1 += books.in_flight_share.1;
         self.ledger.merge(&books.ledger);
-        self.count_errors(books.errors);
-        for (reading, consumed) in self.readings.iter_mut().zip(worker.consumer_books) {
+        for (group, consumed) in found.consumer_books {
+            let reading = &mut self.readings[group];
             reading.end_to_end.merge(&consumed.latencies);
             reading.records_measured += consumed.measured_records;
             reading.batch_bytes += consumed.batch_bytes;
@@ -130,15 +135,6 @@ impl Outcome {
             reading.checker.merge(consumed.checker);
             self.read_until_ns = self.read_until_ns.max(consumed.progress_ns);
             self.consumer_disconnects += consumed.disconnects;
-            for (code, count) in consumed.errors {
-                *self.errors.entry(code).or_default() += count;
-            }
-        }
-    }
-
-    fn count_errors(&mut self, errors: BTreeMap<i16, u64>) {
-        for (code, count) in errors {
-            *self.errors.entry(code).or_default() += count;
         }
     }
 
@@ -156,12 +152,9 @@ impl Outcome {
         let mut report = Report {
             settings: settings(args, target, shape, cores),
             produced: produced(args, &self, shape, seconds),
-            cpu: cpu_use(watch, &self, seconds),
-            errors: self
-                .errors
-                .iter()
-                .map(|(&code, &count)| (ErrorCode::from_code(code).to_string(), count))
-                .collect(),
+            cpu: cpu_use(watch, &self, seconds, cores),
+            errors: self.errors.clone(),
+            resent: self.resent,
             disconnects: self.disconnects + self.consumer_disconnects,
             reconnects: self.reconnects,
             timeline: watch.timeline.clone(),
@@ -230,6 +223,7 @@ impl Outcome {
 fn verdict(args: &RunArgs, target: &Target, readers: &[Reader], outcome: Outcome) -> (Verdict, Faults) {
     let again = readers.iter().rposition(|reader| reader.kind == Kind::Again);
     let circumstances = Circumstances {
+        protocol: if args.kinesis.is_some() { Protocol::Kinesis } else { Protocol::Kafka },
         acks_promise: args.acks != Acks::Zero,
         crc_verified: !args.no_verify_payload,
         refused: outcome.errors.values().sum(),
@@ -345,6 +339,7 @@ fn settings(args: &RunArgs, target: &Target, shape: BatchShape, cores: &CorePlan
         connections: args.connections,
         window: args.window,
         acks: args.acks.code(),
+        kinesis: args.kinesis.is_some(),
         rate: args.rate,
         pace: match args.pace() {
             Rate::Bursts { .. } => "in bursts",
@@ -377,6 +372,9 @@ fn shape_in_words(args: &RunArgs) -> Vec<String> {
         Dist::Zipf => words.push(format!("keys zipf, exponent {}", args.zipf_exponent)),
         Dist::Hot(share) => words.push(format!("one key has {:.0} % of the records", share * 100.0)),
         Dist::One => words.push("one key, so one connection".to_owned()),
+    }
+    if args.kinesis_args.careless {
+        words.push("careless: what is refused is sent again later, behind what came after it".to_owned());
     }
     if args.codec != Codec::None {
         words.push(
@@ -430,11 +428,14 @@ fn produced(args: &RunArgs, outcome: &Outcome, shape: BatchShape, seconds: f64) 
     }
 }
 
-fn cpu_use(watch: &Watch<'_>, outcome: &Outcome, seconds: f64) -> CpuUse {
+fn cpu_use(watch: &Watch<'_>, outcome: &Outcome, seconds: f64, cores: &CorePlan) -> CpuUse {
     let requests = outcome.measured.requests as f64;
     let load_cpu_s: f64 = outcome.used.iter().map(|used| used.cpu.as_secs_f64()).sum();
     let asleep_s: f64 = outcome.used.iter().map(|used| used.asleep_ns as f64 / 1e9).sum();
-    let thread_s = seconds * outcome.used.len() as f64;
+    // Threads that share a core are not busy all at once.
+    let threads = outcome.used.len();
+    let at_once = if cores.load.is_empty() { threads } else { threads.min(cores.load.len()) };
+    let thread_s = seconds * at_once as f64;
     let mut cpu = CpuUse {
         load_cpu_s,
         load_cpu_us_per_request: per(load_cpu_s * 1e6, requests),

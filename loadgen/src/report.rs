@@ -21,6 +21,8 @@ pub struct Settings {
     pub connections: usize,
     pub window: usize,
     pub acks: i16,
+    /// Over HTTP, as Kinesis' clients do; otherwise Kafka's protocol.
+    pub kinesis: bool,
     pub rate: Option<f64>,
     /// Where there is no rate.
     pub pace: &'static str,
@@ -158,6 +160,8 @@ pub struct Report {
     pub server_stats: Option<serde_json::Value>,
     /// Refused requests by the protocol's name of the error.
     pub errors: BTreeMap<String, u64>,
+    /// Records that were refused because their shard had too much to do, and were sent again.
+    pub resent: u64,
     pub disconnects: u64,
     /// Connections that were made anew.
     pub reconnects: u64,
@@ -208,6 +212,11 @@ impl fmt::Display for Report {
         for (name, count) in &self.errors {
             write_row(f, "error", format_args!("{name}: {} times, not acked, unknown", thousands(*count)))?;
         }
+        if self.resent > 0 {
+            let resent =
+                format_args!("{} records, refused by the rate of their shard", thousands(self.resent));
+            write_row(f, "sent again", resent)?;
+        }
         if self.disconnects > 0 {
             let again = format_args!("{}, {} made anew", self.disconnects, self.reconnects);
             write_row(f, "disconnects", again)?;
@@ -227,14 +236,17 @@ impl Report {
     fn write_settings(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let s = &self.settings;
         writeln!(f, "load on {}", s.broker)?;
-        write_row(f, "topic", format_args!("{}, {} partitions", s.topic, s.partitions))?;
+        let (topic, partitions) = if s.kinesis { ("stream", "shards") } else { ("topic", "partitions") };
+        write_row(f, topic, format_args!("{}, {} {partitions}", s.topic, s.partitions))?;
         let (records, bytes) = (s.batch_records, thousands(s.batch_bytes as u64));
-        let batches = format_args!("{} bytes; {records} in a batch of {bytes} bytes", s.record_bytes);
+        let batch = if s.kinesis { "a request" } else { "a batch" };
+        let batches = format_args!("{} bytes; {records} in {batch} of {bytes} bytes", s.record_bytes);
         write_row(f, "records", batches)?;
         let acks = if s.acks < 0 { "all".to_owned() } else { s.acks.to_string() };
         let (connections, window) = (s.connections, s.window);
         let rate = s.rate.map_or(s.pace.to_owned(), |rate| format!("{rate:.0} records/s"));
-        let load = format_args!("{connections} connections x {window} in flight, acks={acks}, {rate}");
+        let acks = if s.kinesis { String::new() } else { format!(", acks={acks}") };
+        let load = format_args!("{connections} connections x {window} in flight{acks}, {rate}");
         write_row(f, "load", load)?;
         let cores = if s.load_cores.is_empty() { "any".to_owned() } else { format!("{:?}", s.load_cores) };
         let server = if s.server_cores.is_empty() {
@@ -253,7 +265,7 @@ impl Report {
     }
 
     fn write_figures(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let p = &self.produced;
+        let (p, kinesis) = (&self.produced, self.settings.kinesis);
         writeln!(f, "acked in {:.2} s", p.seconds)?;
         write_row(
             f,
@@ -261,9 +273,11 @@ impl Report {
             format_args!("{} /s   ({})", thousands(p.records_per_s as u64), thousands(p.records)),
         )?;
         let requests = (thousands(p.requests_per_s as u64), p.requests_per_write);
-        write_row(f, "requests", format_args!("{} /s   ({:.1} per write)", requests.0, requests.1))?;
+        let writes = if kinesis { String::new() } else { format!("   ({:.1} per write)", requests.1) };
+        write_row(f, "requests", format_args!("{} /s{writes}", requests.0))?;
         let (payload, batches) = (mega(p.payload_bytes_per_s), mega(p.batch_bytes_per_s));
-        write_row(f, "bytes", format_args!("{payload} of keys and values, {batches} of batches"))?;
+        let batches = if kinesis { String::new() } else { format!(", {batches} of batches") };
+        write_row(f, "bytes", format_args!("{payload} of keys and values{batches}"))?;
         write_latency(f, &format!("ack ({})", p.latency_kind), &p.latency)?;
         if let Some(consumed) = &self.consumed {
             let rate = consumed.after_batch_bytes_per_s.map_or(String::new(), |rate| {

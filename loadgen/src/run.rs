@@ -11,6 +11,8 @@ use keylane_kafka::messages::list_offsets::LATEST;
 use crate::args::{Acks, RunArgs};
 use crate::client::{self, Admin};
 use crate::cpu;
+use crate::found::Found;
+use crate::kinesis;
 use crate::ledger::State;
 use crate::outcome::Outcome;
 use crate::pacing::Clock;
@@ -31,6 +33,9 @@ pub fn run(args: &RunArgs) -> Result<Report> {
     ensure!(args.window >= 1 && args.connections >= 1, "at least one connection and one request in flight");
     ensure!(args.rate.is_none_or(|rate| rate > 0.0), "the rate is a positive number");
     let cores = plan_cores(args);
+    if args.kinesis.is_some() {
+        return kinesis::run::run(args, &cores);
+    }
     let Some(bootstrap) = &args.bootstrap else {
         let embedded = Embedded::start(args, &cores.server)?;
         let ran = run_on(args, embedded.server.kafka_addr(), &cores, Some(&embedded.server));
@@ -93,7 +98,8 @@ fn run_on(
             threads.into_iter().map(|thread| thread.join().map_err(|_| anyhow!("a thread panicked"))?);
         joined.collect::<Result<Vec<_>>>()
     })?;
-    let outcome = Outcome::gather(args, &target, &readers, workers);
+    let found = workers.into_iter().map(Found::of_worker).collect();
+    let outcome = Outcome::gather(args, &target, &readers, found);
     if let Some(path) = &args.state {
         let ledger = outcome.ledger.clone();
         State { topic: target.topic.clone(), rounds: target.rounds + 1, ledger }.save(path)?;

@@ -41,7 +41,7 @@ pub struct CorePlan {
 
 pub fn plan_cores(args: &RunArgs) -> CorePlan {
     let allowed = cpu::allowed_cores();
-    let embedded = args.bootstrap.is_none();
+    let embedded = args.is_embedded();
     let given = args.cores.as_ref().map(|cores| cores.0.clone());
     let load = given.unwrap_or_else(|| match allowed.last() {
         Some(&last) if embedded && allowed.len() > 1 => vec![last],
@@ -75,6 +75,8 @@ impl Embedded {
         let mut config = ServerConfig {
             data: data.path().to_owned(),
             kafka: SocketAddr::from(([127, 0, 0, 1], 0)),
+            kinesis: args.kinesis.is_some().then_some(SocketAddr::from(([127, 0, 0, 1], 0))),
+            kinesis_throttle: args.kinesis_args.kinesis_throttle,
             cores: (!cores.is_empty()).then(|| cores.to_vec()),
             ..ServerConfig::default()
         };
@@ -278,7 +280,7 @@ impl<'a> Workers<'a> {
 }
 
 /// The part of each connection in the load: that of its keys. Parts that are nearly equal are taken as equal.
-fn shares(owned: &[Vec<u32>], dist: KeyDist) -> Vec<Share> {
+pub fn shares(owned: &[Vec<u32>], dist: KeyDist) -> Vec<Share> {
     let connections = owned.len();
     let weight = |keys: &Vec<u32>| keys.iter().map(|key| dist.weight(*key)).sum::<f64>();
     let weights: Vec<f64> = owned.iter().map(weight).collect();

@@ -29,9 +29,19 @@ pub struct Verdict {
     pub examples: Vec<String>,
 }
 
+/// How records were put and read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Protocol {
+    #[default]
+    Kafka,
+    /// It has shards in place of partitions and no batches; the numbers of records rise, and are not dense.
+    Kinesis,
+}
+
 /// What is known of the run besides what was read.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Circumstances {
+    pub protocol: Protocol,
     /// The acks asked for promise that records are kept.
     pub acks_promise: bool,
     pub crc_verified: bool,
@@ -78,13 +88,15 @@ impl Verdict {
         let mut verdict = Self::default();
         let faults = |kind| checked.faults.of(kind);
         let (keys, read) = (thousands(checked.keys), thousands(checked.records_read));
+        let kinesis = circumstances.protocol == Protocol::Kinesis;
+        let partition = if kinesis { "shard" } else { "partition" };
         verdict.add_checked(
             "order",
             &[
                 (faults(FaultKind::Reordered), "records after a later one of their key"),
                 (faults(FaultKind::MovedPartition), "records or keys in another partition"),
             ],
-            format!("{keys} keys, {read} records: one partition per key, sequences rise by one"),
+            format!("{keys} keys, {read} records: one {partition} per key, sequences rise by one"),
         );
         verdict.add_loss(checked, circumstances);
         if circumstances.read_again {
@@ -105,18 +117,27 @@ impl Verdict {
                 (faults(FaultKind::PollBack), "polls that went back"),
                 (faults(FaultKind::TwoValues), "offsets with two values"),
             ],
-            format!("dense in {} partitions", thousands(checked.partitions_read)),
+            if kinesis {
+                format!("sequence numbers rise in {} shards", thousands(checked.partitions_read))
+            } else {
+                format!("dense in {} partitions", thousands(checked.partitions_read))
+            },
         );
-        let crc =
-            if circumstances.crc_verified { "CRC-32C of every batch matches" } else { "CRC not computed" };
+        let crc = match (circumstances.crc_verified, kinesis) {
+            (true, false) => "CRC-32C of every batch matches",
+            (true, true) => "CRC-32C of every value matches",
+            (false, _) => "CRC not computed",
+        };
         let corrupt = faults(FaultKind::Corrupt);
         verdict.add_checked("content", &[(corrupt, "batches or records not as written")], crc.to_owned());
         let lying = faults(FaultKind::LyingHeader);
-        verdict.add_checked(
-            "headers",
-            &[(lying, "batches whose header does not state the largest timestamp of their records")],
-            "every batch states the largest timestamp of its records".to_owned(),
-        );
+        if !kinesis {
+            verdict.add_checked(
+                "headers",
+                &[(lying, "batches whose header does not state the largest timestamp of their records")],
+                "every batch states the largest timestamp of its records".to_owned(),
+            );
+        }
         verdict.add_answers(circumstances);
         verdict.examples.clone_from(&checked.faults.examples);
         verdict
@@ -152,7 +173,8 @@ impl Verdict {
             );
         }
         if circumstances.refused > 0 {
-            let text = format!("{} requests: not acked, unknown", thousands(circumstances.refused));
+            let what = if circumstances.protocol == Protocol::Kinesis { "records" } else { "requests" };
+            let text = format!("{} {what}: not acked, unknown", thousands(circumstances.refused));
             let status = if circumstances.refused_is_fine { Status::Ok } else { Status::Failed };
             self.add("refused", status, text);
         }

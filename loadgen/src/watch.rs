@@ -69,6 +69,10 @@ impl<'a> Watch<'a> {
         }
     }
 
+    pub fn now_ns(&self) -> u64 {
+        self.clock.now_ns()
+    }
+
     pub fn is_embedded(&self) -> bool {
         self.embedded.is_some()
     }
