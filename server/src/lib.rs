@@ -18,6 +18,7 @@ mod service;
 /// What the fuzz targets of the tests feed; nothing else may use it.
 #[doc(hidden)]
 pub mod fuzzed {
+    pub use crate::coordinator::groups::rewrites_group_record;
     pub use crate::front::kinesis::{OPERATIONS, opens_iterator, reads_body, reads_sequence, seals_iterator};
 }
 

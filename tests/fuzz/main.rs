@@ -14,6 +14,7 @@ mod checkpoint;
 mod codecs;
 mod commits;
 mod directories;
+mod groups;
 mod harness;
 mod index;
 mod kinesis;

@@ -28,6 +28,7 @@ pub use described::{Described, DescribedMember, Listed};
 pub use error::GroupError;
 pub use held::{Committer, Wanted};
 pub use owned::Groups;
+pub use record::rewrites_group_record;
 pub use requests::{
     commit, delete, delete_offsets, describe, expire, fetch, heartbeat, join, leave, list, load, sync,
 };

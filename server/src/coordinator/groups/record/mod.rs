@@ -21,6 +21,12 @@ pub fn encode(change: &Change, now_ms: i64) -> Record {
     }
 }
 
+/// A record as it is written again after it was read; `None` if it is refused. For the fuzz targets.
+#[doc(hidden)]
+pub fn rewrites_group_record(record: &Record) -> Option<Record> {
+    decode(record).ok().map(|change| encode(&change, record.timestamp_ms))
+}
+
 /// The change that a record stands for.
 ///
 /// # Errors
