@@ -17,6 +17,7 @@ use uuid::Uuid;
 use crate::config::ServerConfig;
 use crate::coordinator::groups::Groups;
 use crate::coordinator::log::Place;
+use crate::front::kafka::sessions::cache::Sessions;
 use crate::runtime::mesh::{Host, Mesh};
 use crate::runtime::net::Stream;
 use crate::service::settings;
@@ -69,6 +70,8 @@ pub struct Core {
     pub http_connections: Cell<usize>,
     /// What connections pay from for receive buffers.
     pub memory: Arc<Semaphore>,
+    /// The fetch sessions that belong here.
+    pub fetch_sessions: RefCell<Sessions>,
     /// What Fetch answers are paid from.
     pub fetch_memory: Arc<Semaphore>,
     /// It takes no new work.
@@ -90,6 +93,7 @@ impl Core {
         catalog: Option<Catalog>,
     ) -> Self {
         let group_limits = config.group_limits();
+        let fetch_sessions = Sessions::new(index, cluster.cores, config.fetch_sessions);
         Self {
             index,
             config,
@@ -104,6 +108,7 @@ impl Core {
             connections: RefCell::default(),
             http_connections: Cell::default(),
             memory: Arc::new(Semaphore::new(RECEIVE_BYTES / MEMORY_UNIT)),
+            fetch_sessions: RefCell::new(fetch_sessions),
             fetch_memory: Arc::new(Semaphore::new(FETCH_BYTES / MEMORY_UNIT)),
             stopping: Rc::default(),
             stop: Notify::new(),

@@ -2,6 +2,7 @@
 
 import cases_produce  # noqa: F401
 import cases_read  # noqa: F401
+import cases_sessions  # noqa: F401
 import cases_topics  # noqa: F401
 import cases_configs  # noqa: F401
 import cases_groups  # noqa: F401

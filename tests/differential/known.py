@@ -72,11 +72,12 @@ known("fetch/*|delete-records/*", "*Fetch*/HighWatermark|*Fetch*/LogStartOffset"
 known("*", "*Fetch*/AbortedTransactions", "null", "[]", "There are no aborted transactions. Kafka says so with null or with an empty list.")
 known("fetch/*", "*Fetch*/Records/*", ABSENT, '{"cut": *',
       "Records end with a whole batch. Kafka cuts the last one where the limit falls, and the client drops it.")
-known("fetch/*", "*Fetch*/SessionId", "0", "a session", "Fetch sessions are not opened, which is legal; clients go on without.")
 known("fetch/twice|delete-records/twice", "*a partition twice*", "*", "*",
       "A partition that is named twice is answered twice; Kafka takes the last. No client sends that.")
-known("fetch/no-partitions", "*no partitions*", '{*"Partitions": []*', f"{ABSENT}|[]",
-      "A topic that is named without partitions is in the answer without partitions. Kafka leaves it out.")
+known("fetch/sessions/deleted-topic-v13", "*/ErrorCode", "UNKNOWN_TOPIC_ID", "UNKNOWN_TOPIC_OR_PARTITION",
+      "A topic that a session has by id, and that was deleted, is answered as without a session. Kafka remembers its name.")
+known("fetch/sessions/not-there-v13", "*a new session/Responses", "*", "*",
+      "Partitions are answered in the order of the request. Kafka answers those that are not there first, and the topic twice.")
 known("fetch/last-epoch-1", "*/Partitions/0/*", "*", "*",
       "There is one node and one leader epoch, 0: an epoch above it that a client has read is not looked for. Kafka: OFFSET_OUT_OF_RANGE.")
 known("fetch/replica", "*replica*/Partitions/0/*", "*", "*",

@@ -2,7 +2,7 @@
 //!
 //! Promise: the result is a list of segments to be sent in order with one vectored write: pieces of headers
 //! (all slices of one buffer) and the record slices exactly as they were passed in. The length prefix counts
-//! them all. There are no fetch sessions: session id 0 tells the client to fetch in full each time (KIP-227).
+//! them all.
 use bytes::{Bytes, BytesMut};
 
 use crate::api::ApiKey;
@@ -31,8 +31,15 @@ pub struct FetchResponseWriter {
 }
 
 impl FetchResponseWriter {
-    /// Begins a response of `topics` topics. `error` is the outcome of the request as a whole (v7).
-    pub fn begin(header: ResponseHeader, throttle_time_ms: i32, error: ErrorCode, topics: usize) -> Self {
+    /// Begins a response of `topics` topics. `error` is the outcome of the request as a whole (v7), `session_id` the
+    /// fetch session; 0 for none (KIP-227, v7).
+    pub fn begin(
+        header: ResponseHeader,
+        throttle_time_ms: i32,
+        error: ErrorCode,
+        session_id: i32,
+        topics: usize,
+    ) -> Self {
         let at = ApiKey::Fetch.at(header.version);
         let mut head = BytesMut::with_capacity(128);
         let mut w = Writer::new(&mut head);
@@ -40,7 +47,7 @@ impl FetchResponseWriter {
         w.i32(throttle_time_ms);
         if header.version >= 7 {
             w.i16(error.code());
-            w.i32(0); // session_id
+            w.i32(session_id);
         }
         w.length(at.flexible, topics);
         Self {

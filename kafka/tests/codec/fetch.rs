@@ -133,7 +133,7 @@ fn responses_of_every_version_are_written_without_copying_records() {
     let second = Bytes::from(vec![2u8; 300]);
     let third = Bytes::from(vec![3u8; 5]);
     for version in 4..=18 {
-        let mut writer = FetchResponseWriter::begin(to(ApiKey::Fetch, version, 21), 0, ErrorCode::None, 2);
+        let mut writer = FetchResponseWriter::begin(to(ApiKey::Fetch, version, 21), 0, ErrorCode::None, 9, 2);
         writer.topic(topic_ref(version, "orders", 1), 3);
         let aborted = |producer_id, first_offset| AbortedTransaction { producer_id, first_offset };
         let good = FetchedPartition {
@@ -162,7 +162,8 @@ fn responses_of_every_version_are_written_without_copying_records() {
         let frame = segments.concat();
         let theirs: TheirResponse =
             decoded(&frame, version, 21, i16::from(ApiKey::Fetch.is_flexible(version)));
-        assert_eq!((theirs.error_code, theirs.session_id, theirs.throttle_time_ms), (0, 0, 0));
+        let session = if version >= 7 { 9 } else { 0 };
+        assert_eq!((theirs.error_code, theirs.session_id, theirs.throttle_time_ms), (0, session, 0));
         let [orders, clicks] = &theirs.responses[..] else { panic!("{theirs:?}") };
         if version >= 13 {
             assert_eq!((orders.topic_id, clicks.topic_id), (id(1), id(3)));
@@ -195,6 +196,7 @@ fn a_response_to_a_request_that_failed_as_a_whole_is_one_segment() {
             to(ApiKey::Fetch, version, 3),
             0,
             ErrorCode::InvalidFetchSessionEpoch,
+            0,
             0,
         )
         .finish()

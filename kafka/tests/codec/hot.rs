@@ -71,11 +71,12 @@ fn produce_responses_are_written_alike() {
 fn fetch_responses_are_written_alike() {
     for version in versions(ApiKey::Fetch) {
         let sample = fetch::FetchResponse::sample(ApiKey::Fetch.at(version), &mut 0);
-        let mut response = fetch::FetchResponse { throttle_time_ms: 77, session_id: 0, ..sample };
+        let mut response = fetch::FetchResponse { throttle_time_ms: 77, ..sample };
         let mut writer = FetchResponseWriter::begin(
             to(ApiKey::Fetch, version, 5),
             77,
             response.error,
+            response.session_id,
             response.topics.len(),
         );
         for topic in &mut response.topics {

@@ -149,6 +149,9 @@ pub struct Options {
     /// Milliseconds between two looks at which committed offsets are too old [default: 600000, ten minutes]
     #[arg(long, env = "KEYLANE_OFFSETS_RETENTION_CHECK_INTERVAL_MS", value_name = "MS")]
     pub offsets_retention_check_interval_ms: Option<u64>,
+    /// Most fetch sessions kept for clients (KIP-227); 0: none [default: 1000]
+    #[arg(long, env = "KEYLANE_FETCH_SESSIONS", value_name = "N")]
+    pub fetch_sessions: Option<usize>,
     /// How data files are opened: O_DIRECT, or through the page cache (slower) [default: direct]
     #[arg(long, env = "KEYLANE_IO")]
     pub io: Option<Io>,
@@ -251,6 +254,7 @@ impl Options {
             offsets_retention_check_interval_ms: self
                 .offsets_retention_check_interval_ms
                 .or(file.offsets_retention_check_interval_ms),
+            fetch_sessions: self.fetch_sessions.or(file.fetch_sessions),
             io: self.io.or(file.io),
             max_connections: self.max_connections.or(file.max_connections),
             log: self.log.or(file.log),
@@ -346,6 +350,7 @@ impl Options {
                 .offsets_retention_check_interval_ms
                 .unwrap_or(default.offsets_retention_check_interval_ms),
             direct_io: given.io.map_or(default.direct_io, |io| io == Io::Direct),
+            fetch_sessions: given.fetch_sessions.unwrap_or(default.fetch_sessions),
             max_connections: given.max_connections.unwrap_or(default.max_connections),
         };
         Ok((config, given.log.unwrap_or_else(|| LOG_DEFAULT.to_owned())))
@@ -421,6 +426,7 @@ mod tests {
             max-request-bytes = "16MiB"
             segment-bytes = "64M"
             tail-cache-bytes = "1G"
+            fetch-sessions = 12
             io = "buffered"
             max-connections = 5
             log = "debug"
@@ -432,6 +438,7 @@ mod tests {
         assert_eq!(config.advertise.as_deref(), Some("kafka.example:9093"));
         assert!(!config.auto_create_topics && !config.direct_io);
         assert_eq!((config.default_partitions, config.max_connections), (12, 5));
+        assert_eq!(config.fetch_sessions, 12);
         assert_eq!((config.max_message_bytes, config.max_request_bytes), (65_536, 16 << 20));
         assert_eq!((config.segment_bytes, config.tail_cache_bytes), (64 << 20, 1 << 30));
         assert_eq!(log, "debug");

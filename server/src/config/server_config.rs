@@ -75,6 +75,8 @@ pub struct ServerConfig {
     pub offsets_retention_minutes: u32,
     /// Milliseconds between two looks at which offsets are too old.
     pub offsets_retention_check_interval_ms: u64,
+    /// Most fetch sessions kept, over all cores.
+    pub fetch_sessions: usize,
     /// O_DIRECT for data files.
     pub direct_io: bool,
     /// Most connections served at once; more are closed at accept.
@@ -110,6 +112,7 @@ impl Default for ServerConfig {
             group_max_session_timeout_ms: 1_800_000,
             offsets_retention_minutes: 10_080,
             offsets_retention_check_interval_ms: 600_000,
+            fetch_sessions: 1000,
             direct_io: true,
             max_connections: 10_000,
         }

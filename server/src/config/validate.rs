@@ -209,6 +209,7 @@ impl ServerConfig {
         range("max-message-bytes", message as u64, MESSAGE_BYTES_MIN as u64, frame_max)?;
         range("max-request-bytes", self.max_request_bytes as u64, MESSAGE_BYTES_MIN as u64, frame_max)?;
         range("max-connections", self.max_connections as u64, 1, u32::MAX.into())?;
+        range("fetch-sessions", self.fetch_sessions as u64, 0, i32::MAX as u64)?;
         if message > self.max_request_bytes {
             return Err(ConfigError::MessageAboveRequest { message, request: self.max_request_bytes });
         }

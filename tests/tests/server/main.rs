@@ -6,6 +6,7 @@ mod committed_offsets;
 mod directory;
 mod durable_reads;
 mod fair_fetch;
+mod fetch_sessions;
 mod full_disk;
 mod group_churn;
 mod kill;

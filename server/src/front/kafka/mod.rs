@@ -1,5 +1,6 @@
 //! Kafka's protocol: `serve` reads requests from a connection and writes answers in order, `dispatch` hands a request to its
-//! handler, `handlers` has one file for each family of APIs, `errors` says in Kafka's words what is refused. The bytes are the
+//! handler, `handlers` has one file for each family of APIs, `errors` says in Kafka's words what is refused, `sessions`
+//! remembers what clients read. The bytes are the
 //! business of the crate `keylane_kafka`.
 //!
 //! Promise: a request gets Kafka's answer or a closed connection, whatever its bytes are.
@@ -14,4 +15,5 @@ mod node;
 mod out;
 mod repeated;
 pub mod serve;
+pub mod sessions;
 mod turn;

@@ -144,6 +144,13 @@ fn options(config: &ServerConfig) -> Vec<DescribedConfig<'static>> {
             "Most connections at once.",
         ),
         option(
+            "max.incremental.fetch.session.cache.slots",
+            config.fetch_sessions.to_string(),
+            defaults.fetch_sessions.to_string(),
+            Int,
+            "Most fetch sessions that are kept.",
+        ),
+        option(
             "num.partitions",
             config.default_partitions.to_string(),
             defaults.default_partitions.to_string(),
