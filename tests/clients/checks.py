@@ -1,5 +1,6 @@
 """What the Python suites share: running checks, making records, judging what was read back."""
 
+import json
 import os
 import sys
 import time
@@ -26,16 +27,30 @@ class Record:
 
 
 def check(name, test, *args):
-    """Runs one check and prints its verdict."""
+    """Runs one check and prints its verdict; whether it passed."""
     global _failed
     try:
         test(*args)
         print(f"ok {name}", flush=True)
+        return True
     except Exception as cause:  # every error of a check is its verdict
         _failed += 1
         where = traceback.extract_tb(cause.__traceback__)[-1]
         reason = f"{type(cause).__name__}: {cause}".replace("\n", " ")[:400]
         print(f"not ok {name}: {reason} ({os.path.basename(where.filename)}:{where.lineno})", flush=True)
+        return False
+
+
+def cell(section, client, version, feature, test):
+    """Runs the test of a cell of docs/compatibility.md and prints its verdict; without a test the client has no such feature."""
+    made = {"section": section, "client": client, "version": version, "feature": feature, "result": "none"}
+    if test:
+        try:
+            test()
+            made["result"] = "yes"
+        except Exception as cause:  # every error of a cell is its verdict
+            made |= {"result": "no", "why": f"{type(cause).__name__}: {cause}".replace("\n", " ")[:400]}
+    print("cell " + json.dumps(made), flush=True)
 
 
 def finish():

@@ -44,6 +44,10 @@ SECTIONS = {
         ["produce", "consume by group", "rebalance", "commit and resume", "admin"],
     ),
     "tools": Section(["Keylane", "Apache Kafka"], ["works"]),
+    "kinesis": Section(
+        ["Keylane"],
+        ["streams", "put and get", "iterators", "reshard", "subscribe", "errors", "aggregated records"],
+    ),
 }
 
 

@@ -138,6 +138,16 @@ def with_story(folder, libs):
 
 
 @once
+def aws_java():
+    """The class path of the programs in awsjava/, compiled."""
+    libs = jars(HERE / "awsjava/pom.xml", CLIENTS / "awsjava")
+    classes = CLIENTS / "awsjava/classes"
+    shutil.rmtree(classes, ignore_errors=True)
+    sh("javac", "-cp", f"{libs}/*", "-d", classes, *sorted((HERE / "awsjava").glob("*.java")))
+    return f"{classes}:{libs}/*"
+
+
+@once
 def tools():
     """The class path of Kafka's command line tools and the program in tools/. The jars are those of the Kafka that other tests start."""
     need("javac", "default-jdk-headless")
@@ -189,8 +199,8 @@ def of_python(name):
     return lambda: [python(), str(HERE / f"{name}_suite.py")]
 
 
-def jvm(path, main):
-    return ["java", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", path, main]
+def jvm(path, main, *options):
+    return ["java", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", *options, "-cp", path, main]
 
 
 def of_java(main):
@@ -199,6 +209,11 @@ def of_java(main):
 
 def of_framework(folder, main):
     return lambda: jvm(framework(folder), main)
+
+
+def of_aws_java(main):
+    # DynamoDB Local loads a library of the system.
+    return lambda: jvm(aws_java(), main, f"-Dsqlite4java.library.path={CLIENTS}/awsjava/libs", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn")
 
 
 def of_node(program):
@@ -211,15 +226,20 @@ def of_go(folder, *arguments):
 
 # The command of each suite; the slowest first, since suites run side by side.
 COMMANDS = {
+    "kcl": of_aws_java("Kcl"),
     "batches": of_java("Batches"),
     "sarama": of_go("sarama"),
     "java": of_java("Main"),
     "confluent": of_python("confluent"),
     "kinesis": of_python("kinesis"),
+    "aws-cli": of_python("awscli"),
     "groups": of_python("groups"),
     "field": of_python("field"),
     "franz": of_go("franz"),
     "kafkajs": of_node("main.mjs"),
+    "aws-java": of_aws_java("Sdk"),
+    "aws-js": of_node("kinesis.mjs"),
+    "aws-go": of_go("awsgo"),
     "aiokafka": of_python("aiokafka"),
     "kcat": of_python("kcat"),
     "story-confluent": of_python("story_confluent"),
@@ -245,11 +265,16 @@ BY_HAND = {
 }
 
 
+# Those that speak Kinesis.
+KINESIS = {"kinesis", "kcl", "aws-cli", "aws-java", "aws-js", "aws-go"}
+
+
 def beside(suite, kinesis):
     """What a suite is told besides: programs that it runs, where the server listens, by the name of the variable."""
-    if suite == "kinesis":
+    if suite in KINESIS:
+        # Two names of one thing: SDKs do not agree on the region's. DynamoDB Local would tell its maker of its use.
         return {"AWS_ENDPOINT_URL": f"http://{kinesis}", "AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any",
-                "AWS_DEFAULT_REGION": "eu-west-1"}
+                "AWS_DEFAULT_REGION": "eu-west-1", "AWS_REGION": "eu-west-1", "AWS_EC2_METADATA_DISABLED": "true", "DDB_LOCAL_TELEMETRY": "0"}
     if suite in ("kcat", "story-kcat", "field", "kafkajs"):
         return {"KCAT": kcat()}
     return {"SARAMA": go("sarama")} if suite == "batches" else {}

@@ -1,5 +1,6 @@
 """Kinesis with boto3 as it comes from PyPI, told where the server is by AWS_ENDPOINT_URL alone."""
 
+import base64
 import hashlib
 import os
 import subprocess
@@ -9,9 +10,11 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import boto3
+from aws_kinesis_agg.aggregator import RecordAggregator
+from aws_kinesis_agg.deaggregator import iter_deaggregate_records
 from botocore.config import Config
 from botocore.exceptions import ClientError
-from checks import BOOTSTRAP, check, equal, expect, finish, raises, topic, wait_for
+from checks import BOOTSTRAP, cell, check, equal, expect, finish, raises, topic, wait_for
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
@@ -275,6 +278,22 @@ def kept():
     kinesis.delete_stream(StreamName=name, EnforceConsumerDeletion=True)
 
 
+def aggregated():
+    """Many small records in one, as the Kinesis Producer Library packs them: the bytes come back as they were put."""
+    name, packer = stream("aggregated", 2), RecordAggregator(50_000)
+    sent = [(f"key-{n % 7}", f"record {n} ".encode() * (1 + n % 30)) for n in range(1000)]
+    packed = [packer.add_user_record(key, data) for key, data in sent]
+    packed = [record for record in [*packed, packer.clear_and_get()] if record]
+    expect(len(packed) > 1, "one record has them all")
+    for record in packed:
+        key, _, data = record.get_contents()
+        kinesis.put_record(StreamName=name, PartitionKey=key, Data=data)
+    rows = [row for shard in ids(name) for row in read(name, shard)]
+    got = [record["kinesis"] for record in iter_deaggregate_records(rows, "Boto3")]
+    expect(all(record["aggregated"] for record in got), "a record is not known as an aggregated one")
+    equal(sorted((record["partitionKey"], base64.b64decode(record["data"])) for record in got), sorted(sent), "records")
+
+
 def subscription(consumer, shard, position):
     """A subscription, or nothing as long as the one before lives."""
     try:
@@ -416,8 +435,12 @@ def parcels_out_of_order():
 
 def main():
     expect(os.environ.get("AWS_ENDPOINT_URL"), "AWS_ENDPOINT_URL says where the server is")
-    for test in [lives_and_goes, settings, records, iterators, pages, errors, signatures, reshard, pushed, kept, to_kafka, from_kafka, topic_as_stream,
-                 parcels_in_order, parcels_out_of_order]:
+    cells = {"streams": [lives_and_goes, settings, pages, kept], "put and get": [records], "iterators": [iterators],
+             "reshard": [reshard], "subscribe": [pushed], "errors": [errors, signatures], "aggregated records": [aggregated]}
+    for feature, tests in cells.items():
+        passed = [check(test.__name__.replace("_", " "), test) for test in tests]
+        cell("kinesis", "boto3", boto3.__version__, feature, lambda passed=passed: expect(all(passed), "see above"))
+    for test in [to_kafka, from_kafka, topic_as_stream, parcels_in_order, parcels_out_of_order]:
         check(test.__name__.replace("_", " "), test)
     finish()
 

@@ -4,28 +4,15 @@ The other languages tell the same story with the same numbers. A client comes as
 `produce(topic, values)`, `admin(topic)` (a topic's life, seen through the client) and `join(topic, group)`, a `Member`.
 """
 
-import json
 import threading
 import time
 
-from checks import equal, expect, finish, topic
+from checks import cell, equal, expect, finish, topic
 
 PARTITIONS = 4
 # Members look for a rebalance this often; a session is long enough for a slow machine.
 HEARTBEAT_MS = 300
 SESSION_MS = 10_000
-
-
-def cell(client, version, feature, test):
-    """Runs the test of a cell and prints its verdict; without a test the client has no such feature."""
-    made = {"section": "kafka", "client": client, "version": version, "feature": feature, "result": "none"}
-    if test:
-        try:
-            test()
-            made["result"] = "yes"
-        except Exception as cause:  # every error of a cell is its verdict
-            made |= {"result": "no", "why": f"{type(cause).__name__}: {cause}".replace("\n", " ")[:400]}
-    print("cell " + json.dumps(made), flush=True)
 
 
 class Member(threading.Thread):
@@ -140,7 +127,7 @@ def tell(name, version, client, without=()):
     tests = {"admin": story.admin, "produce": story.produce, "consume by group": story.consume,
              "rebalance": story.rebalance, "commit and resume": story.resume}
     for feature, test in tests.items():
-        cell(name, version, feature, None if feature in without else test)
+        cell("kafka", name, version, feature, None if feature in without else test)
     for member in story.members:
         if member.is_alive():
             member._ending = True

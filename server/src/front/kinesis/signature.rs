@@ -14,8 +14,10 @@ use super::fault::Fault;
 const SCHEME: &str = "AWS4-HMAC-SHA256";
 /// How far the clock of a client may be from the server's, in milliseconds.
 const SKEW_MS: i64 = 5 * 60 * 1000;
-/// Headers that a signature must cover.
-const COVERED: [&str; 3] = ["host", "x-amz-date", "x-amz-target"];
+/// Headers that a signature must cover, beside the host.
+const COVERED: [&str; 2] = ["x-amz-date", "x-amz-target"];
+/// The host, as clients of HTTP/2 may sign it.
+const AUTHORITY: &str = ":authority";
 
 /// What a request says of its signature.
 struct Given<'a> {
@@ -52,6 +54,9 @@ pub fn check(keys: &Keys, parts: &Parts, body: &[u8], now_ms: i64) -> Result<(),
     let given = Given::parse(text).ok_or_else(|| {
         incomplete("Authorization header requires Credential, SignedHeaders and Signature parameters.")
     })?;
+    if !given.headers.iter().any(|name| [HOST.as_str(), AUTHORITY].contains(name)) {
+        return Err(incomplete("'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization."));
+    }
     if let Some(missing) = COVERED.iter().find(|name| !given.headers.contains(name)) {
         return Err(incomplete(&format!("'{missing}' must be a signed header.")));
     }
@@ -88,6 +93,9 @@ pub fn check(keys: &Keys, parts: &Parts, body: &[u8], now_ms: i64) -> Result<(),
 
 /// The values of a header as they are signed. Over HTTP/2 the host is the authority of the request.
 fn header(parts: &Parts, name: &str) -> String {
+    if name == AUTHORITY {
+        return parts.uri.authority().map(ToString::to_string).unwrap_or_default();
+    }
     let values = parts.headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
     let values: Vec<String> =
         values.map(|value| value.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
@@ -195,5 +203,24 @@ mod tests {
         assert_eq!(kind(&Request::post("/").body(()).unwrap().into_parts().0, b"{}", now), incomplete);
     }
 
+    /// Found by the AWS SDK for JavaScript, whose requests were all refused: over HTTP/2 it signs `:authority` and no `host`.
+    #[test]
+    fn a_signature_may_cover_the_authority_in_place_of_the_host() {
+        let keys = Keys::parse(&format!("id {SECRET}")).unwrap();
+        let (date, now) = ("20150830T123600Z", 1_440_938_160_000);
+        let parts = |host: &str, signed: &str| {
+            let mut parts = request(GOOD_OVER_HTTP2, date, &format!("{signed}x-amz-date;x-amz-target"), "id");
+            parts.headers.remove("host");
+            parts.uri =
+                hyper::Uri::builder().scheme("http").authority(host).path_and_query("/").build().unwrap();
+            parts
+        };
+        let kind = |parts: &Parts| check(&keys, parts, b"{}", now).err().map(|fault| fault.kind);
+        assert_eq!(kind(&parts("h", ":authority;")), None);
+        assert_eq!(kind(&parts("other", ":authority;")), Some("InvalidSignatureException"));
+        assert_eq!(kind(&parts("h", "")), Some("IncompleteSignatureException"));
+    }
+
+    const GOOD_OVER_HTTP2: &str = "9ec9c9f5cc064caa7a7b970236f1429409a72ec02897829d78dbe9cb0812b82f";
     const GOOD: &str = "4b57b65359f3edee1a867da5ddb06d409098b0667d47fbcc71c41180206d79b9";
 }
