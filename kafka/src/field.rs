@@ -336,6 +336,37 @@ impl<'a, T: Field<'a>> Field<'a> for Option<Vec<T>> {
     }
 }
 
+/// A struct that may be null: a byte says whether it is there.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Nullable<T>(pub Option<T>);
+
+impl<'a, T: Field<'a>> Field<'a> for Nullable<T> {
+    #[inline]
+    fn read(r: &mut Reader<'a>, at: At, name: &'static str) -> Result<Self, WireError> {
+        if r.i8(name)? < 0 { Ok(Self(None)) } else { T::read(r, at, name).map(|value| Self(Some(value))) }
+    }
+
+    #[inline]
+    fn write(&self, w: &mut Writer<'_>, at: At) {
+        match &self.0 {
+            Some(value) => {
+                w.i8(1);
+                value.write(w, at);
+            }
+            None => w.i8(-1),
+        }
+    }
+
+    #[inline]
+    fn bytes_min(_: At) -> usize {
+        1
+    }
+
+    fn sample(at: At, seed: &mut u32) -> Self {
+        Self(Some(T::sample(at, seed)))
+    }
+}
+
 /// Numbers that are borrowed where a message is made and owned where it was read.
 impl<'a> Field<'a> for Cow<'a, [i32]> {
     #[inline]

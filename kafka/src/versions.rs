@@ -8,7 +8,7 @@ use crate::api::{ApiKey, ApiSpec, Message, SERVED};
 use crate::error::ErrorCode;
 use crate::frame::{FrameError, write_response};
 use crate::header::ResponseHeader;
-use crate::messages::api_versions::{ApiVersion, ApiVersionsResponse};
+use crate::messages::api_versions::{ApiVersion, ApiVersionsResponse, FinalizedFeature, SupportedFeature};
 
 impl From<&ApiSpec> for ApiVersion {
     fn from(spec: &ApiSpec) -> Self {
@@ -16,9 +16,28 @@ impl From<&ApiSpec> for ApiVersion {
     }
 }
 
-/// Every API that is served.
-pub fn served() -> ApiVersionsResponse {
-    ApiVersionsResponse { apis: SERVED.iter().map(ApiVersion::from).collect(), ..Default::default() }
+/// First version of ApiVersions whose clients understand features that could be off.
+const OFF_SINCE: i16 = 4;
+
+/// Features that are on for good, with their level (KIP-584): `group.version` 1 is the consumer protocol of KIP-848.
+const FEATURES: [(&str, i16); 1] = [("group.version", 1)];
+
+/// Every API and feature that is served, for a client that asks in this version.
+pub fn served(version: i16) -> ApiVersionsResponse<'static> {
+    let supported =
+        FEATURES.map(|(name, level)| SupportedFeature { name, min_version: 0, max_version: level });
+    let finalized = FEATURES.map(|(name, level)| FinalizedFeature {
+        name,
+        max_version_level: level,
+        min_version_level: level,
+    });
+    ApiVersionsResponse {
+        apis: SERVED.iter().map(ApiVersion::from).collect(),
+        supported_features: if version >= OFF_SINCE { supported.to_vec() } else { Vec::new() },
+        finalized_features_epoch: 0,
+        finalized_features: finalized.to_vec(),
+        ..Default::default()
+    }
 }
 
 /// Answers an ApiVersions request whose version is not served.

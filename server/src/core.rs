@@ -53,7 +53,7 @@ pub struct Core {
     /// The shards it owns.
     pub shards: Vec<Shard>,
     /// The topics.
-    pub topics: RefCell<TopicTable>,
+    pub topics: Rc<RefCell<TopicTable>>,
     /// The groups that belong here.
     pub groups: Groups,
     /// On the core that owns the catalog: who is subscribed to shards of streams.
@@ -92,15 +92,16 @@ impl Core {
         mesh: Mesh<Self>,
         catalog: Option<Catalog>,
     ) -> Self {
-        let group_limits = config.group_limits();
         let fetch_sessions = Sessions::new(index, cluster.cores, config.fetch_sessions);
+        let topics = Rc::<RefCell<TopicTable>>::default();
+        let groups = Groups::new(config.group_limits(), Rc::clone(&topics));
         Self {
             index,
             config,
             cluster,
             shards,
-            topics: RefCell::default(),
-            groups: Groups::new(group_limits),
+            topics,
+            groups,
             subscriptions: Subscriptions::default(),
             rates: Rates::default(),
             mesh,

@@ -36,9 +36,15 @@ transaction.state.log.min.isr=1
 group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=1000
 group.max.size=4
+group.consumer.min.session.timeout.ms=1000
+group.consumer.session.timeout.ms=5000
+group.consumer.min.heartbeat.interval.ms=500
+group.consumer.heartbeat.interval.ms=1000
+group.consumer.max.size=4
 unstable.api.versions.enable=true
 """
-KEYLANE_OPTIONS = ["--group-initial-rebalance-delay-ms", "0", "--group-min-session-timeout-ms", "1000", "--group-max-size", "4"]
+KEYLANE_OPTIONS = ["--group-initial-rebalance-delay-ms", "0", "--group-min-session-timeout-ms", "1000", "--group-max-size", "4",
+                   "--group-consumer-session-timeout-ms", "5000", "--group-consumer-heartbeat-interval-ms", "1000", "--group-consumer-max-size", "4"]
 
 
 def sh(*command, cwd=None, seconds=600):

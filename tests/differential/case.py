@@ -45,5 +45,5 @@ VERSIONS = {
     "DescribeConfigs": range(1, 5), "AlterConfigs": range(0, 3), "CreatePartitions": range(0, 4),
     "DeleteGroups": range(0, 3), "IncrementalAlterConfigs": range(0, 2), "OffsetDelete": range(0, 1),
     "OffsetForLeaderEpoch": range(2, 5), "DescribeCluster": range(0, 3), "DescribeLogDirs": range(1, 5), "JoinGroup": range(0, 10), "SyncGroup": range(0, 6), "Heartbeat": range(0, 5),
-    "LeaveGroup": range(0, 6),
+    "LeaveGroup": range(0, 6), "ConsumerGroupHeartbeat": range(0, 2), "ConsumerGroupDescribe": range(0, 2),
 }

@@ -7,4 +7,5 @@ import cases_topics  # noqa: F401
 import cases_configs  # noqa: F401
 import cases_groups  # noqa: F401
 import cases_members  # noqa: F401
+import cases_consumer  # noqa: F401
 import cases_cluster  # noqa: F401

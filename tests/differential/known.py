@@ -130,6 +130,8 @@ known("groups/static-member-fenced-while-it-waits", "*JoinGroup v7/MemberId", ""
       "A process that is fenced is told no id: none is its own any more.")
 known("groups/ids-that-nobody-uses", "*", "*", "*", "Ids that nobody uses are as many as members may be. Kafka gives out any number.")
 known("groups/protocol-without-a-name", "*/ProtocolName", "", "null", "The empty name is a name. Kafka takes it for none.")
+known("consumer-groups/*", "*joins again*", "*", "*FENCED_MEMBER_EPOCH*|*UNRELEASED_INSTANCE_ID*|-1|0|null|a text",
+      "A member that joins again under its own id has given everything up, and is taken. Kafka 4.1 fences it until its session ends.")
 known("offset-delete/v0", "*DescribeGroups*/GroupState", "Dead", "Empty",
       "A group is there while it has offsets. Kafka keeps it until it next looks for groups without any.")
 known("incremental-alter-configs/v*", "*operation/*/ErrorCode", "INVALID_REQUEST", "UNKNOWN_SERVER_ERROR",

@@ -12,14 +12,43 @@ message! {
         client_software_version: &'a str, 3..;
     }
 
-    /// An ApiVersions response. No features (KIP-584) are supported or finalized.
-    pub struct ApiVersionsResponse {
+    /// An ApiVersions response.
+    pub struct ApiVersionsResponse<'a> {
         /// Outcome.
         error: ErrorCode, ..;
         /// What is served.
         apis: Vec<ApiVersion>, ..;
         /// How long the client is to wait, in milliseconds.
         throttle_time_ms: i32, 1..;
+        /// Features that could be switched on (KIP-584). Before version 4 a client does not understand those that could be
+        /// switched off, and they are left out.
+        supported_features: Vec<SupportedFeature<'a>>, 3.., tag 0;
+        /// Which list of features that are on this is.
+        finalized_features_epoch: i64 = -1, 3.., tag 1;
+        /// Features that are on.
+        finalized_features: Vec<FinalizedFeature<'a>>, 3.., tag 2;
+    }
+
+    /// A feature that could be switched on.
+    #[derive(Copy)]
+    pub struct SupportedFeature<'a> {
+        /// Its name.
+        name: &'a str, 3..;
+        /// Its lowest level; 0: it could be off.
+        min_version: i16, 3..;
+        /// Its highest level.
+        max_version: i16, 3..;
+    }
+
+    /// A feature that is on.
+    #[derive(Copy)]
+    pub struct FinalizedFeature<'a> {
+        /// Its name.
+        name: &'a str, 3..;
+        /// Its level.
+        max_version_level: i16, 3..;
+        /// The lowest level that it may have.
+        min_version_level: i16, 3..;
     }
 
     /// Versions of an API that are served.

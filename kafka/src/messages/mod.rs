@@ -4,6 +4,8 @@
 //! write a handler in the server, which does not compile without one.
 pub mod alter_configs;
 pub mod api_versions;
+pub mod consumer_group_describe;
+pub mod consumer_group_heartbeat;
 pub mod create_partitions;
 pub mod create_topics;
 pub mod delete_groups;
@@ -54,7 +56,7 @@ macro_rules! for_each_api {
             SyncGroup = 14, 0..=5, flexible 4, sync_group::{SyncGroupRequest<'a>, SyncGroupResponse<'a>};
             DescribeGroups = 15, 0..=6, flexible 5, describe_groups::{DescribeGroupsRequest<'a>, DescribeGroupsResponse<'a>};
             ListGroups = 16, 0..=5, flexible 3, list_groups::{ListGroupsRequest<'a>, ListGroupsResponse<'a>};
-            ApiVersions = 18, 0..=4, flexible 3, api_versions::{ApiVersionsRequest<'a>, ApiVersionsResponse};
+            ApiVersions = 18, 0..=4, flexible 3, api_versions::{ApiVersionsRequest<'a>, ApiVersionsResponse<'a>};
             CreateTopics = 19, 2..=7, flexible 5, create_topics::{CreateTopicsRequest<'a>, CreateTopicsResponse<'a>};
             DeleteTopics = 20, 1..=6, flexible 4, delete_topics::{DeleteTopicsRequest<'a>, DeleteTopicsResponse<'a>};
             DeleteRecords = 21, 0..=2, flexible 2, delete_records::{DeleteRecordsRequest<'a>, DeleteRecordsResponse<'a>};
@@ -68,6 +70,8 @@ macro_rules! for_each_api {
             IncrementalAlterConfigs = 44, 0..=1, flexible 1, incremental_alter_configs::{IncrementalAlterConfigsRequest<'a>, IncrementalAlterConfigsResponse<'a>};
             OffsetDelete = 47, 0..=0, flexible 1, offset_delete::{OffsetDeleteRequest<'a>, OffsetDeleteResponse<'a>};
             DescribeCluster = 60, 0..=2, flexible 0, describe_cluster::{DescribeClusterRequest, DescribeClusterResponse<'a>};
+            ConsumerGroupHeartbeat = 68, 0..=1, flexible 0, consumer_group_heartbeat::{ConsumerGroupHeartbeatRequest<'a>, ConsumerGroupHeartbeatResponse<'a>};
+            ConsumerGroupDescribe = 69, 0..=1, flexible 0, consumer_group_describe::{ConsumerGroupDescribeRequest<'a>, ConsumerGroupDescribeResponse<'a>};
         }
     };
 }

@@ -30,7 +30,7 @@ fn responses_of_every_version_have_a_header_of_version_0() {
     for version in 0..=4 {
         let mut out = BytesMut::new();
         let header = ResponseHeader { api: ApiKey::ApiVersions, version, correlation_id: 4 };
-        let response = served();
+        let response = served(version);
         write_response(&mut out, header, |w| response.encode(version, w)).unwrap();
         let theirs: TheirResponse = decoded(&out, version, 4, 0);
         assert_eq!((theirs.error_code, theirs.throttle_time_ms), (0, 0));
@@ -41,7 +41,12 @@ fn responses_of_every_version_have_a_header_of_version_0() {
         }
         let produce = &theirs.api_keys[0];
         assert_eq!((produce.api_key, produce.min_version, produce.max_version), (0, 0, 13));
-        assert!(theirs.supported_features.is_empty() && theirs.finalized_features_epoch == -1);
+        let supported: Vec<_> = theirs.supported_features.iter().map(|f| (&*f.name, f.min_version)).collect();
+        assert_eq!(supported, if version >= 4 { vec![("group.version", 0)] } else { vec![] });
+        let finalized: Vec<_> =
+            theirs.finalized_features.iter().map(|f| (&*f.name, f.max_version_level)).collect();
+        assert_eq!(finalized, if version >= 3 { vec![("group.version", 1)] } else { vec![] });
+        assert_eq!(theirs.finalized_features_epoch, if version >= 3 { 0 } else { -1 });
     }
 }
 

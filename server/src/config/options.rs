@@ -143,6 +143,15 @@ pub struct Options {
     /// Longest session time-out of a group's member in milliseconds [default: 1800000, half an hour]
     #[arg(long, env = "KEYLANE_GROUP_MAX_SESSION_TIMEOUT_MS", value_name = "MS")]
     pub group_max_session_timeout_ms: Option<u32>,
+    /// How long a member of a consumer group (KIP-848) may be silent, in milliseconds [default: 45000]
+    #[arg(long, env = "KEYLANE_GROUP_CONSUMER_SESSION_TIMEOUT_MS", value_name = "MS")]
+    pub group_consumer_session_timeout_ms: Option<u32>,
+    /// Milliseconds between two heartbeats of a consumer group's member [default: 5000]
+    #[arg(long, env = "KEYLANE_GROUP_CONSUMER_HEARTBEAT_INTERVAL_MS", value_name = "MS")]
+    pub group_consumer_heartbeat_interval_ms: Option<u32>,
+    /// Most members of a consumer group [default: no limit]
+    #[arg(long, env = "KEYLANE_GROUP_CONSUMER_MAX_SIZE", value_name = "N")]
+    pub group_consumer_max_size: Option<usize>,
     /// Minutes that committed offsets of a group without members are kept [default: 10080, seven days]
     #[arg(long, env = "KEYLANE_OFFSETS_RETENTION_MINUTES", value_name = "MINUTES")]
     pub offsets_retention_minutes: Option<u32>,
@@ -250,6 +259,13 @@ impl Options {
             group_max_session_timeout_ms: self
                 .group_max_session_timeout_ms
                 .or(file.group_max_session_timeout_ms),
+            group_consumer_session_timeout_ms: self
+                .group_consumer_session_timeout_ms
+                .or(file.group_consumer_session_timeout_ms),
+            group_consumer_heartbeat_interval_ms: self
+                .group_consumer_heartbeat_interval_ms
+                .or(file.group_consumer_heartbeat_interval_ms),
+            group_consumer_max_size: self.group_consumer_max_size.or(file.group_consumer_max_size),
             offsets_retention_minutes: self.offsets_retention_minutes.or(file.offsets_retention_minutes),
             offsets_retention_check_interval_ms: self
                 .offsets_retention_check_interval_ms
@@ -343,6 +359,13 @@ impl Options {
             group_max_session_timeout_ms: given
                 .group_max_session_timeout_ms
                 .unwrap_or(default.group_max_session_timeout_ms),
+            group_consumer_session_timeout_ms: given
+                .group_consumer_session_timeout_ms
+                .unwrap_or(default.group_consumer_session_timeout_ms),
+            group_consumer_heartbeat_interval_ms: given
+                .group_consumer_heartbeat_interval_ms
+                .unwrap_or(default.group_consumer_heartbeat_interval_ms),
+            group_consumer_max_size: given.group_consumer_max_size.unwrap_or(default.group_consumer_max_size),
             offsets_retention_minutes: given
                 .offsets_retention_minutes
                 .unwrap_or(default.offsets_retention_minutes),
@@ -382,7 +405,7 @@ fn address(text: &str) -> Result<SocketAddr, ConfigError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::coordinator::groups::classic::Limits;
+    use crate::coordinator::groups::{Limits, classic, consumer};
 
     fn file(text: &str) -> tempfile::NamedTempFile {
         let file = tempfile::NamedTempFile::new().unwrap();
@@ -471,12 +494,17 @@ mod tests {
             group-max-size = 9
             group-min-session-timeout-ms = 11
             group-max-session-timeout-ms = 12000
+            group-consumer-session-timeout-ms = 15
+            group-consumer-heartbeat-interval-ms = 10
+            group-consumer-max-size = 16
             offsets-retention-minutes = 13
             offsets-retention-check-interval-ms = 14
         "#;
         let (config, _) = with_file(text, Options::default()).unwrap();
-        let limits = Limits { initial_delay: 4_000, size_max: 9, session_min: 11, session_max: 12_000 };
-        assert_eq!(config.group_limits(), limits);
+        let classic =
+            classic::Limits { initial_delay: 4_000, size_max: 9, session_min: 11, session_max: 12_000 };
+        let consumer = consumer::Limits { session: 15, heartbeat: 10, size_max: 16 };
+        assert_eq!(config.group_limits(), Limits { classic, consumer });
         let retention = (config.offsets_retention_minutes, config.offsets_retention_check_interval_ms);
         assert_eq!(retention, (13, 14));
     }

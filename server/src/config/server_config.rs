@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use keylane_engine::records::CheckCompressed;
 
-use crate::coordinator::groups::classic::Limits;
+use crate::coordinator::groups::{Limits, classic, consumer};
 
 use super::keys::Keys;
 
@@ -71,6 +71,12 @@ pub struct ServerConfig {
     pub group_min_session_timeout_ms: u32,
     /// Longest session time-out of a group's member, in milliseconds.
     pub group_max_session_timeout_ms: u32,
+    /// How long a member of a consumer group may be silent, in milliseconds.
+    pub group_consumer_session_timeout_ms: u32,
+    /// Milliseconds between two heartbeats of a consumer group's member.
+    pub group_consumer_heartbeat_interval_ms: u32,
+    /// Most members of a consumer group.
+    pub group_consumer_max_size: usize,
     /// Minutes that committed offsets of a group without members are kept.
     pub offsets_retention_minutes: u32,
     /// Milliseconds between two looks at which offsets are too old.
@@ -110,6 +116,9 @@ impl Default for ServerConfig {
             group_max_size: i32::MAX as usize,
             group_min_session_timeout_ms: 6_000,
             group_max_session_timeout_ms: 1_800_000,
+            group_consumer_session_timeout_ms: 45_000,
+            group_consumer_heartbeat_interval_ms: 5_000,
+            group_consumer_max_size: i32::MAX as usize,
             offsets_retention_minutes: 10_080,
             offsets_retention_check_interval_ms: 600_000,
             fetch_sessions: 1000,
@@ -122,12 +131,18 @@ impl Default for ServerConfig {
 impl ServerConfig {
     /// What bounds groups and their members.
     pub fn group_limits(&self) -> Limits {
-        Limits {
+        let classic = classic::Limits {
             initial_delay: self.group_initial_rebalance_delay_ms.into(),
             size_max: self.group_max_size,
             session_min: self.group_min_session_timeout_ms.into(),
             session_max: self.group_max_session_timeout_ms.into(),
-        }
+        };
+        let consumer = consumer::Limits {
+            session: self.group_consumer_session_timeout_ms.into(),
+            heartbeat: self.group_consumer_heartbeat_interval_ms.into(),
+            size_max: self.group_consumer_max_size,
+        };
+        Limits { classic, consumer }
     }
 
     /// Milliseconds that committed offsets of a group without members are kept.

@@ -250,6 +250,12 @@ impl ServerConfig {
         range("offsets-retention-check-interval-ms", interval, 1, RETENTION_CHECK_INTERVAL_MS_MAX)?;
         range("offsets-retention-minutes", self.offsets_retention_minutes.into(), 1, i32::MAX as u64)?;
         range("group-max-size", self.group_max_size as u64, 1, i32::MAX as u64)?;
+        range("group-consumer-max-size", self.group_consumer_max_size as u64, 1, i32::MAX as u64)?;
+        let session = self.group_consumer_session_timeout_ms.into();
+        range("group-consumer-session-timeout-ms", session, 2, i32::MAX as u64)?;
+        // A member that keeps to it is heard of before its session ends.
+        let heartbeat = self.group_consumer_heartbeat_interval_ms.into();
+        range("group-consumer-heartbeat-interval-ms", heartbeat, 1, session - 1)?;
         let longest = self.group_max_session_timeout_ms.into();
         range("group-max-session-timeout-ms", longest, 1, i32::MAX as u64)?;
         range("group-min-session-timeout-ms", self.group_min_session_timeout_ms.into(), 1, longest)
@@ -339,6 +345,12 @@ mod tests {
         assert_eq!(check(|c| c.group_min_session_timeout_ms = 1_800_000), Ok(()));
         assert!(check(|c| c.group_max_session_timeout_ms = 0).unwrap_err().contains("timeout-ms 0"));
         assert!(check(|c| c.group_max_size = 0).unwrap_err().contains("--group-max-size 0"));
+        assert!(
+            check(|c| c.group_consumer_max_size = 0).unwrap_err().contains("--group-consumer-max-size 0")
+        );
+        let error = check(|c| c.group_consumer_session_timeout_ms = 5_000).unwrap_err();
+        assert!(error.contains("--group-consumer-heartbeat-interval-ms 5000"), "{error}");
+        assert!(error.contains("from 1 to 4999"), "{error}");
         assert!(check(|c| c.offsets_retention_minutes = 0).unwrap_err().contains("minutes 0"));
         // The task that looks for old offsets would never rest.
         let error = check(|c| c.offsets_retention_check_interval_ms = 0).unwrap_err();

@@ -218,6 +218,18 @@ impl<T: Table> Log<T> {
 #[must_use = "it is durable when `Log::durable` says so"]
 pub struct Appended(Option<CommitSeq>);
 
+impl Appended {
+    /// What is durable already.
+    pub fn nothing() -> Self {
+        Self(None)
+    }
+
+    /// This, or if it is nothing what was appended before.
+    pub fn or(self, before: Self) -> Self {
+        Self(self.0.or(before.0))
+    }
+}
+
 /// The right to change a table: between the look at it and the append nobody else changes it.
 pub struct Turn<'a, T: Table> {
     log: &'a Log<T>,

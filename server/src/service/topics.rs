@@ -113,11 +113,18 @@ pub struct TopicTable {
     /// Looked up for each request: SipHash takes one percent of the time of a request for one small record.
     by_name: HashMap<Box<str>, Rc<LocalTopic>, RandomState>,
     by_id: HashMap<Uuid, Rc<LocalTopic>, RandomState>,
+    revision: u64,
 }
 
 impl TopicTable {
+    /// A number that rises with every change.
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
     /// Adds a topic.
     pub fn insert(&mut self, topic: Rc<LocalTopic>) {
+        self.revision += 1;
         self.by_name.insert(topic.topic.name.as_str().into(), Rc::clone(&topic));
         self.by_id.insert(topic.topic.id, topic);
     }
@@ -125,6 +132,7 @@ impl TopicTable {
     /// Removes a topic, unless its name belongs to another one by now.
     pub fn remove(&mut self, id: Uuid) -> Option<Rc<LocalTopic>> {
         let topic = self.by_id.remove(&id)?;
+        self.revision += 1;
         if self.by_name.get(topic.topic.name.as_str()).is_some_and(|t| t.topic.id == id) {
             self.by_name.remove(topic.topic.name.as_str());
         }

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use uuid::Uuid;
 
 use super::classic::Stored;
+use super::consumer::Entry;
 
 /// A committed offset.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,5 +46,12 @@ pub enum Change {
         group: Rc<str>,
         /// The new value.
         value: Option<Rc<Stored>>,
+    },
+    /// Something of it, if it is a consumer group.
+    Consumer {
+        /// The group.
+        group: Rc<str>,
+        /// What.
+        entry: Entry,
     },
 }

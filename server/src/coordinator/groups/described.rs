@@ -10,11 +10,32 @@ use super::classic::{Group, Member, State};
 /// What consumers speak.
 pub const CONSUMER: &str = "consumer";
 
+/// What a group is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Its members assign partitions (`classic`).
+    Classic,
+    /// The server assigns partitions (`consumer`).
+    Consumer,
+}
+
+impl Kind {
+    /// Its name in Kafka.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Classic => "classic",
+            Self::Consumer => "consumer",
+        }
+    }
+}
+
 /// A group in a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {
     /// Its name.
     pub name: String,
+    /// What it is.
+    pub kind: Kind,
     /// What its members speak, or spoke last; empty if there never were any.
     pub protocol_type: String,
     /// Its state.

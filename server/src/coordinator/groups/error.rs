@@ -4,6 +4,7 @@ use crate::coordinator::log::WriteError;
 use crate::service::error::TopicError;
 
 use super::classic::Refused;
+use super::consumer;
 
 /// See the module's header.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -23,6 +24,9 @@ pub enum GroupError {
     /// A member is refused.
     #[error(transparent)]
     Member(#[from] Refused),
+    /// A member of a consumer group is refused.
+    #[error(transparent)]
+    Consumer(#[from] consumer::Refused),
     /// The group has members.
     #[error("the group has members; stop them first")]
     NotEmpty,

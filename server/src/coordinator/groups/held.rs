@@ -11,9 +11,11 @@ use crate::runtime::clock::now_ms;
 use crate::service::topics::{TopicKey, TopicTable};
 
 use super::change::{Change, Committed, OffsetChange};
-use super::classic::{Join, Joined, Leaving, Limits, Refused, State, Sync, Synced};
-use super::described::{CONSUMER, Described, Listed, describe, subscribed};
+use super::classic::{Join, Joined, Leaving, Refused, State, Sync, Synced};
+use super::consumers::Consumers;
+use super::described::{CONSUMER, Described, Kind, Listed, describe, subscribed};
 use super::error::GroupError;
+use super::limits::Limits;
 use super::live::{Live, ToStore};
 use super::offsets::Offsets;
 use super::table::Kept;
@@ -51,6 +53,17 @@ pub struct Committer {
     pub member_id: String,
     /// The name that the member keeps over restarts.
     pub instance: Option<String>,
+    /// The request could say the epoch of a member of a consumer group in place of a generation.
+    pub says_epoch: bool,
+}
+
+/// Who fetches offsets.
+#[derive(Debug, Clone)]
+pub struct Fetcher {
+    /// Id of the member, from who says one.
+    pub member_id: Option<String>,
+    /// Epoch of the member; negative from who is none.
+    pub epoch: i32,
 }
 
 /// Which offsets of a group are removed.
@@ -60,6 +73,8 @@ pub type Which = Vec<(String, Vec<i32>)>;
 pub struct Held {
     log: Log<Kept>,
     live: Live,
+    consumers: Consumers,
+    topics: Rc<RefCell<TopicTable>>,
     /// It could not be read at the start.
     broken: Cell<bool>,
     /// A task does what is due.
@@ -68,10 +83,11 @@ pub struct Held {
 
 impl Held {
     /// A partition, nothing read yet.
-    pub fn new(place: Place, limits: Limits) -> Self {
+    pub fn new(place: Place, limits: Limits, topics: Rc<RefCell<TopicTable>>) -> Self {
         let off = || Cell::new(false);
-        let (log, live) = (Log::new(place, BYTES_MAX), Live::new(limits));
-        Self { log, live, broken: off(), ticking: off() }
+        let log = Log::new(place, BYTES_MAX);
+        let (live, consumers) = (Live::new(limits.classic), Consumers::new(limits.consumer));
+        Self { log, live, consumers, topics, broken: off(), ticking: off() }
     }
 
     /// Whether it could not be read at the start.
@@ -102,6 +118,12 @@ impl Held {
         for (name, stored) in stored {
             self.live.restore(&name, &stored);
         }
+        let images: Vec<_> = self
+            .log
+            .look(|kept| kept.consumers().map(|(name, image)| (Rc::clone(name), image.clone())).collect());
+        for (name, image) in images {
+            self.consumers.restore(&name, image);
+        }
         self.go_on();
         Ok(())
     }
@@ -109,6 +131,7 @@ impl Held {
     /// The server stops: nobody waits for a group any more.
     pub fn stop(&self) {
         self.live.stop();
+        self.consumers.stop();
     }
 
     /// A member joins. The answer comes when the next generation begins.
@@ -116,6 +139,7 @@ impl Held {
     /// # Errors
     /// [`GroupError::Member`], [`GroupError::NotHere`].
     pub async fn join(self: &Rc<Self>, group: &str, join: Join) -> Result<Joined, GroupError> {
+        self.make_classic(group).await?;
         let answer = self.live.join(group, join).ok_or(GroupError::NotHere)?;
         self.go_on();
         Ok(answer.await.map_err(|_| GroupError::NotHere)??)
@@ -164,6 +188,8 @@ impl Held {
                     held.go_on();
                 }
             });
+            let held = Rc::clone(self);
+            tokio::task::spawn_local(async move { held.tick_consumers().await });
         }
         let to_store = self.live.take_to_store();
         if to_store.is_empty() {
@@ -211,6 +237,10 @@ impl Held {
     /// Whether offsets of a group may be committed.
     fn check_commit(&self, group: &str, who: &Committer) -> Result<(), GroupError> {
         let (id, instance, generation) = (&who.member_id, who.instance.as_deref(), who.generation);
+        let consumer = self.consumers.look(group, |group| group.check_commit(id, generation, who.says_epoch));
+        if let Some(checked) = consumer {
+            return Ok(checked?);
+        }
         let checked = self.live.hear(group, |group, now| group.check_commit(id, instance, generation, now));
         match checked {
             Some(checked) => Ok(checked?),
@@ -226,7 +256,6 @@ impl Held {
     /// Nothing is committed then, or it is not known what.
     pub async fn commit(
         &self,
-        topics: &RefCell<TopicTable>,
         group: &str,
         who: &Committer,
         wanted: Vec<Wanted>,
@@ -239,7 +268,7 @@ impl Held {
         let mut known = Vec::with_capacity(wanted.len());
         let mut changes = Vec::with_capacity(wanted.len());
         for Wanted { topic, topic_id: wanted, partition, offset, leader_epoch, metadata } in wanted {
-            let topic_id = topic_id(&topics.borrow(), &topic, partition);
+            let topic_id = topic_id(&self.topics.borrow(), &topic, partition);
             let topic_id = topic_id.filter(|id| wanted.is_none_or(|wanted| wanted == *id));
             known.push(topic_id.is_some());
             if let Some(topic_id) = topic_id {
@@ -263,19 +292,25 @@ impl Held {
     /// Its groups.
     pub fn list(&self) -> Vec<Listed> {
         let mut names: BTreeSet<Rc<str>> = self.live.names().into_iter().collect();
+        names.extend(self.consumers.names());
         self.log.look(|kept| names.extend(kept.offsets.groups().map(|(name, _)| name.into())));
         let listed = |name: Rc<str>| {
+            if let Some(state) = self.consumers.look(&name, |group| group.state()) {
+                let (kind, protocol_type) = (Kind::Consumer, CONSUMER.to_owned());
+                return Listed { name: name.to_string(), kind, protocol_type, state: state.name() };
+            }
             let seen = self.live.look(&name, |group| {
                 (group.protocol_type().map(|t| t.to_string()).unwrap_or_default(), group.state())
             });
             let (protocol_type, state) = seen.unwrap_or((String::new(), State::Empty));
-            Listed { name: name.to_string(), protocol_type, state: state.name() }
+            Listed { name: name.to_string(), kind: Kind::Classic, protocol_type, state: state.name() }
         };
         names.into_iter().map(listed).collect()
     }
 
-    /// Describes a group. `None`: there is none.
+    /// Describes a classic group. `None`: there is none.
     pub fn describe(&self, group: &str) -> Option<Described> {
+        self.consumers.look(group, |_| ()).map_or(Some(()), |()| None)?;
         let live = self.live.look(group, describe);
         live.or_else(|| self.has_offsets(group).then(Described::empty))
     }
@@ -286,19 +321,24 @@ impl Held {
     /// [`GroupError::Unknown`], [`GroupError::NotEmpty`].
     pub async fn delete(&self, name: &str) -> Result<(), GroupError> {
         let turn = self.log.turn().await;
+        let consumer = self.consumers.look(name, |group| group.is_empty());
         match self.live.look(name, |group| group.state()) {
+            _ if consumer == Some(true) => {}
+            _ if consumer == Some(false) => return Err(GroupError::NotEmpty),
             Some(State::Empty) => {}
             Some(_) => return Err(GroupError::NotEmpty),
             None if self.has_offsets(name) => {}
             None => return Err(GroupError::Unknown),
         }
-        let changes = turn.look(|kept, line| {
+        let mut changes = turn.look(|kept, line| {
             let removals = kept.offsets.removals(Kept::offset_changes(line), |group, _, _, _| group == name);
             let mut changes: Vec<Change> = removals.into_iter().map(Change::Offset).collect();
             changes.extend(kept.members(name).map(|_| Change::Members { group: name.into(), value: None }));
             changes
         });
+        changes.extend(self.consumer_removal(&turn, &name.into()));
         self.live.forget(name);
+        self.consumers.remove(name);
         let appended = turn.append(changes).await?;
         drop(turn);
         Ok(self.log.durable(appended).await?)
@@ -318,10 +358,14 @@ impl Held {
                 _ => Err(GroupError::NotEmpty),
             }
         });
-        let busy = match busy {
-            Some(busy) => busy?,
-            None if self.has_offsets(name) => Some(BTreeSet::new()),
-            None => return Err(GroupError::Unknown),
+        let consumer = self.consumers.look(name, |group| {
+            group.subscribed().into_iter().map(str::to_owned).collect::<BTreeSet<String>>()
+        });
+        let busy = match (consumer, busy) {
+            (Some(busy), _) => Some(busy),
+            (None, Some(busy)) => busy?,
+            (None, None) if self.has_offsets(name) => Some(BTreeSet::new()),
+            (None, None) => return Err(GroupError::Unknown),
         };
         let stays = |topic: &str| busy.as_ref().is_none_or(|busy| busy.contains(topic));
         let removals = turn.look(|kept, line| {
@@ -345,8 +389,10 @@ impl Held {
         let turn = self.log.turn().await;
         let changes = turn.look(|kept, line| self.expired(kept, line, now_ms.saturating_sub(retention_ms)));
         for change in &changes {
-            if let Change::Members { group, .. } = change {
-                self.live.forget(group);
+            match change {
+                Change::Members { group, .. } => self.live.forget(group),
+                Change::Consumer { group, .. } => self.consumers.remove(group),
+                Change::Offset(_) => {}
             }
         }
         let appended = turn.append(changes).await?;
@@ -355,10 +401,14 @@ impl Held {
 
     fn expired(&self, kept: &Kept, line: &mut dyn Iterator<Item = &Change>, until_ms: i64) -> Vec<Change> {
         let line: Vec<&Change> = line.collect();
-        let vacant = |group: &str| self.live.look(group, |group| group.is_vacant()).unwrap_or(true);
+        let vacant = |group: &str| {
+            let classic = self.live.look(group, |group| group.is_vacant()).unwrap_or(true);
+            classic && self.consumers.look(group, |group| group.is_empty()).unwrap_or(true)
+        };
         let offsets = || Kept::offset_changes(line.iter().copied());
         let old = |group: &str, _: &str, _: i32, value: &Committed| {
             let since_ms = kept.members(group).map_or(i64::MIN, |stored| stored.since_ms);
+            let since_ms = since_ms.max(self.consumers.empty_since_ms(group).unwrap_or(i64::MIN));
             value.time_ms.max(since_ms) <= until_ms && vacant(group)
         };
         // One that was just committed again, in line, is not old.
@@ -373,11 +423,16 @@ impl Held {
         let removals = kept.offsets.removals(std::iter::empty(), old);
         let mut changes: Vec<Change> =
             removals.into_iter().filter(|c| !fresh(c)).map(Change::Offset).collect();
-        for (name, _) in kept.all_members() {
+        let left_over = |name: &Rc<str>| {
             let committed = kept.offsets.group(name).is_some() || offsets().any(|c| c.group == *name);
-            if !committed && vacant(name) {
-                changes.push(Change::Members { group: Rc::clone(name), value: None });
-            }
+            !committed && vacant(name)
+        };
+        for (name, _) in kept.all_members().filter(|(name, _)| left_over(name)) {
+            changes.push(Change::Members { group: Rc::clone(name), value: None });
+        }
+        for name in self.consumers.names().into_iter().filter(left_over) {
+            let image = kept.consumer(&name, line.iter().copied());
+            changes.extend(consumer::changes_of(&name, image.removal()));
         }
         changes
     }
@@ -399,19 +454,21 @@ impl Held {
     /// What a group has committed, with all that was appended before.
     ///
     /// # Errors
-    /// [`WriteError::Storage`] if it is not known what.
+    /// [`GroupError::Consumer`] if a member may not; [`GroupError::NotWritten`] if it is not known what.
     pub async fn fetch(
         &self,
-        topics: &RefCell<TopicTable>,
         group: &str,
+        who: &Fetcher,
         wanted: Option<Which>,
-    ) -> Result<Found, WriteError> {
+    ) -> Result<Found, GroupError> {
+        let (id, epoch) = (who.member_id.as_deref(), who.epoch);
+        self.consumers.look(group, |group| group.check_fetch(id, epoch)).unwrap_or(Ok(()))?;
         // Else a new member could read what the member before it has moved on from.
         let turn = self.log.turn().await;
         let appended = turn.last();
         drop(turn);
         self.log.durable(appended).await?;
-        Ok(self.look_up(&topics.borrow(), group, wanted))
+        Ok(self.look_up(&self.topics.borrow(), group, wanted))
     }
 
     fn look_up(&self, topics: &TopicTable, group: &str, wanted: Option<Vec<(String, Vec<i32>)>>) -> Found {
@@ -449,6 +506,8 @@ fn topic_id(topics: &TopicTable, topic: &str, partition: i32) -> Option<Uuid> {
     let topic = topics.get(TopicKey::Name(topic))?;
     topic.route(partition).ok().map(|_| topic.topic.id)
 }
+
+mod consumer;
 
 #[cfg(test)]
 mod tests;

@@ -8,14 +8,19 @@
 //!
 //! The log of a change is `__consumer_offsets`, an internal topic with `cleanup.policy=compact` and as many
 //! partitions as the directory has shards, made when a group first needs it. `record` is the format, `table` what is kept,
-//! `classic` the state machine of a group, `live` the groups with members, `held` a partition, `owned` the partitions that a
+//! `classic` the state machine of a classic group, `live` those with members, `consumer` the state machine of a consumer group
+//! (KIP-848), `consumers` those that there are, `held` a partition, `owned` the partitions that a
 //! core has, `requests` what can be asked on any core.
 
 mod change;
 pub mod classic;
+pub mod consumer;
+mod consumers;
 mod described;
 mod error;
 mod held;
+mod known_topics;
+mod limits;
 mod live;
 mod offsets;
 mod owned;
@@ -26,9 +31,11 @@ mod table;
 pub use change::Committed;
 pub use described::{Described, DescribedMember, Listed};
 pub use error::GroupError;
-pub use held::{Committer, Wanted};
+pub use held::{Committer, Fetcher, Wanted};
+pub use limits::Limits;
 pub use owned::Groups;
 pub use record::rewrites_group_record;
 pub use requests::{
-    commit, delete, delete_offsets, describe, expire, fetch, heartbeat, join, leave, list, load, sync,
+    commit, consumer_heartbeat, delete, delete_offsets, describe, describe_consumer, expire, fetch,
+    heartbeat, join, leave, list, load, sync,
 };

@@ -10,26 +10,27 @@ use crate::coordinator::log::Place;
 use crate::service::topics::{OFFSETS_TOPIC, TopicKey, TopicTable};
 
 use super::change::Committed;
-use super::classic::Limits;
 use super::described::Listed;
 use super::error::GroupError;
 use super::held::Held;
+use super::limits::Limits;
 
 /// See the module's header.
 pub struct Groups {
     limits: Limits,
+    topics: Rc<RefCell<TopicTable>>,
     held: RefCell<BTreeMap<usize, Rc<Held>>>,
 }
 
 impl Groups {
-    /// No partitions; groups have these limits.
-    pub fn new(limits: Limits) -> Self {
-        Self { limits, held: RefCell::default() }
+    /// No partitions; groups have these limits, and consume these topics.
+    pub fn new(limits: Limits, topics: Rc<RefCell<TopicTable>>) -> Self {
+        Self { limits, topics, held: RefCell::default() }
     }
 
     /// Takes a partition over, nothing read yet. One that is held already stays.
     pub fn hold(&self, partition: usize, place: Place) {
-        let held = || Rc::new(Held::new(place, self.limits));
+        let held = || Rc::new(Held::new(place, self.limits, Rc::clone(&self.topics)));
         self.held.borrow_mut().entry(partition).or_insert_with(held);
     }
 

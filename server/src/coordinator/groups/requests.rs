@@ -14,9 +14,10 @@ use crate::service::settings::CLEANUP_POLICY;
 use crate::service::topics::{OFFSETS_TOPIC, Route, TopicKey};
 
 use super::classic::{Join, Joined, Leaving, Refused, Sync, Synced};
+use super::consumer::{self, Beat, Heartbeat};
 use super::described::{Described, Listed};
 use super::error::GroupError;
-use super::held::{Committer, Found, Held, Wanted, Which};
+use super::held::{Committer, Fetcher, Found, Held, Wanted, Which};
 
 /// Longest name of a group with members: what its record can state.
 const NAME_BYTES_MAX: usize = i16::MAX as usize;
@@ -45,13 +46,13 @@ fn place(core: &Core, group: &str) -> Option<(usize, usize)> {
 async fn at_owner<T, F, R>(core: &Rc<Core>, group: &str, work: F) -> Result<Option<T>, GroupError>
 where
     T: Send + 'static,
-    F: FnOnce(Rc<Core>, Rc<Held>) -> R + Send + 'static,
+    F: FnOnce(Rc<Held>) -> R + Send + 'static,
     R: Future<Output = Result<T, GroupError>> + 'static,
 {
     let Some((owner, partition)) = place(core, group) else { return Ok(None) };
     let answer = call(core, owner, move |core| async move {
         let held = core.groups.find(partition)?;
-        work(core, held).await
+        work(held).await
     });
     answer.await.unwrap_or(Err(GroupError::NotHere)).map(Some)
 }
@@ -68,9 +69,7 @@ pub async fn commit(
 ) -> Result<Vec<bool>, GroupError> {
     create_topic(core).await?;
     let name = group.to_owned();
-    let committed = at_owner(core, group, move |core, held| async move {
-        held.commit(&core.topics, &name, &who, wanted).await
-    });
+    let committed = at_owner(core, group, move |held| async move { held.commit(&name, &who, wanted).await });
     // The topic is there now.
     committed.await?.ok_or(GroupError::Unreadable)
 }
@@ -78,20 +77,16 @@ pub async fn commit(
 /// Looks up what a group has committed, for these partitions or for all that it has.
 ///
 /// # Errors
-/// [`GroupError::Unreadable`], [`GroupError::NotHere`].
+/// [`GroupError::Consumer`] if a member may not; [`GroupError::Unreadable`], [`GroupError::NotHere`].
 pub async fn fetch(
     core: &Rc<Core>,
     group: &str,
+    who: Fetcher,
     wanted: Option<Vec<(String, Vec<i32>)>>,
 ) -> Result<Found, GroupError> {
     let asked = wanted.clone();
     let name = group.to_owned();
-    let found =
-        at_owner(
-            core,
-            group,
-            move |core, held| async move { Ok(held.fetch(&core.topics, &name, asked).await?) },
-        );
+    let found = at_owner(core, group, move |held| async move { held.fetch(&name, &who, asked).await });
     let nothing = |wanted: Option<Vec<(String, Vec<i32>)>>| {
         let topics = wanted.unwrap_or_default().into_iter();
         topics.map(|(topic, list)| (topic, list.into_iter().map(|p| (p, None)).collect())).collect()
@@ -99,14 +94,40 @@ pub async fn fetch(
     Ok(found.await?.unwrap_or_else(|| nothing(wanted)))
 }
 
-/// Describes a group. `None`: there is none.
+/// Describes a classic group. `None`: there is none.
 ///
 /// # Errors
 /// [`GroupError::Unreadable`], [`GroupError::NotHere`].
 pub async fn describe(core: &Rc<Core>, group: &str) -> Result<Option<Described>, GroupError> {
     let name = group.to_owned();
-    let found = at_owner(core, group, move |_, held| async move { Ok(held.describe(&name)) });
+    let found = at_owner(core, group, move |held| async move { Ok(held.describe(&name)) });
     Ok(found.await?.flatten())
+}
+
+/// Describes a consumer group. `None`: there is none.
+///
+/// # Errors
+/// [`GroupError::Unreadable`], [`GroupError::NotHere`].
+pub async fn describe_consumer(
+    core: &Rc<Core>,
+    group: &str,
+) -> Result<Option<consumer::Described>, GroupError> {
+    let name = group.to_owned();
+    let found = at_owner(core, group, move |held| async move { Ok(held.describe_consumer(&name)) });
+    Ok(found.await?.flatten())
+}
+
+/// A member of a consumer group joins, lives or leaves.
+///
+/// # Errors
+/// [`GroupError`].
+pub async fn consumer_heartbeat(core: &Rc<Core>, group: &str, asked: Heartbeat) -> Result<Beat, GroupError> {
+    check_name(group)?;
+    create_topic(core).await?;
+    let name = group.to_owned();
+    let heard =
+        at_owner(core, group, move |held| async move { held.consumer_heartbeat(&name, &asked).await });
+    heard.await?.ok_or(GroupError::Unreadable)
 }
 
 /// Removes a group without members.
@@ -115,7 +136,7 @@ pub async fn describe(core: &Rc<Core>, group: &str) -> Result<Option<Described>,
 /// [`GroupError::Unknown`], [`GroupError::NotEmpty`]; others if it is not known whether it is removed.
 pub async fn delete(core: &Rc<Core>, group: &str) -> Result<(), GroupError> {
     let name = group.to_owned();
-    let removed = at_owner(core, group, move |_, held| async move { held.delete(&name).await });
+    let removed = at_owner(core, group, move |held| async move { held.delete(&name).await });
     removed.await?.ok_or(GroupError::Unknown)
 }
 
@@ -125,8 +146,7 @@ pub async fn delete(core: &Rc<Core>, group: &str) -> Result<(), GroupError> {
 /// [`GroupError::Unknown`], [`GroupError::NotEmpty`]; others if it is not known whether they are removed.
 pub async fn delete_offsets(core: &Rc<Core>, group: &str, which: Which) -> Result<Vec<String>, GroupError> {
     let name = group.to_owned();
-    let removed =
-        at_owner(core, group, move |_, held| async move { held.delete_offsets(&name, which).await });
+    let removed = at_owner(core, group, move |held| async move { held.delete_offsets(&name, which).await });
     removed.await?.ok_or(GroupError::Unknown)
 }
 
@@ -157,7 +177,7 @@ pub async fn join(core: &Rc<Core>, group: &str, join: Join) -> Result<Joined, Gr
     check_name(group)?;
     create_topic(core).await?;
     let name = group.to_owned();
-    let joined = at_owner(core, group, move |_, held| async move { held.join(&name, join).await });
+    let joined = at_owner(core, group, move |held| async move { held.join(&name, join).await });
     joined.await?.ok_or(GroupError::Unreadable)
 }
 
@@ -168,7 +188,7 @@ pub async fn join(core: &Rc<Core>, group: &str, join: Join) -> Result<Joined, Gr
 pub async fn sync(core: &Rc<Core>, group: &str, sync: Sync) -> Result<Synced, GroupError> {
     check_name(group)?;
     let name = group.to_owned();
-    let synced = at_owner(core, group, move |_, held| async move { held.sync(&name, sync).await });
+    let synced = at_owner(core, group, move |held| async move { held.sync(&name, sync).await });
     synced.await?.ok_or(Refused::UnknownMember.into())
 }
 
@@ -185,7 +205,7 @@ pub async fn heartbeat(
 ) -> Result<(), GroupError> {
     check_name(group)?;
     let (name, id, instance) = (group.to_owned(), id.to_owned(), instance.map(str::to_owned));
-    let heard = at_owner(core, group, move |_, held| async move {
+    let heard = at_owner(core, group, move |held| async move {
         held.heartbeat(&name, &id, instance.as_deref(), generation)
     });
     heard.await?.ok_or(Refused::UnknownMember.into())
@@ -202,7 +222,7 @@ pub async fn leave(
 ) -> Result<Vec<Result<(), Refused>>, GroupError> {
     check_name(group)?;
     let (name, count) = (group.to_owned(), leaving.len());
-    let left = at_owner(core, group, move |_, held| async move { Ok(held.leave(&name, &leaving)) });
+    let left = at_owner(core, group, move |held| async move { Ok(held.leave(&name, &leaving)) });
     let left = left.await?;
     Ok(left.unwrap_or_else(|| (0..count).map(|_| Err(Refused::UnknownMember)).collect()))
 }

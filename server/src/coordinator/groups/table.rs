@@ -1,4 +1,5 @@
-//! What is kept of the groups of one partition of `__consumer_offsets`: committed offsets, and members with their assignments.
+//! What is kept of the groups of one partition of `__consumer_offsets`: committed offsets, members of
+//! classic groups with their assignments, and consumer groups.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -7,6 +8,7 @@ use keylane_engine::Record;
 
 use super::change::{Change, OffsetChange};
 use super::classic::Stored;
+use super::consumer::{Entry, Image};
 use super::offsets::Offsets;
 use super::record::{self, RecordError};
 use crate::coordinator::log::Table;
@@ -18,6 +20,12 @@ pub struct Kept {
     pub offsets: Offsets,
     members: BTreeMap<Rc<str>, Rc<Stored>>,
     members_bytes: usize,
+    consumers: BTreeMap<Rc<str>, Image>,
+    consumers_bytes: usize,
+}
+
+fn entry_bytes(group: &str, entry: &Entry) -> usize {
+    group.len() + entry.bytes()
 }
 
 fn members_bytes(group: &str, value: &Stored) -> usize {
@@ -33,6 +41,7 @@ impl Table for Kept {
             Change::Offset(change) => Offsets::bytes_of(change),
             Change::Members { group, value: Some(value) } => members_bytes(group, value),
             Change::Members { group, value: None } => group.len(),
+            Change::Consumer { group, entry } => entry_bytes(group, entry),
         }
     }
 
@@ -60,11 +69,21 @@ impl Table for Kept {
                 }
                 self.members_bytes -= replaced;
             }
+            Change::Consumer { group, entry } => {
+                let image = self.consumers.entry(Rc::clone(&group)).or_default();
+                image.apply(&entry);
+                if !entry.is_removal() {
+                    self.consumers_bytes += entry_bytes(&group, &entry);
+                } else if image.is_nothing() {
+                    self.consumers.remove(&group);
+                }
+                self.consumers_bytes -= replaced;
+            }
         }
     }
 
     fn bytes(&self) -> usize {
-        self.offsets.bytes() + self.members_bytes
+        self.offsets.bytes() + self.members_bytes + self.consumers_bytes
     }
 
     fn bytes_replaced(&self, change: &Change) -> usize {
@@ -72,6 +91,10 @@ impl Table for Kept {
             Change::Offset(change) => self.offsets.bytes_replaced(change),
             Change::Members { group, .. } => {
                 self.members.get(group).map_or(0, |value| members_bytes(group, value))
+            }
+            Change::Consumer { group, entry } => {
+                let bytes = self.consumers.get(group).map_or(0, |image| image.bytes_replaced(entry));
+                if bytes == 0 { 0 } else { group.len() + bytes }
             }
         }
     }
@@ -88,13 +111,31 @@ impl Kept {
         self.members.iter()
     }
 
+    /// A consumer group, when these changes are made, too.
+    pub fn consumer<'a>(&self, group: &str, line: impl Iterator<Item = &'a Change>) -> Image {
+        let mut image = self.consumers.get(group).cloned().unwrap_or_default();
+        for change in line {
+            if let Change::Consumer { group: of, entry } = change
+                && **of == *group
+            {
+                image.apply(entry);
+            }
+        }
+        image
+    }
+
+    /// All consumer groups.
+    pub fn consumers(&self) -> impl Iterator<Item = (&Rc<str>, &Image)> {
+        self.consumers.iter()
+    }
+
     /// The changes of offsets among these.
     pub fn offset_changes<'a>(
         line: impl Iterator<Item = &'a Change>,
     ) -> impl Iterator<Item = &'a OffsetChange> {
         line.filter_map(|change| match change {
             Change::Offset(change) => Some(change),
-            Change::Members { .. } => None,
+            Change::Members { .. } | Change::Consumer { .. } => None,
         })
     }
 }

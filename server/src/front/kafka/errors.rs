@@ -13,6 +13,7 @@ use keylane_kafka::{ErrorCode, TopicRef};
 
 use crate::coordinator::groups::GroupError;
 use crate::coordinator::groups::classic::Refused;
+use crate::coordinator::groups::consumer;
 use crate::coordinator::log::WriteError;
 use crate::runtime::mesh::AppendFailed;
 use crate::service::error::{AppendRefused, NoPartition, ReadRefused, TopicError, TrimRefused};
@@ -113,6 +114,7 @@ pub fn code_of_group(error: &GroupError) -> ErrorCode {
         GroupError::Unknown | GroupError::NoMembersNorGroup => ErrorCode::GroupIdNotFound,
         GroupError::Name { .. } => ErrorCode::InvalidGroupId,
         GroupError::Member(refused) => code_of_member(refused),
+        GroupError::Consumer(refused) => code_of_consumer(refused),
         GroupError::NotEmpty => ErrorCode::NonEmptyGroup,
         GroupError::Unreadable => ErrorCode::CoordinatorNotAvailable,
         GroupError::NotHere | GroupError::NotWritten(WriteError::Gone) => ErrorCode::NotCoordinator,
@@ -133,6 +135,24 @@ pub fn code_of_member(refused: &Refused) -> ErrorCode {
         Refused::MemberIdRequired(_) => ErrorCode::MemberIdRequired,
         Refused::TooLarge => ErrorCode::UnknownServerError,
         Refused::NotStored => ErrorCode::CoordinatorNotAvailable,
+    }
+}
+
+/// Why a member of a consumer group is refused.
+fn code_of_consumer(refused: &consumer::Refused) -> ErrorCode {
+    use consumer::Refused;
+    match refused {
+        Refused::Request(_) => ErrorCode::InvalidRequest,
+        Refused::NoGroup | Refused::NotConvertible(_) => ErrorCode::GroupIdNotFound,
+        Refused::UnknownMember => ErrorCode::UnknownMemberId,
+        Refused::FencedEpoch { .. } => ErrorCode::FencedMemberEpoch,
+        Refused::StaleEpoch { .. } => ErrorCode::StaleMemberEpoch,
+        Refused::FencedInstance(_) => ErrorCode::FencedInstanceId,
+        Refused::UnreleasedInstance(_) => ErrorCode::UnreleasedInstanceId,
+        Refused::Full(_) => ErrorCode::GroupMaxSizeReached,
+        Refused::Assignor(_) => ErrorCode::UnsupportedAssignor,
+        Refused::Regex { .. } => ErrorCode::InvalidRegularExpression,
+        Refused::Version => ErrorCode::UnsupportedVersion,
     }
 }
 

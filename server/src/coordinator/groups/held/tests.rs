@@ -11,9 +11,13 @@ use keylane_engine::{LogConfig, LogId, ShardId};
 use keylane_sim_disk::{SimDisk, SimOptions};
 
 use super::*;
+use crate::coordinator::groups::{classic, consumer};
 use crate::service::topics::{LocalTopic, Route};
 
-const LIMITS: Limits = Limits { initial_delay: 0, size_max: 9, session_min: 1, session_max: 90_000 };
+const LIMITS: Limits = Limits {
+    classic: classic::Limits { initial_delay: 0, size_max: 9, session_min: 1, session_max: 90_000 },
+    consumer: consumer::Limits { session: 60_000, heartbeat: 5_000, size_max: 9 },
+};
 const HOUR: i64 = 3_600_000;
 
 fn run<T>(future: impl Future<Output = T>) -> T {
@@ -29,7 +33,7 @@ async fn held() -> Rc<Held> {
     let shard = Shard::open(disk, [1; 16], ShardId(0), &live, options).await.unwrap();
     let at = shard.attach(LogId(7));
     let place = Place { shard, at, batch_bytes_max: 8 << 10, stopping: Rc::default() };
-    Rc::new(Held::new(place, LIMITS))
+    Rc::new(Held::new(place, LIMITS, topics().into()))
 }
 
 /// A topic `t` of two partitions.
@@ -57,15 +61,16 @@ fn topics() -> RefCell<TopicTable> {
 }
 
 async fn commit(held: &Held, group: &str, partition: i32) {
-    let who = Committer { generation: -1, member_id: String::new(), instance: None };
+    let who = Committer { generation: -1, member_id: String::new(), instance: None, says_epoch: true };
     let (topic, metadata) = ("t".to_owned(), String::new());
     let wanted = vec![Wanted { topic, topic_id: None, partition, offset: 5, leader_epoch: -1, metadata }];
-    assert_eq!(held.commit(&topics(), group, &who, wanted).await, Ok(vec![true]));
+    assert_eq!(held.commit(group, &who, wanted).await, Ok(vec![true]));
 }
 
 /// Partitions for which a group has an offset.
 async fn offsets(held: &Held, group: &str) -> Vec<i32> {
-    let found = held.fetch(&topics(), group, None).await.unwrap();
+    let nobody = Fetcher { member_id: None, epoch: -1 };
+    let found = held.fetch(group, &nobody, None).await.unwrap();
     found.into_iter().flat_map(|(_, list)| list).map(|(partition, _)| partition).collect()
 }
 

@@ -1,7 +1,9 @@
 //! What is kept of groups as records of `__consumer_offsets`, in Kafka's own format, so that the log can be read by Kafka's
 //! tools and carried over to a Kafka cluster. The first number of a key says what the record is: `offset` has committed
-//! offsets, `members` has members and their assignments. A record without a value removes what its key names.
+//! offsets, `members` has members of classic groups and their assignments, `consumer` what is kept of consumer groups. A record without a value removes what its key names.
 
+mod compact;
+mod consumer;
 mod members;
 mod offset;
 mod parts;
@@ -18,6 +20,7 @@ pub fn encode(change: &Change, now_ms: i64) -> Record {
     match change {
         Change::Offset(change) => offset::encode(change, now_ms),
         Change::Members { group, value } => members::encode(group, value.as_deref(), now_ms),
+        Change::Consumer { group, entry } => consumer::encode(group, entry, now_ms),
     }
 }
 
@@ -38,6 +41,10 @@ pub fn decode(record: &Record) -> Result<Change, RecordError> {
         members::KEY_VERSION => {
             let (group, value) = members::decode(key, record)?;
             Ok(Change::Members { group, value: value.map(Into::into) })
+        }
+        kind if consumer::is_key(kind) => {
+            let (group, entry) = consumer::decode(kind, key, record)?;
+            Ok(Change::Consumer { group, entry })
         }
         other => Err(RecordError::Version(other)),
     }

@@ -17,6 +17,12 @@ pub enum RecordError {
     /// A length or a time that makes no sense.
     #[error("a number of the record is negative")]
     Negative,
+    /// A length that is null, or goes beyond the record.
+    #[error("a length of the record is null or goes beyond its end")]
+    Length,
+    /// A number that stands for nothing.
+    #[error("a number of the record is longer than five bytes, or stands for nothing")]
+    Number,
     /// Another version than the one that is written here.
     #[error("the record has version {0}, which is not known")]
     Version(i16),

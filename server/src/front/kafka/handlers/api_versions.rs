@@ -8,7 +8,7 @@ use crate::front::kafka::connection::Software;
 use crate::front::kafka::context::Context;
 
 /// Answers ApiVersions, and remembers what the client says of itself.
-pub fn answer(context: &Context, request: &ApiVersionsRequest<'_>) -> ApiVersionsResponse {
+pub fn answer(context: &Context, request: &ApiVersionsRequest<'_>) -> ApiVersionsResponse<'static> {
     if !request.is_valid(context.version()) {
         return ApiVersionsResponse { error: ErrorCode::InvalidRequest, ..Default::default() };
     }
@@ -17,5 +17,5 @@ pub fn answer(context: &Context, request: &ApiVersionsRequest<'_>) -> ApiVersion
         let version = request.client_software_version.to_owned();
         *context.connection.software.borrow_mut() = Some(Software { name, version });
     }
-    served()
+    served(context.version())
 }

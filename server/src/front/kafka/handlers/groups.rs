@@ -20,7 +20,9 @@ use keylane_kafka::messages::offset_fetch::{
 };
 use uuid::Uuid;
 
-use crate::coordinator::groups::{self, Committer, Described, DescribedMember, Listed, Wanted};
+use crate::coordinator::groups::{
+    self, Committer, Described, DescribedMember, Fetcher, GroupError, Listed, Wanted,
+};
 use crate::core::Core;
 use crate::front::kafka::context::Context;
 use crate::front::kafka::errors::{code_of_commit, code_of_group};
@@ -31,11 +33,12 @@ use crate::service::topics::TopicKey;
 pub const METADATA_MAX: usize = 4096;
 
 const DEAD: &str = "Dead";
-const CLASSIC: &str = "classic";
 /// Operations on a group, one bit each (KIP-430): without authorization everybody may do all of them. READ 3,
 /// DELETE 6, DESCRIBE 8, DESCRIBE_CONFIGS 10, ALTER_CONFIGS 11.
-const GROUP_OPERATIONS: i32 = 0b1101_0100_1000;
+pub const GROUP_OPERATIONS: i32 = 0b1101_0100_1000;
 
+/// First version of OffsetCommit in which a member of a consumer group says its epoch.
+const EPOCHS: i16 = 9;
 /// First version of OffsetCommit and OffsetFetch in which topics have their ids.
 const IDS: i16 = 10;
 
@@ -93,6 +96,7 @@ impl<'q> Handle<'q> for OffsetCommitRequest<'q> {
             generation: request.generation,
             member_id: request.member_id.to_owned(),
             instance: request.group_instance_id.map(str::to_owned),
+            says_epoch: version >= EPOCHS,
         };
         let committed = groups::commit(core, request.group, who, wanted).await;
         let mut outcomes = committed.map(Vec::into_iter);
@@ -141,8 +145,10 @@ async fn fetch_one(
     let asked: Option<Vec<(String, Vec<i32>)>> = wanted.topics.as_ref().map(|topics| {
         topics.iter().map(|t| (names.of(t.name, t.topic_id).0, t.partitions.clone())).collect()
     });
-    let (error, found) = match groups::fetch(core, wanted.group, asked.clone()).await {
+    let who = Fetcher { member_id: wanted.member_id.map(str::to_owned), epoch: wanted.member_epoch };
+    let (error, found) = match groups::fetch(core, wanted.group, who, asked.clone()).await {
         Ok(found) => (ErrorCode::None, found),
+        Err(error @ GroupError::Consumer(_)) => (code_of_group(&error), Vec::new()),
         Err(error) => {
             let nothing = |list: Vec<i32>| list.into_iter().map(|p| (p, None)).collect();
             let topics = asked.unwrap_or_default().into_iter();
@@ -215,14 +221,16 @@ impl<'q> Handle<'q> for ListGroupsRequest<'q> {
             filter.is_empty() || filter.iter().any(|wanted| wanted.eq_ignore_ascii_case(name))
         };
         let listed = groups::list(core).await.map(|mut groups| {
-            groups.retain(|group| picks(&request.states, group.state) && picks(&request.types, CLASSIC));
+            groups.retain(|group| {
+                picks(&request.states, group.state) && picks(&request.types, group.kind.name())
+            });
             groups
         });
         let group = |group: Listed| ListedGroup {
             group: group.name.into(),
             protocol_type: group.protocol_type.into(),
             state: group.state.into(),
-            group_type: CLASSIC.into(),
+            group_type: group.kind.name().into(),
         };
         match listed {
             Ok(groups) => {

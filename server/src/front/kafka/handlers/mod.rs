@@ -7,6 +7,7 @@
 pub mod alter_configs;
 pub mod api_versions;
 pub mod configs;
+pub mod consumer_groups;
 pub mod delete_records;
 pub mod fetch;
 pub mod groups;
