@@ -301,6 +301,35 @@ impl Options {
         given.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
     }
 
+    /// What is given for groups, over the defaults.
+    fn groups_over(&self, default: ServerConfig) -> ServerConfig {
+        let over = |given: Option<u32>, default: u32| given.unwrap_or(default);
+        let delay = self.group_initial_rebalance_delay_ms;
+        let (shortest, longest) = (self.group_min_session_timeout_ms, self.group_max_session_timeout_ms);
+        let (session, heartbeat) =
+            (self.group_consumer_session_timeout_ms, self.group_consumer_heartbeat_interval_ms);
+        let interval = self.offsets_retention_check_interval_ms;
+        ServerConfig {
+            group_initial_rebalance_delay_ms: over(delay, default.group_initial_rebalance_delay_ms),
+            group_max_size: self.group_max_size.unwrap_or(default.group_max_size),
+            group_min_session_timeout_ms: over(shortest, default.group_min_session_timeout_ms),
+            group_max_session_timeout_ms: over(longest, default.group_max_session_timeout_ms),
+            group_consumer_session_timeout_ms: over(session, default.group_consumer_session_timeout_ms),
+            group_consumer_heartbeat_interval_ms: over(
+                heartbeat,
+                default.group_consumer_heartbeat_interval_ms,
+            ),
+            group_consumer_max_size: self.group_consumer_max_size.unwrap_or(default.group_consumer_max_size),
+            offsets_retention_minutes: over(
+                self.offsets_retention_minutes,
+                default.offsets_retention_minutes,
+            ),
+            offsets_retention_check_interval_ms: interval
+                .unwrap_or(default.offsets_retention_check_interval_ms),
+            ..default
+        }
+    }
+
     /// Adds the file's options and the defaults. Returns the server's settings and the log level.
     ///
     /// The settings are not validated yet: see [`ServerConfig::validate`].
@@ -311,7 +340,7 @@ impl Options {
         };
         let given = self.or(file);
         let topic_defaults = given.topic_defaults();
-        let default = ServerConfig::default();
+        let default = given.groups_over(ServerConfig::default());
         let bytes = |size: Option<Size>, option, default: usize| match size {
             Some(Size(bytes)) => {
                 usize::try_from(bytes).map_err(|_| ConfigError::TooLarge { option, value: bytes })
@@ -349,32 +378,10 @@ impl Options {
             )?,
             segment_bytes: given.segment_bytes.map_or(default.segment_bytes, |size| size.0),
             tail_cache_bytes: bytes(given.tail_cache_bytes, "tail-cache-bytes", default.tail_cache_bytes)?,
-            group_initial_rebalance_delay_ms: given
-                .group_initial_rebalance_delay_ms
-                .unwrap_or(default.group_initial_rebalance_delay_ms),
-            group_max_size: given.group_max_size.unwrap_or(default.group_max_size),
-            group_min_session_timeout_ms: given
-                .group_min_session_timeout_ms
-                .unwrap_or(default.group_min_session_timeout_ms),
-            group_max_session_timeout_ms: given
-                .group_max_session_timeout_ms
-                .unwrap_or(default.group_max_session_timeout_ms),
-            group_consumer_session_timeout_ms: given
-                .group_consumer_session_timeout_ms
-                .unwrap_or(default.group_consumer_session_timeout_ms),
-            group_consumer_heartbeat_interval_ms: given
-                .group_consumer_heartbeat_interval_ms
-                .unwrap_or(default.group_consumer_heartbeat_interval_ms),
-            group_consumer_max_size: given.group_consumer_max_size.unwrap_or(default.group_consumer_max_size),
-            offsets_retention_minutes: given
-                .offsets_retention_minutes
-                .unwrap_or(default.offsets_retention_minutes),
-            offsets_retention_check_interval_ms: given
-                .offsets_retention_check_interval_ms
-                .unwrap_or(default.offsets_retention_check_interval_ms),
             direct_io: given.io.map_or(default.direct_io, |io| io == Io::Direct),
             fetch_sessions: given.fetch_sessions.unwrap_or(default.fetch_sessions),
             max_connections: given.max_connections.unwrap_or(default.max_connections),
+            ..default
         };
         Ok((config, given.log.unwrap_or_else(|| LOG_DEFAULT.to_owned())))
     }
