@@ -387,7 +387,7 @@ fn answer_produce(
     writer.finish(0).ok()
 }
 
-fn api_versions() -> ApiVersionsResponse {
+fn api_versions() -> ApiVersionsResponse<'static> {
     let offered = OFFERED.iter().map(|(api, versions)| ApiVersion {
         api_key: api.code(),
         min_version: *versions.start(),

@@ -234,6 +234,7 @@ COMMANDS = {
     "kinesis": of_python("kinesis"),
     "aws-cli": of_python("awscli"),
     "groups": of_python("groups"),
+    "consumer_groups": of_python("consumer_groups"),
     "field": of_python("field"),
     "franz": of_go("franz"),
     "kafkajs": of_node("main.mjs"),
