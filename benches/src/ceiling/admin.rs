@@ -90,7 +90,7 @@ impl Admin {
         Ok(out)
     }
 
-    fn api_versions() -> ApiVersionsResponse {
+    fn api_versions() -> ApiVersionsResponse<'static> {
         let apis = SERVED.iter().map(|&(api, min_version, max_version)| ApiVersion {
             api_key: api.code(),
             min_version,
