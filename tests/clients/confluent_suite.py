@@ -1,7 +1,10 @@
 """Keylane through confluent-kafka (librdkafka)."""
 
 import json
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_INVALID, OFFSET_STORED, TIMESTAMP_LOG_APPEND_TIME, Consumer, ConsumerGroupState, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka import ConsumerGroupTopicPartitions, TopicCollection
@@ -466,6 +469,30 @@ def append_time():
     equal(times, [message.timestamp()[1] for _, message in reports], "times read")
 
 
+def ordering_example(*arguments):
+    program = Path(__file__).resolve().parent.parent.parent / "docs/examples/kafka_ordering.py"
+    done = subprocess.run([sys.executable, program, BOOTSTRAP, *arguments], stdin=subprocess.DEVNULL, capture_output=True,
+                          text=True, timeout=120)
+    expect(done.stdout, done.stderr[-300:])
+    return done.returncode, done.stdout.splitlines()
+
+
+def parcels_in_order():
+    for more in [[], ["--grow"]]:
+        code, lines = ordering_example(*more)
+        equal((code, lines[-1]), (0, "8 of 8 parcels are in order"), "verdict")
+        equal(sum(line.startswith("partition ") for line in lines), 4 if more else 3, "partitions")
+        # Two parcels move to a partition that is read before the one in which they began.
+        told = "read one partition after the other: 6 of 8 parcels are in order"
+        equal(told in lines, bool(more), "what moving keys do to a replay")
+
+
+def parcels_out_of_order():
+    code, lines = ordering_example("--keys", "random")
+    # A parcel can be in order by chance: if its seven records come to lie in partitions that never go down.
+    expect(code == 1 and sum("out of order" in line for line in lines) >= 4, f"{lines}")
+
+
 def main():
     for codec in CODECS:
         check(f"round trip, {codec}", round_trip, codec)
@@ -475,7 +502,7 @@ def main():
     for test in [idempotent, explicit_partition, offsets, seek_into_a_batch, out_of_range, tail, large_records,
                  too_large, auto_create, unknown_topic, describe, configs, alter_configs,
                  delete_records, committed_offsets, auto_commit, commit_errors, groups, create_errors, delete,
-                 many_partitions, append_time]:
+                 many_partitions, append_time, parcels_in_order, parcels_out_of_order]:
         check(test.__name__.replace("_", " "), test)
     checks.finish()
 
