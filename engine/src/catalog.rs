@@ -21,9 +21,12 @@ use crate::log::files;
 const FILE: &str = "catalog";
 const MAGIC: &[u8; 8] = b"KLcatalg";
 const HEADER_BYTES: usize = 20;
-const VERSION: u32 = 2;
-/// What a catalog is written as in which no topic has anything attached: earlier versions read it.
-const VERSION_WITHOUT_ATTACHED: u32 = 1;
+/// A catalog is written as the first of these that has all that is in it, so that earlier versions read it: topics alone; topics with
+/// something attached; settings of the server.
+const VERSION_TOPICS: u32 = 1;
+const VERSION_ATTACHED: u32 = 2;
+const VERSION_SETTINGS: u32 = 3;
+const VERSION: u32 = VERSION_SETTINGS;
 /// Producer ids are reserved in blocks, so that only one request in many writes the catalog.
 const PRODUCER_ID_BLOCK: i64 = 1000;
 
@@ -109,11 +112,16 @@ pub fn valid_name(name: &str) -> bool {
     (1..=249).contains(&name.len()) && name != "." && name != ".." && name.bytes().all(allowed)
 }
 
+/// Settings of a server, by group and name, as texts. The engine does not look into them.
+pub type ServerSettings = BTreeMap<String, BTreeMap<String, String>>;
+
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct Content {
     next_log: u32,
     next_producer_id: i64,
     topics: BTreeMap<String, Arc<Topic>>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    settings: ServerSettings,
 }
 
 /// The catalog of a data directory.
@@ -178,6 +186,26 @@ impl Catalog {
     /// One topic.
     pub fn topic(&self, name: &str) -> Option<&Arc<Topic>> {
         self.content.topics.get(name)
+    }
+
+    /// The settings that the server keeps here.
+    pub fn settings(&self) -> &ServerSettings {
+        &self.content.settings
+    }
+
+    /// Replaces the settings that the server keeps here, durably. Groups without settings are left out.
+    pub async fn set_settings(&mut self, mut settings: ServerSettings) -> Result<(), CatalogError> {
+        settings.retain(|_, group| !group.is_empty());
+        if settings == self.content.settings {
+            return Ok(());
+        }
+        let content = Content { settings, ..self.content.clone() };
+        self.store(content).await
+    }
+
+    /// How many logs were ever made: the next one has this number.
+    pub fn logs_made(&self) -> u32 {
+        self.content.next_log
     }
 
     /// Logs that live in a shard.
@@ -324,7 +352,11 @@ fn encode(content: &Content) -> bytes::Bytes {
     let json = serde_json::to_vec(content).expect("the catalog has only string keys");
     let mut out = MAGIC.to_vec();
     let attached = content.topics.values().any(|topic| topic.attached.is_some());
-    let version = if attached { VERSION } else { VERSION_WITHOUT_ATTACHED };
+    let version = match (content.settings.is_empty(), attached) {
+        (false, _) => VERSION_SETTINGS,
+        (true, true) => VERSION_ATTACHED,
+        (true, false) => VERSION_TOPICS,
+    };
     out.extend_from_slice(&version.to_le_bytes());
     out.extend_from_slice(&(json.len() as u32).to_le_bytes());
     let crc = crc32c::crc32c_append(crc32c::crc32c(&out), &json);
@@ -369,7 +401,12 @@ mod tests {
         content.topics.insert("t".to_owned(), Arc::new(topic));
         let good = encode(&content).to_vec();
         assert_eq!(decode(&good).unwrap().topics, content.topics);
-        assert_eq!(u32_le(&good, 8), Some(VERSION_WITHOUT_ATTACHED), "earlier versions read it");
+        assert_eq!(u32_le(&good, 8), Some(VERSION_TOPICS), "earlier versions read it");
+        let broker = BTreeMap::from([("log.retention.ms".to_owned(), "5".to_owned())]);
+        let set = Content { settings: BTreeMap::from([("broker".to_owned(), broker)]), ..content.clone() };
+        let stored = encode(&set);
+        assert_eq!(u32_le(&stored, 8), Some(VERSION_SETTINGS), "earlier versions would lose them");
+        assert_eq!(decode(&stored).unwrap().settings, set.settings);
         let len = HEADER_BYTES + u32_le(&good, 12).unwrap() as usize;
         for at in 0..len {
             let mut bad = good.clone();

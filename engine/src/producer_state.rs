@@ -34,6 +34,22 @@ pub struct Producer {
     pub epoch: i16,
     /// The producer's last batches, oldest first: up to five durable ones, and those in flight.
     pub recent: VecDeque<Accepted>,
+    /// The largest timestamp of its last batch, in milliseconds. It is not stored: after a start it is known again with the
+    /// next batch.
+    pub last_timestamp: Option<i64>,
+}
+
+/// What is known of a producer, for people who ask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KnownProducer {
+    /// Its id.
+    pub id: i64,
+    /// Its epoch.
+    pub epoch: i16,
+    /// Sequence of its last record.
+    pub last_sequence: i32,
+    /// The largest timestamp of its last batch, in milliseconds, if it is known.
+    pub last_timestamp: Option<i64>,
 }
 
 /// Why a batch does not continue the sequence of its producer.
@@ -123,9 +139,22 @@ impl ProducerTable {
         }
         let last = sequence_after(batch.base_sequence, batch.span - 1);
         producer.recent.push_back(Accepted { first: batch.base_sequence, last, base_offset });
+        producer.last_timestamp = Some(batch.max_timestamp);
         while producer.recent.get(DURABLE_BATCHES).is_some_and(|a| a.base_offset < durable_below) {
             producer.recent.pop_front();
         }
+    }
+
+    /// All producers, by id.
+    pub fn known(&self) -> Vec<KnownProducer> {
+        let known = self.producers.iter().filter_map(|(&id, producer)| {
+            let last_sequence = producer.recent.back()?.last;
+            let (epoch, last_timestamp) = (producer.epoch, producer.last_timestamp);
+            Some(KnownProducer { id, epoch, last_sequence, last_timestamp })
+        });
+        let mut known: Vec<_> = known.collect();
+        known.sort_by_key(|producer| producer.id);
+        known
     }
 
     fn get(&self, producer_id: i64) -> Option<&Producer> {
@@ -142,7 +171,7 @@ impl ProducerTable {
                 recent.pop_front();
             }
             if !recent.is_empty() {
-                out.push((id, Producer { epoch: producer.epoch, recent }));
+                out.push((id, Producer { epoch: producer.epoch, recent, ..Producer::default() }));
             }
         }
         out.sort_by_key(|(id, _)| *id);

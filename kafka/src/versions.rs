@@ -20,7 +20,7 @@ impl From<&ApiSpec> for ApiVersion {
 const OFF_SINCE: i16 = 4;
 
 /// Features that are on for good, with their level (KIP-584): `group.version` 1 is the consumer protocol of KIP-848.
-const FEATURES: [(&str, i16); 1] = [("group.version", 1)];
+pub const FEATURES: [(&str, i16); 1] = [("group.version", 1)];
 
 /// Every API and feature that is served, for a client that asks in this version.
 pub fn served(version: i16) -> ApiVersionsResponse<'static> {

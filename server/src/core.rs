@@ -20,7 +20,7 @@ use crate::coordinator::log::Place;
 use crate::front::kafka::sessions::cache::Sessions;
 use crate::runtime::mesh::{Host, Mesh};
 use crate::runtime::net::Stream;
-use crate::service::settings;
+use crate::service::settings::{self, BrokerSettings};
 use crate::service::streams::{Rates, Subscriptions};
 use crate::service::topics::{LocalTopic, OFFSETS_TOPIC, Route, TopicTable, is_internal};
 
@@ -46,8 +46,12 @@ pub struct Cluster {
 pub struct Core {
     /// Its number, from 0.
     pub index: usize,
-    /// Settings.
+    /// Settings as they were given at the start.
     pub config: Arc<ServerConfig>,
+    /// What was changed of them since.
+    pub changed: RefCell<Arc<BrokerSettings>>,
+    /// The settings with what was changed: what topics take theirs from.
+    topic_base: RefCell<Arc<ServerConfig>>,
     /// The server.
     pub cluster: Cluster,
     /// The shards it owns.
@@ -97,6 +101,8 @@ impl Core {
         let groups = Groups::new(config.group_limits(), Rc::clone(&topics));
         Self {
             index,
+            topic_base: RefCell::new(Arc::clone(&config)),
+            changed: RefCell::default(),
             config,
             cluster,
             shards,
@@ -117,10 +123,23 @@ impl Core {
         }
     }
 
+    /// The settings that topics take from the server.
+    pub fn topic_base(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.topic_base.borrow())
+    }
+
+    /// Puts settings in force that were changed while the server runs, for all topics.
+    pub fn change_settings(&self, changed: Arc<BrokerSettings>) {
+        *self.topic_base.borrow_mut() = Arc::new(changed.over(&self.config));
+        *self.changed.borrow_mut() = changed;
+        let all: Vec<_> = self.topics.borrow().all().map(|local| Arc::clone(&local.topic)).collect();
+        all.iter().for_each(|topic| self.add_topic(topic));
+    }
+
     /// Attaches the partitions of a topic that live here, and tells them what to keep. Returns the ways to all.
     fn attach(&self, topic: &Topic) -> (Vec<Route>, Arc<LogConfig>) {
         let cores = self.cluster.cores;
-        let log = Arc::new(settings::log_config(&topic.configs, &self.config));
+        let log = Arc::new(settings::log_config(&topic.configs, &self.topic_base()));
         let route = |placement: &Placement| {
             let (core, shard) = (usize::from(placement.shard) % cores, usize::from(placement.shard) / cores);
             if core == self.index {
@@ -145,8 +164,9 @@ impl Core {
         if topic.name == OFFSETS_TOPIC {
             self.hold_groups(&routes);
         }
-        let max_message_bytes = settings::max_message_bytes(&topic.configs, &self.config);
-        let rules = Arc::new(settings::batch_rules(&topic.configs, &self.config));
+        let base = self.topic_base();
+        let max_message_bytes = settings::max_message_bytes(&topic.configs, &base);
+        let rules = Arc::new(settings::batch_rules(&topic.configs, &base));
         let internal = is_internal(&topic.name);
         let (topic, stream) = (Arc::clone(topic), OnceCell::new());
         let local = LocalTopic { topic, routes, max_message_bytes, log, rules, internal, stream };

@@ -2,7 +2,7 @@
 //!
 //! A tour, from the outside in: `server` starts and stops the cores; `core` is one of them; `front` speaks Kafka's
 //! protocol with clients; `security` says who they are; `coordinator` keeps committed offsets; `service` has the topics and their settings; `runtime` has
-//! sockets and the rings between cores. `cli` is the command `keylane`. The protocol on the wire is the crate
+//! sockets and the rings between cores; `log_levels` changes the log's. `cli` is the command `keylane`. The protocol on the wire is the crate
 //! `keylane_kafka`.
 
 pub mod cli;
@@ -10,6 +10,7 @@ pub mod config;
 mod coordinator;
 mod core;
 mod front;
+mod log_levels;
 mod runtime;
 mod security;
 mod server;

@@ -16,22 +16,22 @@ class Topic:
 
 
 class Case:
-    def __init__(self, name, function, topics):
-        self.name, self.function = name, function
+    def __init__(self, name, function, topics, alone=False):
+        self.name, self.function, self.alone = name, function, alone
         self.slug = name.replace("/", "-")
         self.topics = {f"{PREFIX}{self.slug}" + (f"-{i}" if i else ""): t for i, t in enumerate(topics)}
 
 
-def add(name, function, *topics):
-    """Adds a case; without topics it gets none."""
+def add(name, function, *topics, alone=False):
+    """Adds a case; without topics it gets none. `alone`: it changes what other cases see, and runs after them."""
     assert name not in {c.name for c in CASES}, name
-    CASES.append(Case(name, function, topics))
+    CASES.append(Case(name, function, topics, alone))
 
 
-def case(name, *topics):
+def case(name, *topics, alone=False):
     """Decorates a function that is a case."""
     def decorate(function):
-        add(name, function, *topics)
+        add(name, function, *topics, alone=alone)
         return function
     return decorate
 
@@ -46,4 +46,7 @@ VERSIONS = {
     "DeleteGroups": range(0, 3), "IncrementalAlterConfigs": range(0, 2), "OffsetDelete": range(0, 1),
     "OffsetForLeaderEpoch": range(2, 5), "DescribeCluster": range(0, 3), "DescribeLogDirs": range(1, 5), "JoinGroup": range(0, 10), "SyncGroup": range(0, 6), "Heartbeat": range(0, 5),
     "LeaveGroup": range(0, 6), "ConsumerGroupHeartbeat": range(0, 2), "ConsumerGroupDescribe": range(0, 2),
+    "ElectLeaders": range(0, 3), "AlterPartitionReassignments": range(0, 2),
+    "ListPartitionReassignments": range(0, 1), "AlterReplicaLogDirs": range(1, 3), "DescribeTopicPartitions": range(0, 1),
+    "ListConfigResources": range(0, 2), "DescribeProducers": range(0, 1), "DescribeQuorum": range(0, 3), "UpdateFeatures": range(0, 3),
 }

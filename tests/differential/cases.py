@@ -9,3 +9,5 @@ import cases_groups  # noqa: F401
 import cases_members  # noqa: F401
 import cases_consumer  # noqa: F401
 import cases_cluster  # noqa: F401
+import cases_admin  # noqa: F401
+import cases_broker  # noqa: F401

@@ -120,7 +120,8 @@ known("settings/max.message.bytes*", "*2147483*|*after 'x'*|*after delete*", "*"
       "A batch has to fit into a request and a segment; a higher limit is refused.")
 known("settings/min.cleanable.dirty.ratio*", "*NaN*", "*", "*", "A ratio is a number from 0 to 1. Kafka takes NaN.")
 known("describe-configs/resources", "*kind 16*|*kind 32*", "INVALID_REQUEST|a text", "NONE|", "Client metrics and groups have no settings here.")
-known("describe-configs/broker", "*/ReadOnly", "true", "false", "Settings of the broker are options that are changed by a restart.")
+known("broker-settings/values", "*log.retention.ms=-2*", "INVALID_REQUEST|a text", "NONE|", "-1 stands for no limit. Kafka takes any number below 0 for it, on a broker.")
+known("broker-settings/replaced", "*log.flush.interval.ms/*", "0", "null", "The value in force is shown; Kafka has it under another name.")
 known("describe-configs/broker", "*/Value", "604800000", "null", "The value in force is shown; Kafka has it under another name (log.retention.hours).")
 
 # Groups.
@@ -136,6 +137,11 @@ known("offset-delete/v0", "*DescribeGroups*/GroupState", "Dead", "Empty",
       "A group is there while it has offsets. Kafka keeps it until it next looks for groups without any.")
 known("incremental-alter-configs/v*", "*operation/*/ErrorCode", "INVALID_REQUEST", "UNKNOWN_SERVER_ERROR",
       "An operation that does not exist makes the request wrong. Kafka's own code fails at it.")
+
+# One node.
+known("alter-partition-reassignments/v*", "*of nothing/ErrorMessage", "null", "", "No text where nothing is wrong. Kafka has an empty one, but only here.")
+known("update-features/v*", "*/Results/*/ErrorMessage", "null", "a text", "No text where nothing is wrong. Kafka says that nothing is.")
+known("describe-topic-partitions/not-possible-v*", "*", "*", "*", "A name that no topic can have: INVALID_TOPIC_EXCEPTION for that one. Kafka's own code fails at all.")
 
 # The rest.
 known("api-versions/v*", "*versions/2/1", "11", "10", "ListOffsets 11 is served. Kafka 4.1 has it, but does not serve it yet.")

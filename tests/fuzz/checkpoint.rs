@@ -21,7 +21,7 @@ fn checkpoint(rng: &mut Rng) -> Checkpoint {
     for log in 0..small(4) as u32 {
         let recent =
             (0..small(3)).map(|n| Accepted { first: n as i32, last: n as i32, base_offset: n }).collect();
-        let producer = Producer { epoch: 1, recent };
+        let producer = Producer { epoch: 1, recent, last_timestamp: None };
         let producers = (0..small(3)).map(|id| (id as i64, producer.clone())).collect();
         logs.push(&LogState { log: LogId(log), start: small(9), next: 9, producers });
     }

@@ -303,7 +303,7 @@ mod tests {
             log: LogId(5),
             start: 2,
             next: 15,
-            producers: vec![(9, Producer { epoch: 1, recent })],
+            producers: vec![(9, Producer { epoch: 1, recent, ..Producer::default() })],
         });
         logs.push(&LogState { log: LogId(6), start: 0, next: 0, producers: vec![] });
         Checkpoint {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::error::{Failure, ReadError};
 use crate::ids::{LogId, Offset, ShardId};
 use crate::partition::{Partition, Watcher};
+use crate::producer_state::KnownProducer;
 
 use super::counters::Counters;
 use super::inner::Inner;
@@ -66,6 +67,16 @@ impl Shard {
     /// until their part of a sealed segment goes. 0 for a partition that does not exist.
     pub fn bytes(&self, at: PartitionRef) -> u64 {
         self.inner.state.borrow().partitions.get(at).map_or(0, |partition| partition.bytes)
+    }
+
+    /// The idempotent producers that a partition remembers, by id. None of a partition that does not exist.
+    pub fn producers(&self, at: PartitionRef) -> Vec<KnownProducer> {
+        self.inner
+            .state
+            .borrow()
+            .partitions
+            .get(at)
+            .map_or_else(Vec::new, |partition| partition.producers.known())
     }
 
     /// Says whether the high watermark is above `seen` (or the partition is gone). If not, `watcher` is told when that

@@ -10,6 +10,12 @@ use crate::wire::{Reader, WireError, Writer};
 pub const TOPIC: i8 = 2;
 /// Resource type of a broker.
 pub const BROKER: i8 = 4;
+/// Resource type of the levels of a broker's log (KIP-412).
+pub const BROKER_LOGGER: i8 = 8;
+/// Resource type of a subscription to clients' metrics (KIP-714).
+pub const CLIENT_METRICS: i8 = 16;
+/// Resource type of a group (KIP-848).
+pub const GROUP: i8 = 32;
 
 message! {
     /// A DescribeConfigs request.
@@ -136,6 +142,8 @@ named_numbers! {
         StaticBroker = 4,
         /// Not set.
         Default = 5,
+        /// The level of a broker's logger.
+        DynamicBrokerLogger = 6,
     }
 }
 

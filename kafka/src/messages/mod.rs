@@ -3,6 +3,8 @@
 //! To serve another API: declare its messages in a file here, name the file below, add a row to the table, and
 //! write a handler in the server, which does not compile without one.
 pub mod alter_configs;
+pub mod alter_partition_reassignments;
+pub mod alter_replica_log_dirs;
 pub mod api_versions;
 pub mod consumer_group_describe;
 pub mod consumer_group_heartbeat;
@@ -15,6 +17,10 @@ pub mod describe_cluster;
 pub mod describe_configs;
 pub mod describe_groups;
 pub mod describe_log_dirs;
+pub mod describe_producers;
+pub mod describe_quorum;
+pub mod describe_topic_partitions;
+pub mod elect_leaders;
 pub mod fetch;
 pub mod find_coordinator;
 pub mod heartbeat;
@@ -22,8 +28,10 @@ pub mod incremental_alter_configs;
 pub mod init_producer_id;
 pub mod join_group;
 pub mod leave_group;
+pub mod list_config_resources;
 pub mod list_groups;
 pub mod list_offsets;
+pub mod list_partition_reassignments;
 pub mod metadata;
 pub mod offset_commit;
 pub mod offset_delete;
@@ -31,6 +39,7 @@ pub mod offset_fetch;
 pub mod offset_for_leader_epoch;
 pub mod produce;
 pub mod sync_group;
+pub mod update_features;
 
 /// The table of the APIs that are served, by key: calls a macro with its rows.
 ///
@@ -64,14 +73,23 @@ macro_rules! for_each_api {
             OffsetForLeaderEpoch = 23, 2..=4, flexible 4, offset_for_leader_epoch::{OffsetForLeaderEpochRequest<'a>, OffsetForLeaderEpochResponse<'a>};
             DescribeConfigs = 32, 1..=4, flexible 4, describe_configs::{DescribeConfigsRequest<'a>, DescribeConfigsResponse<'a>};
             AlterConfigs = 33, 0..=2, flexible 2, alter_configs::{AlterConfigsRequest<'a>, AlterConfigsResponse<'a>};
+            AlterReplicaLogDirs = 34, 1..=2, flexible 2, alter_replica_log_dirs::{AlterReplicaLogDirsRequest<'a>, AlterReplicaLogDirsResponse<'a>};
             DescribeLogDirs = 35, 1..=4, flexible 2, describe_log_dirs::{DescribeLogDirsRequest<'a>, DescribeLogDirsResponse<'a>};
             CreatePartitions = 37, 0..=3, flexible 2, create_partitions::{CreatePartitionsRequest<'a>, CreatePartitionsResponse<'a>};
             DeleteGroups = 42, 0..=2, flexible 2, delete_groups::{DeleteGroupsRequest<'a>, DeleteGroupsResponse<'a>};
+            ElectLeaders = 43, 0..=2, flexible 2, elect_leaders::{ElectLeadersRequest<'a>, ElectLeadersResponse<'a>};
             IncrementalAlterConfigs = 44, 0..=1, flexible 1, incremental_alter_configs::{IncrementalAlterConfigsRequest<'a>, IncrementalAlterConfigsResponse<'a>};
+            AlterPartitionReassignments = 45, 0..=1, flexible 0, alter_partition_reassignments::{AlterPartitionReassignmentsRequest<'a>, AlterPartitionReassignmentsResponse<'a>};
+            ListPartitionReassignments = 46, 0..=0, flexible 0, list_partition_reassignments::{ListPartitionReassignmentsRequest<'a>, ListPartitionReassignmentsResponse<'a>};
             OffsetDelete = 47, 0..=0, flexible 1, offset_delete::{OffsetDeleteRequest<'a>, OffsetDeleteResponse<'a>};
+            DescribeQuorum = 55, 0..=2, flexible 0, describe_quorum::{DescribeQuorumRequest<'a>, DescribeQuorumResponse<'a>};
+            UpdateFeatures = 57, 0..=2, flexible 0, update_features::{UpdateFeaturesRequest<'a>, UpdateFeaturesResponse<'a>};
             DescribeCluster = 60, 0..=2, flexible 0, describe_cluster::{DescribeClusterRequest, DescribeClusterResponse<'a>};
+            DescribeProducers = 61, 0..=0, flexible 0, describe_producers::{DescribeProducersRequest<'a>, DescribeProducersResponse<'a>};
             ConsumerGroupHeartbeat = 68, 0..=1, flexible 0, consumer_group_heartbeat::{ConsumerGroupHeartbeatRequest<'a>, ConsumerGroupHeartbeatResponse<'a>};
             ConsumerGroupDescribe = 69, 0..=1, flexible 0, consumer_group_describe::{ConsumerGroupDescribeRequest<'a>, ConsumerGroupDescribeResponse<'a>};
+            ListConfigResources = 74, 0..=1, flexible 0, list_config_resources::{ListConfigResourcesRequest, ListConfigResourcesResponse<'a>};
+            DescribeTopicPartitions = 75, 0..=0, flexible 0, describe_topic_partitions::{DescribeTopicPartitionsRequest<'a>, DescribeTopicPartitionsResponse<'a>};
         }
     };
 }

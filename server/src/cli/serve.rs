@@ -14,6 +14,7 @@ use tracing_subscriber::EnvFilter;
 use super::say;
 use crate::config::options::Options;
 use crate::config::{ConfigError, ServerConfig, allowed_cores, online_cores};
+use crate::log_levels;
 use crate::server::{self, StartError};
 
 #[derive(Debug, thiserror::Error)]
@@ -61,7 +62,10 @@ fn serve(options: Options) -> Result<(), Failure> {
     // Colours are for people; a file or a pipe gets plain lines.
     let colours = say::colours(&std::io::stderr());
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    log.with_ansi(colours).init();
+    let log = log.with_ansi(colours).with_filter_reloading();
+    let filter = log.reload_handle();
+    log.init();
+    log_levels::can_be_changed(level, move |changed| filter.reload(changed).is_ok());
 
     let allowed = allowed_cores()?;
     config.validate(online_cores().as_ref(), &allowed)?;

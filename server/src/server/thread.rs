@@ -15,8 +15,10 @@ use keylane_engine::{LogId, ShardId};
 use crate::config::ServerConfig;
 use crate::coordinator::groups;
 use crate::core::{Cluster, Core};
+use crate::log_levels;
 use crate::runtime::mesh::{Mesh, MeshParts};
 use crate::runtime::net;
+use crate::service::settings::BrokerSettings;
 
 use super::error::StartError;
 #[cfg(keylane_planted)]
@@ -27,6 +29,7 @@ use super::{disk, run};
 pub struct Setup {
     pub dir: DataDir,
     pub topics: Vec<Arc<Topic>>,
+    pub settings: Arc<BrokerSettings>,
 }
 
 /// What a core reports when it is ready.
@@ -88,6 +91,7 @@ impl CoreThread {
         let id = uuid::Uuid::from_bytes(setup.dir.id);
         let cluster = Cluster { id: short_id(id), cores: self.cores, shards: setup.dir.shards };
         let core = Rc::new(Core::new(self.index, self.config, cluster, shards, mesh, catalog));
+        core.change_settings(Arc::clone(&setup.settings));
         for topic in &setup.topics {
             core.add_topic(topic);
         }
@@ -117,7 +121,9 @@ impl CoreThread {
         let shards = self.config.shards.unwrap_or(cores);
         let dir = DataDir::open_or_format(disk, shards).await.map_err(open)?;
         let catalog = Catalog::open(disk.clone(), dir.shards).await.map_err(open)?;
-        let setup = Arc::new(Setup { dir, topics: catalog.topics().cloned().collect() });
+        let settings = Arc::new(BrokerSettings::from(catalog.settings()));
+        log_levels::put_in_force(&settings.log_levels);
+        let setup = Arc::new(Setup { dir, topics: catalog.topics().cloned().collect(), settings });
         for tell in &self.tell[1..] {
             let _core_gone = tell.send(Arc::clone(&setup));
         }

@@ -11,10 +11,11 @@ use tokio::sync::MutexGuard;
 
 use crate::config::Values;
 use crate::core::Core;
+use crate::log_levels;
 use crate::runtime::mesh::call;
 
 use super::error::TopicError;
-use super::settings::Change;
+use super::settings::{BrokerSettings, Change, Layer};
 
 /// The core that owns the catalog.
 pub(super) const OWNER: usize = 0;
@@ -102,10 +103,10 @@ pub async fn alter(
         let mut catalog = catalog(&core).await;
         let Some(known) = catalog.topic(&name) else {
             // What no topic could be told is said first, as in Kafka.
-            change.apply(&Values::new(), &core.config)?;
+            change.apply(&Values::new(), &core.topic_base())?;
             return Err(CatalogError::Unknown(name).into());
         };
-        let configs = change.apply(&known.configs, &core.config)?;
+        let configs = change.apply(&known.configs, &core.topic_base())?;
         if validate_only {
             return Ok(());
         }
@@ -116,6 +117,66 @@ pub async fn alter(
         Ok::<_, TopicError>(())
     });
     answered(altered.await)
+}
+
+/// Changes the settings that topics take from the broker; with `validate_only` this is only tried.
+///
+/// # Errors
+/// [`TopicError::Settings`] if no topic can have such settings, [`TopicError::Catalog`] if the catalog cannot be
+/// written, [`TopicError::Stopping`].
+pub async fn alter_broker(
+    core: &Rc<Core>,
+    layer: Layer,
+    change: Change,
+    validate_only: bool,
+) -> Result<(), TopicError> {
+    let altered = call(core, OWNER, move |core| async move {
+        let mut catalog = catalog(&core).await;
+        let known = BrokerSettings::from(catalog.settings());
+        let changed = known.changed(layer, &change, &core.config)?;
+        if validate_only || changed == known {
+            return Ok(());
+        }
+        keep(&core, &mut catalog, changed).await
+    });
+    answered(altered.await)
+}
+
+/// Changes levels of the log, which were checked: by name, `None` for the level that it had at the start.
+///
+/// # Errors
+/// [`TopicError::Catalog`] if the catalog cannot be written, [`TopicError::Stopping`].
+pub async fn alter_log_levels(
+    core: &Rc<Core>,
+    levels: Vec<(String, Option<String>)>,
+) -> Result<(), TopicError> {
+    let altered = call(core, OWNER, move |core| async move {
+        let mut catalog = catalog(&core).await;
+        let mut changed = BrokerSettings::from(catalog.settings());
+        for (name, level) in levels {
+            match level {
+                Some(level) => drop(changed.log_levels.insert(name, level)),
+                None => drop(changed.log_levels.remove(&name)),
+            }
+        }
+        keep(&core, &mut catalog, changed.clone()).await?;
+        log_levels::put_in_force(&changed.log_levels);
+        Ok::<_, TopicError>(())
+    });
+    answered(altered.await)
+}
+
+/// Keeps changed settings of the broker, and puts them in force on every core.
+async fn keep(core: &Rc<Core>, catalog: &mut Catalog, changed: BrokerSettings) -> Result<(), TopicError> {
+    catalog.set_settings(changed.stored()).await.inspect_err(|e| {
+        tracing::error!(%e, "changing the settings of the broker failed");
+    })?;
+    let changed = Arc::new(changed);
+    for to in 0..core.cluster.cores {
+        let changed = Arc::clone(&changed);
+        call(core, to, move |core| async move { core.change_settings(changed) }).await;
+    }
+    Ok(())
 }
 
 /// Has every core take a new or changed topic in. No core knows of a partition before the core on which it lives.
@@ -148,6 +209,11 @@ pub async fn delete(core: &Rc<Core>, name: String) -> Result<Arc<Topic>, TopicEr
         Ok::<_, CatalogError>(topic)
     });
     answered(deleted.await)
+}
+
+/// How many logs were ever made, which is how many partitions topics ever got. `None`: the server is stopping.
+pub async fn logs_made(core: &Rc<Core>) -> Option<u32> {
+    call(core, OWNER, move |core| async move { catalog(&core).await.logs_made() }).await
 }
 
 /// A producer id that was never given out before.

@@ -8,6 +8,7 @@ pub mod append;
 pub mod by_time;
 pub mod catalog;
 pub mod error;
+pub mod producers;
 pub mod read;
 pub mod record_time;
 pub mod settings;

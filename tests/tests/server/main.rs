@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod bad_records;
+mod broker_settings;
 mod committed_offsets;
 mod directory;
 mod durable_reads;

@@ -250,7 +250,7 @@ fn settings_are_changed_while_the_server_runs() {
     assert_eq!(value(&mut client, "segment.ms"), ("7000".to_owned(), OF_TOPIC));
     let nobody = alter(&mut client, (TOPIC, "nobody"), &both, false).unwrap();
     assert_eq!(nobody.0, UNKNOWN_TOPIC_OR_PARTITION);
-    let broker = [("log.retention.ms", SET, Some("1"))];
+    let broker = [("num.partitions", SET, Some("2"))];
     let (code, message) = alter(&mut client, (BROKER, "0"), &broker, false).unwrap();
     assert_eq!(code, INVALID_REQUEST);
     assert!(message.contains("keylane serve"), "{message}");

@@ -70,9 +70,10 @@ pub fn settings(cluster: &mut Cluster, topics: &[String]) -> Result<Vec<Vec<Sett
 fn source(source: ConfigSource) -> &'static str {
     match source {
         ConfigSource::Topic => "topic",
-        ConfigSource::DynamicBroker | ConfigSource::DynamicDefaultBroker | ConfigSource::StaticBroker => {
-            "broker"
-        }
+        ConfigSource::DynamicBroker
+        | ConfigSource::DynamicDefaultBroker
+        | ConfigSource::StaticBroker
+        | ConfigSource::DynamicBrokerLogger => "broker",
         ConfigSource::Default => "default",
         ConfigSource::Unknown => "unknown",
     }

@@ -61,7 +61,8 @@ pub fn code_of_topic(error: &TopicError) -> ErrorCode {
     }
 }
 
-fn code_of_partition(error: NoPartition) -> ErrorCode {
+/// Why a partition cannot be reached.
+pub fn code_of_partition(error: NoPartition) -> ErrorCode {
     match error {
         NoPartition::Topic | NoPartition::Number => ErrorCode::UnknownTopicOrPartition,
         NoPartition::Id => ErrorCode::UnknownTopicId,

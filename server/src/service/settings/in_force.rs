@@ -50,7 +50,7 @@ pub fn check_defaults(config: &ServerConfig) -> Result<(), (String, String)> {
 
 /// Largest batch that a topic takes, in bytes.
 pub fn max_message_bytes(own: &Values, config: &ServerConfig) -> usize {
-    own.get(MAX_MESSAGE_BYTES).and_then(|v| number(v)).unwrap_or(config.max_message_bytes)
+    InForce { own, config }.number(MAX_MESSAGE_BYTES).unwrap_or(config.max_message_bytes)
 }
 
 /// A number as it was given.

@@ -162,10 +162,13 @@ impl Setting {
 
     /// What the server's options say, if they say something else than the default.
     pub fn of_server(&self, config: &ServerConfig) -> Option<String> {
+        if let Some(given) = config.topic_defaults.get(self.name) {
+            return Some(given.clone());
+        }
         let given = match self.name {
             MAX_MESSAGE_BYTES => config.max_message_bytes.to_string(),
             SEGMENT_BYTES => config.segment_bytes.to_string(),
-            name => return config.topic_defaults.get(name).cloned(),
+            _ => return None,
         };
         (given != self.default).then_some(given)
     }

@@ -118,7 +118,7 @@ pub async fn create(
 fn fit_batches(core: &Core, stream: &Stream, configs: &mut Values) {
     let bytes = ((stream.record_kib_max as usize) << 10) + BATCH_OVERHEAD_BYTES;
     let bytes = bytes.min(core.config.batch_bytes_max());
-    if settings::max_message_bytes(configs, &core.config) < bytes {
+    if settings::max_message_bytes(configs, &core.topic_base()) < bytes {
         configs.insert(settings::MAX_MESSAGE_BYTES.to_owned(), bytes.to_string());
     }
 }

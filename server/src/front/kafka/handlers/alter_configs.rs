@@ -1,6 +1,7 @@
-//! AlterConfigs and IncrementalAlterConfigs: settings of topics, while the server runs.
+//! AlterConfigs and IncrementalAlterConfigs: settings of topics, those that topics take from the broker, and levels of the log (KIP-412),
+//! while the server runs.
 //!
-//! Promise: each topic gets all of its changes or none; a success is answered when they are durable and in
+//! Promise: each resource gets all of its changes or none; a success is answered when they are durable and in
 //! force on every core.
 
 use std::collections::HashSet;
@@ -8,7 +9,7 @@ use std::rc::Rc;
 
 use keylane_kafka::ErrorCode;
 use keylane_kafka::messages::alter_configs::{AlterConfigsRequest, AlterConfigsResponse, AlteredResource};
-use keylane_kafka::messages::describe_configs::{BROKER, TOPIC};
+use keylane_kafka::messages::describe_configs::{BROKER, BROKER_LOGGER, TOPIC};
 use keylane_kafka::messages::incremental_alter_configs::{
     self as wire, IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
 };
@@ -17,8 +18,10 @@ use crate::core::Core;
 use crate::front::kafka::context::Context;
 use crate::front::kafka::errors::{Refusal, refusal_of_topic};
 use crate::front::kafka::handlers::Handle;
+use crate::front::kafka::node::NODE_ID;
+use crate::log_levels;
 use crate::service::catalog;
-use crate::service::settings::{Change, Operation};
+use crate::service::settings::{Change, Layer, Operation, name_on_topics};
 use crate::service::topics::check_changeable;
 
 impl<'q> Handle<'q> for AlterConfigsRequest<'q> {
@@ -79,10 +82,8 @@ async fn one(
 ) -> Result<(), Refusal> {
     match kind {
         TOPIC => {}
-        BROKER => {
-            let advice = "settings of the broker are options of `keylane serve`: restart it with others";
-            return Err((ErrorCode::InvalidRequest, advice.to_owned()));
-        }
+        BROKER => return broker(core, name, change, validate_only).await,
+        BROKER_LOGGER => return loggers(core, name, change, validate_only).await,
         other => {
             return Err((ErrorCode::InvalidRequest, format!("resource type {other} has no settings here")));
         }
@@ -94,6 +95,85 @@ async fn one(
     check_changeable(name).map_err(|e| refusal_of_topic(&e))?;
     let done = catalog::alter(core, name.to_owned(), change, validate_only).await;
     done.map_err(|error| refusal_of_topic(&error))
+}
+
+/// Changes what topics take from the broker, or with an empty name from all brokers.
+async fn broker(core: &Rc<Core>, name: &str, change: Change, validate_only: bool) -> Result<(), Refusal> {
+    let layer = match name {
+        "" => Layer::AllBrokers,
+        _ => check_node(name).map(|()| Layer::Broker)?,
+    };
+    let change = on_topics(change)?;
+    let done = catalog::alter_broker(core, layer, change, validate_only).await;
+    done.map_err(|error| match refusal_of_topic(&error) {
+        // Where a topic's settings are not valid, a broker's make the request so, as in Kafka.
+        (ErrorCode::InvalidConfig, message) => (ErrorCode::InvalidRequest, message),
+        other => other,
+    })
+}
+
+/// Refuses a node that there is not.
+fn check_node(name: &str) -> Result<(), Refusal> {
+    if name == NODE_ID.to_string() {
+        return Ok(());
+    }
+    Err((ErrorCode::InvalidRequest, format!("the only node is {NODE_ID}")))
+}
+
+/// The change by the names that settings have on topics.
+fn on_topics(change: Change) -> Result<Change, Refusal> {
+    let renamed = |name: String| match name_on_topics(&name) {
+        Some(on_topics) => Ok(on_topics.to_owned()),
+        None => {
+            let advice = "cannot be changed while the broker runs: what can be are defaults of topics' settings; \
+                          others are options of `keylane serve`";
+            Err((ErrorCode::InvalidRequest, format!("{name} {advice}")))
+        }
+    };
+    Ok(match change {
+        Change::Replace(pairs) => {
+            let pairs = pairs.into_iter().map(|(name, value)| Ok((renamed(name)?, value)));
+            Change::Replace(pairs.collect::<Result<_, Refusal>>()?)
+        }
+        Change::Each(each) => {
+            // What was never set is gone already, whatever its name: tools delete throttles of replication.
+            let each = each.into_iter().filter(|(name, operation, _)| {
+                *operation != Operation::Delete || name_on_topics(name).is_some()
+            });
+            let each = each.map(|(name, operation, value)| Ok((renamed(name)?, operation, value)));
+            Change::Each(each.collect::<Result<_, Refusal>>()?)
+        }
+    })
+}
+
+/// Changes levels of the log. They are set one by one: AlterConfigs, which replaces all, does not know them, as in Kafka.
+async fn loggers(core: &Rc<Core>, name: &str, change: Change, validate_only: bool) -> Result<(), Refusal> {
+    check_node(name)?;
+    let refused = |message: String| (ErrorCode::InvalidRequest, message);
+    let Change::Each(each) = change else {
+        return Err(refused("levels of the log are changed one by one (IncrementalAlterConfigs)".to_owned()));
+    };
+    let mut levels = Vec::with_capacity(each.len());
+    for (logger, operation, value) in each {
+        let invalid = |message: String| (ErrorCode::InvalidConfig, message);
+        log_levels::check_name(&logger).map_err(invalid)?;
+        let level = match (operation, value) {
+            (Operation::Set, Some(level)) => {
+                log_levels::level_of(&level).map_err(invalid)?;
+                Some(level)
+            }
+            (Operation::Delete, _) if logger == log_levels::ROOT => {
+                return Err(refused(format!("{logger} always has a level: set another one")));
+            }
+            (Operation::Delete, _) => None,
+            _ => return Err(refused(format!("the level of {logger} can be set or deleted"))),
+        };
+        levels.push((logger, level));
+    }
+    if validate_only {
+        return Ok(());
+    }
+    catalog::alter_log_levels(core, levels).await.map_err(|error| refusal_of_topic(&error))
 }
 
 /// What the number of an operation asks for.

@@ -4,29 +4,33 @@
 //! has none says so in its documentation.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use keylane_kafka::ErrorCode;
 use keylane_kafka::messages::describe_configs::{
-    BROKER, ConfigResource, ConfigSource, ConfigSynonym, ConfigType, DescribeConfigsRequest,
+    BROKER, BROKER_LOGGER, ConfigResource, ConfigSource, ConfigSynonym, ConfigType, DescribeConfigsRequest,
     DescribeConfigsResponse, DescribedConfig, DescribedResource, TOPIC,
 };
 
 use crate::config::{ServerConfig, Values};
+use crate::core::Core;
 use crate::front::kafka::connection::Connection;
 use crate::front::kafka::context::Context;
 use crate::front::kafka::errors::{Refusal, refusal_of_topic};
 use crate::front::kafka::handlers::Handle;
 use crate::front::kafka::node::{NODE_ID, address};
-use crate::service::settings::{BrokerName, Kind, SETTINGS, Setting};
+use crate::log_levels;
+use crate::service::settings::{BrokerName, BrokerSettings, Kind, Layer, SETTINGS, Setting};
 use crate::service::topics::{TopicKey, check_name};
 
 use ConfigType::{Boolean, Int, Long, String as Text};
 
 /// All settings of a topic.
-pub fn topic_configs(own: &Values, config: &ServerConfig) -> Vec<DescribedConfig<'static>> {
+pub fn topic_configs(own: &Values, core: &Core) -> Vec<DescribedConfig<'static>> {
+    let (config, changed) = (&core.config, core.changed.borrow());
     let described = SETTINGS.iter().map(|setting| {
         let own = own.get(setting.name).map(|v| (setting.name, v.clone(), ConfigSource::Topic));
-        layered(setting, setting.name, own, config)
+        layered(setting, setting.name, own, &changed, config)
     });
     described.collect()
 }
@@ -36,9 +40,17 @@ fn layered(
     setting: &Setting,
     name: &'static str,
     own: Option<(&'static str, String, ConfigSource)>,
+    changed: &BrokerSettings,
     config: &ServerConfig,
 ) -> DescribedConfig<'static> {
     let broker = setting.broker.map(BrokerName::name);
+    let layers = [
+        (Layer::Broker, ConfigSource::DynamicBroker),
+        (Layer::AllBrokers, ConfigSource::DynamicDefaultBroker),
+    ];
+    let changed = layers.into_iter().filter_map(|(layer, source)| {
+        Some((broker?, changed.layer(layer).get(setting.name)?.clone(), source))
+    });
     let server = broker.zip(setting.of_server(config));
     let server = server.map(|(name, value)| (name, value, ConfigSource::StaticBroker));
     let default = match setting.broker {
@@ -49,6 +61,7 @@ fn layered(
     };
     let synonyms: Vec<_> = own
         .into_iter()
+        .chain(changed)
         .chain(server)
         .chain(default)
         .map(|(name, value, source)| ConfigSynonym { name: name.into(), value: Some(value.into()), source })
@@ -168,15 +181,46 @@ fn options(config: &ServerConfig) -> Vec<DescribedConfig<'static>> {
 }
 
 fn broker_configs(connection: &Connection) -> Vec<DescribedConfig<'static>> {
-    let config = &connection.core.config;
+    let (config, changed) = (&connection.core.config, connection.core.changed.borrow());
     let mut all = facts(connection);
     all.extend(options(config));
     all.extend(SETTINGS.iter().filter_map(|setting| {
         let name = setting.broker?.name();
-        Some(DescribedConfig { read_only: true, ..layered(setting, name, None, config) })
+        Some(layered(setting, name, None, &changed, config))
     }));
     all.sort_by(|a, b| a.name.cmp(&b.name));
     all
+}
+
+/// What was set for all brokers, and nothing else.
+fn configs_of_all_brokers(core: &Core) -> Vec<DescribedConfig<'static>> {
+    let changed = core.changed.borrow();
+    let set = changed.layer(Layer::AllBrokers);
+    let described = SETTINGS.iter().filter_map(|setting| {
+        let (name, value) = (setting.broker?.name(), set.get(setting.name)?.clone());
+        let source = ConfigSource::DynamicDefaultBroker;
+        let described = described(name, value, type_of(setting.kind()), setting.meaning, source);
+        Some(DescribedConfig { read_only: false, ..described })
+    });
+    let mut all: Vec<_> = described.collect();
+    all.sort_by(|a, b| a.name.cmp(&b.name));
+    all
+}
+
+/// The levels of the log (KIP-412).
+fn log_configs(core: &Core) -> Vec<DescribedConfig<'static>> {
+    let changed = core.changed.borrow();
+    let levels = &changed.log_levels;
+    let mut names: BTreeSet<&str> = log_levels::MODULES.iter().copied().collect();
+    names.insert(log_levels::ROOT);
+    names.extend(levels.keys().map(String::as_str));
+    let described = names.into_iter().map(|name| {
+        let value = log_levels::level_in_force(name, levels);
+        let source = ConfigSource::DynamicBrokerLogger;
+        let described = described("", value, Text, "A level of the log.", source);
+        DescribedConfig { name: name.to_owned().into(), read_only: false, synonyms: Vec::new(), ..described }
+    });
+    described.collect()
 }
 
 fn described(
@@ -209,13 +253,14 @@ fn settings_of(
         TOPIC => {
             check_name(resource.name).map_err(|e| refusal_of_topic(&e))?;
             match core.topics.borrow().get(TopicKey::Name(resource.name)) {
-                Some(topic) => Ok(topic_configs(&topic.topic.configs, &core.config)),
+                Some(topic) => Ok(topic_configs(&topic.topic.configs, core)),
                 None => Err((ErrorCode::UnknownTopicOrPartition, "there is no such topic".to_owned())),
             }
         }
-        BROKER if resource.name.is_empty() => Ok(Vec::new()),
+        BROKER if resource.name.is_empty() => Ok(configs_of_all_brokers(core)),
         BROKER if resource.name == NODE_ID.to_string() => Ok(broker_configs(connection)),
-        BROKER => Err((ErrorCode::InvalidRequest, format!("the only node is {NODE_ID}"))),
+        BROKER_LOGGER if resource.name == NODE_ID.to_string() => Ok(log_configs(core)),
+        BROKER | BROKER_LOGGER => Err((ErrorCode::InvalidRequest, format!("the only node is {NODE_ID}"))),
         other => Err((ErrorCode::InvalidRequest, format!("resource type {other} has no settings here"))),
     }
 }
@@ -263,7 +308,13 @@ mod tests {
         let options = Values::from([("retention.ms".to_owned(), "1000".to_owned())]);
         let config = ServerConfig { topic_defaults: options, ..ServerConfig::default() };
         let own = Values::from([("cleanup.policy".to_owned(), "compact, delete".to_owned())]);
-        let listed = topic_configs(&own, &config);
+        let listed: Vec<_> = SETTINGS
+            .iter()
+            .map(|setting| {
+                let own = own.get(setting.name).map(|v| (setting.name, v.clone(), ConfigSource::Topic));
+                layered(setting, setting.name, own, &BrokerSettings::default(), &config)
+            })
+            .collect();
         let found = |name: &str| listed.iter().find(|c| c.name == name).unwrap();
         let sources = |name: &str| {
             let synonyms = found(name).synonyms.iter();

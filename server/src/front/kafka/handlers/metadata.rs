@@ -33,13 +33,14 @@ use crate::service::topics::{Route, TopicKey, is_internal};
 
 /// Operations on a topic, one bit each (KIP-430): without authorization everybody may do all of them. READ 3,
 /// WRITE 4, CREATE 5, DELETE 6, ALTER 7, DESCRIBE 8, DESCRIBE_CONFIGS 10, ALTER_CONFIGS 11.
-const TOPIC_OPERATIONS: i32 = 0b1101_1111_1000;
+pub const TOPIC_OPERATIONS: i32 = 0b1101_1111_1000;
 /// Operations on the cluster: CREATE 5, ALTER 7, DESCRIBE 8, CLUSTER_ACTION 9, DESCRIBE_CONFIGS 10,
 /// ALTER_CONFIGS 11, IDEMPOTENT_WRITE 12.
 const CLUSTER_OPERATIONS: i32 = 0b1_1111_1010_0000;
 /// First version in which a topic can be asked for by its id alone (KIP-516).
 const BY_ID: i16 = 12;
-const REPLICAS: &[i32] = &[NODE_ID];
+/// The brokers that a partition is on.
+pub const REPLICAS: &[i32] = &[NODE_ID];
 
 impl<'q> Handle<'q> for MetadataRequest<'q> {
     async fn handle(self, context: &Context) -> MetadataResponse<'static> {

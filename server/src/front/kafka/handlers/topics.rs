@@ -64,7 +64,7 @@ async fn create_one(
     let partitions = check(core, topic)?;
     let asked: Vec<_> = topic.configs.iter().map(|config| (config.name, config.value)).collect();
     let refused = |error: TopicError| refusal_of_topic(&error);
-    let settings = settings::accept(&asked, &core.config).map_err(|e| refused(e.into()))?;
+    let settings = settings::accept(&asked, &core.topic_base()).map_err(|e| refused(e.into()))?;
     let id = if validate_only {
         // As Kafka answers: the id that a topic could have, which none has.
         Uuid::new_v4()
@@ -72,7 +72,7 @@ async fn create_one(
         let created = catalog::create(core, topic.name.to_owned(), partitions, settings.clone());
         created.await.map_err(refused)?.id
     };
-    let described = configs::topic_configs(&settings, &core.config);
+    let described = configs::topic_configs(&settings, core);
     let configs = described.into_iter().map(|c| CreatedTopicConfig {
         name: c.name,
         value: c.value,
