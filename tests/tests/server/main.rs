@@ -4,6 +4,7 @@ mod bad_input;
 mod bad_records;
 mod broker_settings;
 mod committed_offsets;
+mod crowds;
 mod directory;
 mod durable_reads;
 mod fair_fetch;

@@ -331,7 +331,7 @@ impl Held {
             None => return Err(GroupError::Unknown),
         }
         let mut changes = turn.look(|kept, line| {
-            let removals = kept.offsets.removals(Kept::offset_changes(line), |group, _, _, _| group == name);
+            let removals = kept.offsets.removals_of(name, Kept::offset_changes(line), |_, _| true);
             let mut changes: Vec<Change> = removals.into_iter().map(Change::Offset).collect();
             changes.extend(kept.members(name).map(|_| Change::Members { group: name.into(), value: None }));
             changes
@@ -369,9 +369,9 @@ impl Held {
         };
         let stays = |topic: &str| busy.as_ref().is_none_or(|busy| busy.contains(topic));
         let removals = turn.look(|kept, line| {
-            kept.offsets.removals(Kept::offset_changes(line), |group, topic, partition, _| {
+            kept.offsets.removals_of(name, Kept::offset_changes(line), |topic, partition| {
                 let listed = |(t, list): &(String, Vec<i32>)| t == topic && list.contains(&partition);
-                group == name && !stays(topic) && which.iter().any(listed)
+                !stays(topic) && which.iter().any(listed)
             })
         });
         let appended = turn.append(removals.into_iter().map(Change::Offset).collect()).await?;

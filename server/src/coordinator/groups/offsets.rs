@@ -80,27 +80,49 @@ impl Offsets {
     pub fn removals<'a>(
         &self,
         in_line: impl Iterator<Item = &'a OffsetChange>,
-        mut which: impl FnMut(&str, &str, i32, &Committed) -> bool,
+        which: impl FnMut(&str, &str, i32, &Committed) -> bool,
     ) -> Vec<OffsetChange> {
-        let mut gone: BTreeSet<(Rc<str>, Box<str>, i32)> = BTreeSet::new();
-        let mut look = |group: &Rc<str>, topic: &str, partition: i32, value: &Committed| {
-            if which(group, topic, partition, value) {
-                gone.insert((Rc::clone(group), topic.into(), partition));
-            }
-        };
-        for (group, topics) in &self.groups {
-            for (topic, partitions) in topics {
-                partitions.iter().for_each(|(partition, value)| look(group, topic, *partition, value));
-            }
-        }
-        for OffsetChange { group, topic, partition, value } in in_line {
-            if let Some(value) = value {
-                look(group, topic, *partition, value);
-            }
-        }
-        let removal = |(group, topic, partition)| OffsetChange { group, topic, partition, value: None };
-        gone.into_iter().map(removal).collect()
+        removals_from(self.groups.iter(), in_line, which)
     }
+
+    /// The same for the offsets of one group, picked by topic and partition. Other groups are not looked at: there may be many.
+    pub fn removals_of<'a>(
+        &self,
+        group: &str,
+        in_line: impl Iterator<Item = &'a OffsetChange>,
+        mut which: impl FnMut(&str, i32) -> bool,
+    ) -> Vec<OffsetChange> {
+        let in_line = in_line.filter(|change| &*change.group == group);
+        removals_from(self.groups.get_key_value(group).into_iter(), in_line, |_, topic, partition, _| {
+            which(topic, partition)
+        })
+    }
+}
+
+/// What removes the offsets of these groups, and of those that changes in line will make, which are picked.
+fn removals_from<'a, 'g>(
+    groups: impl Iterator<Item = (&'g Rc<str>, &'g Topics)>,
+    in_line: impl Iterator<Item = &'a OffsetChange>,
+    mut which: impl FnMut(&str, &str, i32, &Committed) -> bool,
+) -> Vec<OffsetChange> {
+    let mut gone: BTreeSet<(Rc<str>, Box<str>, i32)> = BTreeSet::new();
+    let mut look = |group: &Rc<str>, topic: &str, partition: i32, value: &Committed| {
+        if which(group, topic, partition, value) {
+            gone.insert((Rc::clone(group), topic.into(), partition));
+        }
+    };
+    for (group, topics) in groups {
+        for (topic, partitions) in topics {
+            partitions.iter().for_each(|(partition, value)| look(group, topic, *partition, value));
+        }
+    }
+    for OffsetChange { group, topic, partition, value } in in_line {
+        if let Some(value) = value {
+            look(group, topic, *partition, value);
+        }
+    }
+    let removal = |(group, topic, partition)| OffsetChange { group, topic, partition, value: None };
+    gone.into_iter().map(removal).collect()
 }
 
 #[cfg(test)]
@@ -152,5 +174,11 @@ mod tests {
         let line = [set("b", "t", 3, 1, ""), set("b", "t", 2, 2, ""), remove("c", "t", 0)];
         let removals = offsets.removals(line.iter(), |_, topic, _, _| topic == "t");
         assert_eq!(removals, [remove("a", "t", 0), remove("b", "t", 2), remove("b", "t", 3)]);
+        let removals = offsets.removals_of("b", line.iter(), |_, partition| partition > 2);
+        assert_eq!(removals, [remove("b", "t", 3)]);
+        assert_eq!(
+            offsets.removals_of("a", line.iter(), |_, _| true),
+            [remove("a", "t", 0), remove("a", "u", 0)]
+        );
     }
 }

@@ -23,6 +23,9 @@ use super::turn::Turn;
 
 /// Requests of one connection that may be unanswered; then it is not read from.
 pub const UNANSWERED_MAX: usize = 2048;
+/// Bytes of answers of one connection that may wait to be sent, besides those that are paid for; then it is not read from. One
+/// answer may be larger.
+const UNSENT_BYTES_MAX: usize = 4 << 20;
 /// Bytes taken for one write.
 const WRITE_BYTES: usize = 1 << 20;
 
@@ -75,6 +78,17 @@ pub struct Answer {
     pub unhurried: bool,
 }
 
+impl Answer {
+    fn bytes(&self) -> usize {
+        self.slices.iter().map(Bytes::len).sum()
+    }
+
+    /// Its bytes, unless they are paid for.
+    fn unpaid_bytes(&self) -> usize {
+        if self.held.is_some() { 0 } else { self.bytes() }
+    }
+}
+
 /// The place of an answer that is not known yet.
 #[derive(Clone, Default)]
 pub struct Promise(Rc<RefCell<Option<Answer>>>);
@@ -103,6 +117,8 @@ pub struct Out {
     slots: VecDeque<Slot>,
     /// Bytes of the gated answers, in order.
     staged: BytesMut,
+    /// Bytes of all answers that wait and are not paid for.
+    unsent: usize,
     writer: Option<Waker>,
     reader: Option<Waker>,
     registered: Option<Gate>,
@@ -118,6 +134,7 @@ impl Out {
 
     /// Adds an answer whose `len` bytes were just written to the end of the staging buffer.
     pub fn gated(&mut self, len: usize, gates: Few<Gate>, patches: Few<Patch>) {
+        self.unsent += len;
         self.slots.push_back(Slot::Gated { len, gates, patches });
         self.wake_writer();
     }
@@ -140,13 +157,16 @@ impl Out {
 
     /// Puts the answer into its place.
     pub fn fulfil(&mut self, promise: &Promise, answer: Answer) {
+        if !self.broken {
+            self.unsent += answer.unpaid_bytes();
+        }
         *promise.0.borrow_mut() = Some(answer);
         self.wake_writer();
     }
 
-    /// Whether as many requests are unanswered as may be.
+    /// Whether as many requests are unanswered as may be, or as many bytes of answers unsent.
     pub fn is_full(&self) -> bool {
-        self.slots.len() >= UNANSWERED_MAX
+        self.slots.len() >= UNANSWERED_MAX || self.unsent >= UNSENT_BYTES_MAX
     }
 
     /// No more requests come: the writer ends when all answers are out.
@@ -160,6 +180,7 @@ impl Out {
         self.broken = true;
         self.closing = true;
         self.slots.clear();
+        self.unsent = 0;
         self.staged.clear();
         self.wake_writer();
         self.wake_reader();
@@ -218,6 +239,7 @@ impl Out {
                     }
                     staged += *len;
                     bytes += *len;
+                    self.unsent -= *len;
                     self.slots.pop_front();
                 }
                 Some(Slot::Promised(promise)) => {
@@ -226,7 +248,8 @@ impl Out {
                         due.slices.push(self.staged.split_to(staged).freeze());
                         staged = 0;
                     }
-                    bytes += answer.slices.iter().map(Bytes::len).sum::<usize>();
+                    bytes += answer.bytes();
+                    self.unsent -= answer.unpaid_bytes();
                     due.slices.extend(answer.slices);
                     due.held.extend(answer.held);
                     due.turns.extend(answer.turn);

@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 use std::rc::Rc;
 
+use futures_util::future::join_all;
 use keylane_kafka::ErrorCode;
 use keylane_kafka::messages::delete_groups::{DeleteGroupsRequest, DeleteGroupsResponse, DeletedGroup};
 use keylane_kafka::messages::describe_groups::{
@@ -32,6 +33,8 @@ use crate::service::topics::TopicKey;
 /// Longest metadata of an offset, in UTF-16 units as Kafka counts (`offset.metadata.max.bytes`).
 pub const METADATA_MAX: usize = 4096;
 
+/// Groups that are deleted at the same time.
+const DELETED_AT_ONCE: usize = 128;
 const DEAD: &str = "Dead";
 /// Operations on a group, one bit each (KIP-430): without authorization everybody may do all of them. READ 3,
 /// DELETE 6, DESCRIBE 8, DESCRIBE_CONFIGS 10, ALTER_CONFIGS 11.
@@ -289,12 +292,16 @@ fn described_member(member: DescribedMember) -> GroupMember<'static> {
 impl<'q> Handle<'q> for DeleteGroupsRequest<'q> {
     async fn handle(self, context: &Context) -> DeleteGroupsResponse<'static> {
         let (core, request) = (context.core(), &self);
-        let mut results = Vec::with_capacity(request.groups.len());
         let mut done = HashSet::new();
-        for group in request.groups.iter().filter(|group| done.insert(**group)) {
-            let error =
-                groups::delete(core, group).await.err().map_or(ErrorCode::None, |e| code_of_group(&e));
-            results.push(DeletedGroup { group: (*group).to_owned().into(), error });
+        let named: Vec<&str> = request.groups.iter().copied().filter(|group| done.insert(*group)).collect();
+        let mut results = Vec::with_capacity(named.len());
+        // Side by side, so that one flush makes many of them durable.
+        for some in named.chunks(DELETED_AT_ONCE) {
+            let deleted = join_all(some.iter().map(|group| groups::delete(core, group))).await;
+            results.extend(some.iter().zip(deleted).map(|(group, deleted)| {
+                let error = deleted.err().map_or(ErrorCode::None, |e| code_of_group(&e));
+                DeletedGroup { group: (*group).to_owned().into(), error }
+            }));
         }
         DeleteGroupsResponse { results, ..Default::default() }
     }
