@@ -538,8 +538,11 @@ fn a_fetch_that_cannot_bring_anything_does_not_wait() {
         }
     }
     for (session, epoch) in [(0, -1), (0, 0), (12345, 0), (12345, -1)] {
-        assert_eq!(fetch(session, epoch, true), (0, 0, 1), "session {session}, epoch {epoch}");
-        assert_eq!(fetch(session, epoch, false), (0, 0, 0), "session {session}, epoch {epoch}");
+        for topics in [true, false] {
+            let (error, opened, answered) = fetch(session, epoch, topics);
+            assert_eq!((error, answered), (0, usize::from(topics)), "session {session}, epoch {epoch}");
+            assert_eq!(opened > 0, epoch == 0, "session {session}, epoch {epoch}: {opened}");
+        }
     }
     assert!(began.elapsed().as_secs() < 30, "nothing waits for a minute");
 }
