@@ -42,7 +42,8 @@ fn keys_choose_shards_as_they_choose_partitions() {
     assert!(finding.wrong().is_empty(), "{finding}");
     let story = finding.to_string();
     // As AWS hashes them: alice and bob in shard 1, charlie in shard 2.
-    for told in ["alice     in order      1 2 3 4 5 6   (shard 1)", "1 2 3 4 5 6   (shard 2)", "OUT OF ORDER"] {
+    for told in ["alice     in order      1 2 3 4 5 6   (shard 1)", "1 2 3 4 5 6   (shard 2)", "OUT OF ORDER"]
+    {
         assert!(story.contains(told), "{story}");
     }
     assert_eq!(keys("keys --kinesis --partitions 3 --users 4 --events 6").to_string(), story);
