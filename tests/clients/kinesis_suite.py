@@ -109,6 +109,12 @@ def settings():
     on_demand = topic("on-demand")
     kinesis.create_stream(StreamName=on_demand, StreamModeDetails={"StreamMode": "ON_DEMAND"}, Tags={"a": "b"})
     equal(len(shards(on_demand)), 4, "shards of an on-demand stream")
+    told = kinesis.update_stream_warm_throughput(StreamName=on_demand, WarmThroughputMiBps=100)
+    equal(told["WarmThroughput"], {"TargetMiBps": 100, "CurrentMiBps": 100}, "warm throughput")
+    refused("ValidationException", kinesis.update_shard_count, StreamName=on_demand, TargetShardCount=8, ScalingType="UNIFORM_SCALING")
+    account = kinesis.describe_account_settings()["MinimumThroughputBillingCommitment"]
+    equal(account, {"Status": "DISABLED"}, "settings of the account")
+    kinesis.update_account_settings(MinimumThroughputBillingCommitment=account)
 
 
 def records():
@@ -192,7 +198,7 @@ def errors():
     refused("ValidationException", kinesis.put_record, StreamName=name, PartitionKey="k", Data=b"x", ExplicitHashKey="abc")
     refused("InvalidArgumentException", kinesis.put_record, StreamName=name, PartitionKey="k", Data=b"x",
             ExplicitHashKey=str(1 << 128))
-    refused("InvalidArgumentException", kinesis.update_shard_count, StreamName=name, TargetShardCount=5,
+    refused("LimitExceededException", kinesis.update_shard_count, StreamName=name, TargetShardCount=5,
             ScalingType="UNIFORM_SCALING")
     refused("InvalidArgumentException", kinesis.split_shard, StreamName=name, ShardToSplit="shardId-000000000000",
             NewStartingHashKey="0")

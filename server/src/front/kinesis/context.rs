@@ -13,6 +13,7 @@ use super::answer::{Answer, Outcome};
 use super::check::{Checks, pattern};
 use super::fault::Fault;
 use super::format::Format;
+use super::kept::is_kept;
 use super::names::{parse_arn, shard_id, shard_of, stream_arn};
 use super::token::Tokens;
 
@@ -134,12 +135,12 @@ impl Context {
         if self.status(topic.stream()) == Status::Active { Ok(topic) } else { Err(self.no_stream(name)) }
     }
 
-    /// A shard of a stream by its id, open or not.
+    /// A shard of a stream by its id, open or not. One whose records have all expired is gone.
     ///
     /// # Errors
     /// ResourceNotFoundException.
     pub fn shard_to_read(&self, topic: &LocalTopic, id: &str) -> Result<usize, Fault> {
-        let shard = shard_of(id).filter(|shard| *shard < topic.stream().shards.len());
+        let shard = shard_of(id).filter(|shard| is_kept(topic, topic.stream().shards.get(*shard)));
         shard.ok_or_else(|| {
             let (name, account) = (&topic.topic.name, self.account());
             Fault::not_found(format!("Shard {id} in stream {name} under account {account} does not exist"))
@@ -189,6 +190,24 @@ impl Context {
                 "Stream {name} under account {account} not ACTIVE, instead in state DELETING"
             )),
             StreamError::NoShard(shard) => self.no_shard(&shard_id(shard), name),
+            StreamError::Ended(shard) => Fault::argument(format!(
+                "Shard {} in stream {name} under account {account} has already been merged or split, and thus is not \
+                 eligible for merging or splitting.",
+                shard_id(shard)
+            )),
+            StreamError::NotAdjacent(one, other) => Fault::argument(format!(
+                "Shards {} and {} in stream {name} under account {account} are not an adjacent pair of shards eligible \
+                 for merging",
+                shard_id(one),
+                shard_id(other)
+            )),
+            StreamError::OnDemand => Fault::validation(format!(
+                "Request is invalid. Stream {name} under account {account} is in On-Demand mode."
+            )),
+            StreamError::TooManyTags(most) => Fault::argument(format!(
+                "Failed to add tags to stream {name} under account {account} because a given stream cannot have more \
+                 than {most} tags associated with it."
+            )),
             StreamError::Topic(topic) => topic.into(),
             StreamError::TooMany | StreamError::TooManyConsumers(_) => Fault::limit(error.to_string()),
             StreamError::ConsumerExists(consumer) => Fault::in_use(format!(

@@ -63,7 +63,11 @@ impl Iterator {
     }
 }
 
-/// A time for people, in UTC.
+const DAYS: [&str; 7] = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
+const MONTHS: [&str; 12] =
+    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+
+/// A time for people, in UTC, as the protocol writes it in texts: `Thu Jan 22 01:22:02 UTC 2015`.
 pub fn date(ms: i64) -> String {
     let seconds = ms.div_euclid(1000);
     let (days, of_day) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
@@ -77,7 +81,9 @@ pub fn date(ms: i64) -> String {
     let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
     let year = year_of_era + era * 400 + i64::from(month <= 2);
     let (hour, minute, second) = (of_day / 3600, of_day / 60 % 60, of_day % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+    let weekday = DAYS[((days + 4).rem_euclid(7)) as usize];
+    let month = MONTHS[month as usize - 1];
+    format!("{weekday} {month} {day:02} {hour:02}:{minute:02}:{second:02} UTC {year:04}")
 }
 
 #[cfg(test)]
@@ -93,7 +99,7 @@ mod tests {
         assert_eq!(Iterator::open(&tokens, &text, now_ms + LIFE_MS), Ok(iterator));
         let expired = Iterator::open(&tokens, &text, now_ms + LIFE_MS + 1).unwrap_err();
         assert_eq!(expired.kind, "ExpiredIteratorException");
-        assert!(expired.message.contains("2023-11-14T22:13:20Z"), "{}", expired.message);
+        assert!(expired.message.contains("Tue Nov 14 22:13:20 UTC 2023"), "{}", expired.message);
         let foreign = Tokens::new("other").seal(KIND, &[0; BYTES]);
         for wrong in [foreign, tokens.seal(KIND, b"short"), tokens.seal(2, &[0; BYTES]), String::new()] {
             let refused = Iterator::open(&tokens, &wrong, now_ms).unwrap_err();
@@ -107,10 +113,10 @@ mod tests {
     #[test]
     fn dates() {
         for (ms, text) in [
-            (0, "1970-01-01T00:00:00Z"),
-            (951_782_400_000, "2000-02-29T00:00:00Z"),
-            (1_764_386_400_500, "2025-11-29T03:20:00Z"),
-            (-1, "1969-12-31T23:59:59Z"),
+            (0, "Thu Jan 01 00:00:00 UTC 1970"),
+            (951_782_400_000, "Tue Feb 29 00:00:00 UTC 2000"),
+            (1_764_386_400_500, "Sat Nov 29 03:20:00 UTC 2025"),
+            (-1, "Wed Dec 31 23:59:59 UTC 1969"),
         ] {
             assert_eq!(date(ms), text);
         }

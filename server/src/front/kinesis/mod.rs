@@ -16,6 +16,7 @@ mod fault;
 mod format;
 mod front;
 mod iterator;
+mod kept;
 mod names;
 mod operations;
 mod page;

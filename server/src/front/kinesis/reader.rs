@@ -17,7 +17,7 @@ use super::context::Context;
 use super::fault::Fault;
 use super::names::shard_id;
 use super::page::{Page, Room};
-use super::sequence::{self, Numbers};
+use super::sequence::{self, Numbers, Place};
 use super::wire::Timestamp;
 
 /// Bytes that are read at once: at least, and at most if the first batch has not more.
@@ -57,10 +57,18 @@ pub async fn start(
         "LATEST" => Ok(find(ByTime::End).await?.unwrap_or(0)),
         "AT_TIMESTAMP" => {
             let time = position.time.ok_or_else(|| {
-                Fault::argument("Must specify timestampInMillis parameter for iterator of type AT_TIMESTAMP.")
+                Fault::argument(
+                    "Must specify timestampInMillis parameter for iterator of type AT_TIMESTAMP. Current request has no \
+                     timestamp parameter.",
+                )
             })?;
-            if time.0 > now_ms().saturating_add(1000) {
-                return Err(Fault::argument("The timestamp of an iterator cannot lie in the future."));
+            let now_ms = now_ms();
+            if time.0 > now_ms.saturating_add(1000) {
+                return Err(Fault::argument(format!(
+                    "The timestampInMillis parameter cannot be greater than the currentTimestampInMillis. \
+                     timestampInMillis: {}, currentTimestampInMillis: {now_ms}",
+                    time.0
+                )));
             }
             match find(ByTime::Time(time.0.max(0))).await? {
                 Some(offset) => Ok(offset),
@@ -69,24 +77,42 @@ pub async fn start(
         }
         kind => {
             let given = position.number.as_deref().ok_or_else(|| {
-                Fault::argument(format!("Must specify startingSequenceNumber for iterator of type {kind}."))
+                Fault::argument(format!("{EITHER} Request specified {kind} and no StartingSequenceNumber."))
             })?;
-            let created_s = topic.stream().shards[shard].created_s;
-            let place = sequence::parse(given)
-                .filter(|place| place.shard as usize == shard && place.created_s == created_s)
-                .ok_or_else(|| {
-                    Fault::argument(format!(
-                        "StartingSequenceNumber {given} used in GetShardIterator on shard {} in stream {} under \
-                         account {} is invalid because it did not come from this stream.",
-                        shard_id(shard),
-                        topic.topic.name,
-                        context.account()
-                    ))
-                })?;
+            let place = place_of(context, topic, shard, given)?;
             let at = kind == "AT_SEQUENCE_NUMBER" && !place.between;
             Ok(if at { place.position.saturating_sub(1) } else { place.position })
         }
     }
+}
+
+/// How a kind of iterator and a sequence number go together.
+pub const EITHER: &str = "Must either specify (1) AT_SEQUENCE_NUMBER or AFTER_SEQUENCE_NUMBER and \
+                          StartingSequenceNumber or (2) TRIM_HORIZON or LATEST and no StartingSequenceNumber.";
+
+/// The place that a sequence number names in a shard.
+fn place_of(context: &Context, topic: &LocalTopic, shard: usize, given: &str) -> Result<Place, Fault> {
+    let invalid = |why: &str| {
+        Fault::argument(format!(
+            "StartingSequenceNumber {given} used in GetShardIterator on shard {} in stream {} under account {} is \
+             invalid{why}.",
+            shard_id(shard),
+            topic.topic.name,
+            context.account()
+        ))
+    };
+    let place = sequence::parse(given).ok_or_else(|| invalid(""))?;
+    if place.shard as usize != shard {
+        return Err(Fault::argument(format!(
+            "Invalid StartingSequenceNumber. It encodes {}, while it was used in a call to a shard with {}",
+            shard_id(place.shard as usize),
+            shard_id(shard)
+        )));
+    }
+    if place.created_s != topic.stream().shards[shard].created_s {
+        return Err(invalid(" because it did not come from this stream"));
+    }
+    Ok(place)
 }
 
 /// What was read of a shard.

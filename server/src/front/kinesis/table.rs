@@ -63,6 +63,7 @@ macro_rules! operations {
 
 operations! {
     records {
+        "DescribeAccountSettings" => stored::account,
         "DescribeLimits" => streams::limits,
         "DescribeStream" => streams::describe,
         "DescribeStreamConsumer" => consumers::describe,
@@ -98,8 +99,10 @@ operations! {
         "StopStreamEncryption" => stored::stop_encryption,
         "TagResource" => stored::tag,
         "UntagResource" => stored::untag,
+        "UpdateAccountSettings" => stored::update_account,
         "UpdateMaxRecordSize" => settings::update_record_size,
         "UpdateShardCount" => reshard::update_count,
         "UpdateStreamMode" => settings::update_mode,
+        "UpdateStreamWarmThroughput" => settings::update_warm,
     }
 }

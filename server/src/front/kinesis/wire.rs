@@ -4,7 +4,8 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use base64_simd::STANDARD;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use ciborium::tag::{Accepted, Required};
 use serde::de::{self, Deserialize, Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde::ser::{Serialize, Serializer};
@@ -26,7 +27,7 @@ impl Blob {
     /// Bytes that they take at most.
     pub fn len_max(&self) -> usize {
         match self {
-            Self::Encoded(text) => STANDARD.estimated_decoded_length(text.len()),
+            Self::Encoded(text) => base64::decoded_len_estimate(text.len()),
             Self::Plain(bytes) => bytes.len(),
         }
     }
@@ -34,7 +35,7 @@ impl Blob {
     /// Adds the bytes to `out`. `None`: they are no base64.
     pub fn put(&self, out: &mut Vec<u8>) -> Option<()> {
         match self {
-            Self::Encoded(text) => STANDARD.decode_append(text.as_bytes(), out).ok(),
+            Self::Encoded(text) => STANDARD.decode_vec(text.as_bytes(), out).ok(),
             Self::Plain(bytes) => {
                 out.extend_from_slice(bytes);
                 Some(())
@@ -108,7 +109,7 @@ pub struct Data<'a>(pub &'a [u8]);
 impl Serialize for Data<'_> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         if to.is_human_readable() {
-            to.serialize_str(&STANDARD.encode_to_string(self.0))
+            to.serialize_str(&STANDARD.encode(self.0))
         } else {
             to.serialize_bytes(self.0)
         }

@@ -40,14 +40,20 @@ pub enum StreamError {
     #[error("shard {0} has ended: it was split or merged")]
     Ended(usize),
     /// The hash does not split the shard.
-    #[error("a shard is split at a hash above its first one and up to its last one")]
+    #[error("a shard is split at a hash more than one above its first one and below its last one")]
     SplitAt(HashRange),
+    /// The server chooses the number of its shards.
+    #[error("the stream is in on-demand mode")]
+    OnDemand,
     /// The shards are no neighbours.
     #[error("shards {0} and {1} are no neighbours: the range of one must begin where that of the other ends")]
     NotAdjacent(usize, usize),
     /// It would have too many shards, or partitions with those that ended.
     #[error("a stream may not have so many shards")]
     TooMany,
+    /// It would have too many tags.
+    #[error("a stream or consumer has at most {0} tags")]
+    TooManyTags(usize),
     /// It has a consumer of this name.
     #[error("there is a consumer of the name {0} already")]
     ConsumerExists(String),
@@ -63,9 +69,6 @@ pub enum StreamError {
     /// The consumer has a young subscription to the shard.
     #[error("the consumer has a subscription to this shard that is younger than five seconds")]
     Subscribed,
-    /// The caller's own reason.
-    #[error("{0}")]
-    Refused(&'static str),
     /// The topic below the stream.
     #[error(transparent)]
     Topic(TopicError),

@@ -33,7 +33,7 @@ const SHARDS_MAX: usize = 20_000;
 pub async fn split(core: &Rc<Core>, name: String, shard: usize, at: u128) -> Result<(), StreamError> {
     reshard(core, name, move |stream, now_s| {
         let range = open(stream, shard)?.range;
-        if at <= range.first || at > range.last {
+        if at <= range.first.saturating_add(1) || at >= range.last {
             return Err(StreamError::SplitAt(range));
         }
         split_at(stream, shard, at, now_s);
@@ -163,6 +163,9 @@ async fn reshard<T: Send + 'static>(
         let before = of_topic(&topic);
         if before.deleting_ms.is_some() {
             return Err(StreamError::Deleting);
+        }
+        if before.on_demand {
+            return Err(StreamError::OnDemand);
         }
         let mut stream = before.clone();
         let now_s = u64::try_from(now_ms() / 1000).unwrap_or(0);

@@ -104,19 +104,26 @@ fn each_error_has_its_type_and_text() {
             "GetShardIterator",
             one(json!({"ShardIteratorType": "AT_TIMESTAMP"})),
             "InvalidArgumentException",
-            "timestamp",
+            "Current request has no timestamp parameter.",
         ),
         (
             "GetShardIterator",
             one(json!({"ShardIteratorType": "AT_SEQUENCE_NUMBER"})),
             "InvalidArgumentException",
-            "equence",
+            "Request specified AT_SEQUENCE_NUMBER and no StartingSequenceNumber.",
+        ),
+        (
+            "GetShardIterator",
+            one(json!({"StartingSequenceNumber": "7"})),
+            "InvalidArgumentException",
+            "Request specified LATEST and also a StartingSequenceNumber.",
         ),
         (
             "GetShardIterator",
             one(json!({"ShardIteratorType": "AT_SEQUENCE_NUMBER", "StartingSequenceNumber": "7"})),
             "InvalidArgumentException",
-            "is invalid because it did not come from this stream",
+            "StartingSequenceNumber 7 used in GetShardIterator on shard shardId-000000000000 in stream s under account \
+             123456789012 is invalid.",
         ),
         (
             "GetRecords",
@@ -129,27 +136,31 @@ fn each_error_has_its_type_and_text() {
         ("ListStreams", json!({"NextToken": "AAAA"}), "InvalidArgumentException", "Invalid NextToken"),
         (
             "SplitShard",
-            json!({"StreamName": "s", "ShardToSplit": SHARD, "NewStartingHashKey": "0"}),
+            json!({"StreamName": "s", "ShardToSplit": SHARD, "NewStartingHashKey": "1"}),
             "InvalidArgumentException",
-            "",
+            "NewStartingHashKey 1 used in SplitShard() on shard shardId-000000000000 in stream s under account 123456789012 \
+             is not both greater than one plus the shard's StartingHashKey 0 and less than the shard's EndingHashKey \
+             340282366920938463463374607431768211455.",
         ),
         (
             "MergeShards",
             json!({"StreamName": "two", "ShardToMerge": SHARD, "AdjacentShardToMerge": SHARD}),
             "InvalidArgumentException",
-            "",
+            "Shards shardId-000000000000 and shardId-000000000000 in stream two under account 123456789012 are not an adjacent \
+             pair of shards eligible for merging",
         ),
         (
             "IncreaseStreamRetentionPeriod",
             json!({"StreamName": "s", "RetentionPeriodHours": 23}),
             "InvalidArgumentException",
-            "24",
+            "Minimum allowed retention period is 24 hours. Requested retention period (23 hours) is too short.",
         ),
         (
             "DecreaseStreamRetentionPeriod",
             json!({"StreamName": "s", "RetentionPeriodHours": 48}),
             "InvalidArgumentException",
-            "",
+            "Requested retention period (48 hours) for stream s can not be longer than existing retention period (24 hours). \
+             Use IncreaseRetentionPeriod API.",
         ),
         (
             "DescribeStreamSummary",

@@ -129,8 +129,14 @@ fn the_number_of_shards_is_set_within_the_bounds_of_a_call() {
     let set = |count: usize| json!({"StreamName": "s", "TargetShardCount": count, "ScalingType": "UNIFORM_SCALING"});
     let told = client.call("UpdateShardCount", &set(3)).unwrap();
     assert_eq!((&told["CurrentShardCount"], &told["TargetShardCount"]), (&json!(2), &json!(3)));
-    let (kind, _) = client.refused("UpdateShardCount", &set(7)).unwrap();
-    assert_eq!(kind, "InvalidArgumentException");
+    for (count, how) in [(7, "up over double"), (1, "down below half")] {
+        let (kind, said) = client.refused("UpdateShardCount", &set(count)).unwrap();
+        let wanted = format!(
+            "UpdateShardCount cannot scale {how} your current open shard count. Current open shard count: 3 Target shard count: \
+             {count}"
+        );
+        assert_eq!((&*kind, said), ("LimitExceededException", wanted));
+    }
     let summary = client.call("DescribeStreamSummary", &json!({"StreamName": "s"})).unwrap();
     assert_eq!(summary["StreamDescriptionSummary"]["OpenShardCount"], 3);
     let open = json!({"StreamName": "s", "ShardFilter": {"Type": "AT_LATEST"}});
@@ -241,5 +247,66 @@ fn a_stream_takes_its_time_if_the_server_is_told_so() {
     );
     wait(&mut client, None);
     client.create("s", 1).unwrap();
+    bench.finish();
+}
+
+#[test]
+fn the_server_counts_the_shards_of_an_on_demand_stream() {
+    let bench = Bench::start();
+    let mut client = bench.client();
+    let mode = json!({"StreamMode": "ON_DEMAND"});
+    let made = json!({"StreamName": "s", "StreamModeDetails": mode, "WarmThroughputMiBps": 8});
+    client.call("CreateStream", &made).unwrap();
+    let refusals = [
+        ("SplitShard", json!({"StreamName": "s", "ShardToSplit": id(0), "NewStartingHashKey": "5"})),
+        ("MergeShards", json!({"StreamName": "s", "ShardToMerge": id(0), "AdjacentShardToMerge": id(1)})),
+        ("UpdateShardCount", json!({"StreamName": "s", "TargetShardCount": 99, "ScalingType": "UNIFORM_SCALING"})),
+    ];
+    for (operation, request) in &refusals {
+        let (kind, said) = client.refused(operation, request).unwrap();
+        let wanted = "Request is invalid. Stream s under account 123456789012 is in On-Demand mode.";
+        assert_eq!((&*kind, &*said), ("ValidationException", wanted), "{operation}");
+    }
+    let summary = |client: &mut Kinesis| {
+        let told = client.call("DescribeStreamSummary", &json!({"StreamName": "s"})).unwrap();
+        told["StreamDescriptionSummary"].clone()
+    };
+    assert_eq!(summary(&mut client)["WarmThroughput"], json!({"TargetMiBps": 8, "CurrentMiBps": 8}));
+    let warm = |mib: i64| json!({"StreamName": "s", "WarmThroughputMiBps": mib});
+    let told = client.call("UpdateStreamWarmThroughput", &warm(64)).unwrap();
+    assert_eq!(told["WarmThroughput"]["TargetMiBps"], 64);
+    assert_eq!(client.refused("UpdateStreamWarmThroughput", &warm(-1)).unwrap().0, "ValidationException");
+    let arn = summary(&mut client)["StreamARN"].clone();
+    let provisioned = json!({"StreamARN": arn, "StreamModeDetails": {"StreamMode": "PROVISIONED"}});
+    client.call("UpdateStreamMode", &provisioned).unwrap();
+    assert_eq!(summary(&mut client)["WarmThroughput"], Value::Null);
+    assert_eq!(client.refused("UpdateStreamWarmThroughput", &warm(64)).unwrap().0, "ValidationException");
+    split(&mut client, 0, "5");
+    bench.finish();
+}
+
+/// Shards that had ended could be read for ever, although they were not listed any more.
+#[test]
+fn a_shard_that_ended_goes_with_its_last_record() {
+    const RETENTION: Duration = Duration::from_millis(1500);
+    let retention = RETENTION.as_millis().to_string();
+    let bench = Bench::start_with(|config| config.topic_defaults = [("retention.ms".to_owned(), retention)].into());
+    let mut client = bench.client();
+    assert_eq!(Client::connect(bench.server.kafka_addr()).unwrap().create_topic("s", 1).unwrap(), 0);
+    let begun = Instant::now();
+    split(&mut client, 0, MIDDLE);
+    let listed = |client: &mut Kinesis| {
+        let told = client.call("ListShards", &json!({"StreamName": "s"})).unwrap();
+        told["Shards"].as_array().unwrap().iter().map(|shard| text(&shard["ShardId"]).unwrap()).collect::<Vec<_>>()
+    };
+    let before = listed(&mut client);
+    assert!(before.len() == 3 || begun.elapsed() > RETENTION, "{before:?}");
+    std::thread::sleep(RETENTION);
+    assert_eq!(listed(&mut client), [id(1), id(2)]);
+    let of_parent = json!({"StreamName": "s", "ShardId": id(0), "ShardIteratorType": "TRIM_HORIZON"});
+    let (kind, said) = client.refused("GetShardIterator", &of_parent).unwrap();
+    let wanted = "Shard shardId-000000000000 in stream s under account 123456789012 does not exist";
+    assert_eq!((&*kind, &*said), ("ResourceNotFoundException", wanted));
+    assert!(client.read_all("s", &id(1)).unwrap().is_empty());
     bench.finish();
 }

@@ -8,7 +8,7 @@ use crate::front::kinesis::context::Context;
 use crate::front::kinesis::fault::Fault;
 use crate::front::kinesis::iterator::Iterator as ShardIterator;
 use crate::front::kinesis::page::Room;
-use crate::front::kinesis::reader::{Child, Position, TYPES, children, read, start};
+use crate::front::kinesis::reader::{Child, EITHER, Position, TYPES, children, read, start};
 use crate::front::kinesis::wire::Timestamp;
 use crate::runtime::clock::now_ms;
 use crate::service::streams;
@@ -49,6 +49,13 @@ pub async fn iterator(context: &Context, request: IteratorRequest) -> Outcome {
     let name = context.name(request.stream_name, request.stream_arn.as_deref())?;
     let topic = context.usable(&name)?;
     let shard = context.shard_to_read(&topic, request.shard_id.as_deref().unwrap_or_default())?;
+    if let (Some(_), Some(kind @ ("TRIM_HORIZON" | "LATEST"))) =
+        (&request.starting_sequence_number, request.shard_iterator_type.as_deref())
+    {
+        return Err(Fault::argument(format!(
+            "{EITHER} Request specified {kind} and also a StartingSequenceNumber."
+        )));
+    }
     let position = Position {
         kind: request.shard_iterator_type.unwrap_or_default(),
         number: request.starting_sequence_number,

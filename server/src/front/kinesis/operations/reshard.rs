@@ -6,8 +6,8 @@ use crate::front::kinesis::answer::{Answer, Outcome};
 use crate::front::kinesis::check::Checks;
 use crate::front::kinesis::context::Context;
 use crate::front::kinesis::fault::Fault;
-use crate::front::kinesis::names::shard_of;
-use crate::service::streams;
+use crate::front::kinesis::names::{shard_id, shard_of};
+use crate::service::streams::{self, HashRange, StreamError};
 
 /// SplitShard.
 #[derive(Debug, Deserialize)]
@@ -39,8 +39,22 @@ pub async fn split(context: &Context, request: SplitRequest) -> Outcome {
     let hash = request.new_starting_hash_key.unwrap_or_default();
     let at = hash.parse().map_err(|_| Fault::argument("NewStartingHashKey is above 2^128 - 1."))?;
     let done = streams::split(&context.core, name.clone(), shard, at).await;
-    done.map_err(|e| context.refused(&name, e))?;
+    done.map_err(|e| match e {
+        StreamError::SplitAt(range) => not_inside(context, &name, shard, at, range),
+        other => context.refused(&name, other),
+    })?;
     Ok(Answer::Empty)
+}
+
+fn not_inside(context: &Context, name: &str, shard: usize, at: u128, range: HashRange) -> Fault {
+    Fault::argument(format!(
+        "NewStartingHashKey {at} used in SplitShard() on shard {} in stream {name} under account {} is not both greater \
+         than one plus the shard's StartingHashKey {} and less than the shard's EndingHashKey {}.",
+        shard_id(shard),
+        context.account(),
+        range.first,
+        range.last
+    ))
 }
 
 /// MergeShards.
@@ -102,13 +116,20 @@ pub async fn update_count(context: &Context, request: CountRequest) -> Outcome {
     checks.word("scalingType", request.scaling_type.as_deref(), &["UNIFORM_SCALING"]);
     checks.done()?;
     let name = context.name(request.stream_name, request.stream_arn.as_deref())?;
-    let has = context.find(&name)?.stream().open_count();
+    let topic = context.find(&name)?;
+    let has = topic.stream().open_count();
     let target = usize::try_from(request.target_shard_count.unwrap_or(1)).unwrap_or(usize::MAX);
-    if target > has * 2 || target < has.div_ceil(2) {
-        return Err(Fault::argument(format!(
-            "TargetShardCount {target}: from {has} open shards one call goes to {} at least and {} at most",
-            has.div_ceil(2),
-            has * 2
+    let too_far = match target {
+        // A stream whose shards the server counts is refused for that, whatever the number.
+        _ if topic.stream().on_demand => None,
+        target if target > has * 2 => Some("up over double"),
+        target if target < has.div_ceil(2) => Some("down below half"),
+        _ => None,
+    };
+    if let Some(far) = too_far {
+        return Err(Fault::limit(format!(
+            "UpdateShardCount cannot scale {far} your current open shard count. Current open shard count: {has} Target \
+             shard count: {target}"
         )));
     }
     let done = streams::set_count(&context.core, name.clone(), target).await;

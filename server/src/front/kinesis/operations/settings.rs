@@ -79,14 +79,17 @@ async fn set_retention(context: &Context, request: RetentionRequest, up: bool) -
     let topic = context.find(&name)?;
     let (hours, has) = (request.retention_period_hours.unwrap_or_default(), retention_hours(&topic));
     if !(24..=8760).contains(&hours) {
-        return Err(Fault::argument(format!("Retention period of {hours} hours: it is 24 to 8760 hours")));
+        let (bound, at, far) = if hours < 24 { ("Minimum", 24, "short") } else { ("Maximum", 8760, "long") };
+        return Err(Fault::argument(format!(
+            "{bound} allowed retention period is {at} hours. Requested retention period ({hours} hours) is too {far}."
+        )));
     }
-    let (wrong, word) = if up { (hours < has, "longer") } else { (hours > has, "shorter") };
+    let (wrong, how, other) =
+        if up { (hours < has, "shorter", "Decrease") } else { (hours > has, "longer", "Increase") };
     if wrong {
         return Err(Fault::argument(format!(
-            "Requested retention period ({hours} hours) for stream {name} can not be {} than existing retention \
-             period ({has} hours). Use the other operation to make it {word}.",
-            if up { "shorter" } else { "longer" }
+            "Requested retention period ({hours} hours) for stream {name} can not be {how} than existing retention \
+             period ({has} hours). Use {other}RetentionPeriod API."
         )));
     }
     let changed = streams::change(&context.core, name.clone(), move |_, configs| {
@@ -118,7 +121,7 @@ pub async fn add_tags(context: &Context, request: AddTagsRequest) -> Outcome {
     let changed = streams::change(&context.core, name.clone(), move |stream, _| {
         stream.tags.extend(tags.kept);
         if stream.tags.len() > TAGS_MAX {
-            return Err(StreamError::Refused("a stream has at most 50 tags"));
+            return Err(StreamError::TooManyTags(TAGS_MAX));
         }
         Ok(())
     });
@@ -203,6 +206,8 @@ pub struct ModeRequest {
     #[serde(rename = "StreamARN")]
     stream_arn: Option<String>,
     stream_mode_details: Option<Mode>,
+    #[serde(rename = "WarmThroughputMiBps")]
+    warm_mib: Option<i64>,
 }
 
 /// Answers UpdateStreamMode.
@@ -212,11 +217,16 @@ pub async fn update_mode(context: &Context, request: ModeRequest) -> Outcome {
     checks.required("streamARN", &request.stream_arn);
     checks.required("streamModeDetails.streamMode", &mode);
     checks.word("streamModeDetails.streamMode", mode.as_deref(), MODES);
+    let warm = warm_mib(&mut checks, request.warm_mib);
     checks.done()?;
     let name = context.name(None, request.stream_arn.as_deref())?;
     let on_demand = mode.as_deref() == Some(MODES[1]);
+    if warm.is_some() && !on_demand {
+        return Err(not_on_demand(context, &name));
+    }
     let changed = streams::change(&context.core, name.clone(), move |stream, _| {
         stream.on_demand = on_demand;
+        stream.warm_mib = if on_demand { warm.or(stream.warm_mib) } else { None };
         Ok(())
     });
     changed.await.map_err(|e| context.refused(&name, e))?;
@@ -246,4 +256,81 @@ pub async fn update_record_size(context: &Context, request: RecordSizeRequest) -
     });
     changed.await.map_err(|e| context.refused(&name, e))?;
     Ok(Answer::Empty)
+}
+
+/// Most MiB/s that a stream is asked to be ready for.
+/// Source: <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_UpdateStreamWarmThroughput.html>
+const WARM_MIB_MAX: i64 = 10 * 1024;
+
+/// Checks a warm throughput of a request.
+pub fn warm_mib(checks: &mut Checks, given: Option<i64>) -> Option<u32> {
+    checks.range("warmThroughputMiBps", given, 0, WARM_MIB_MAX);
+    given.and_then(|mib| u32::try_from(mib).ok())
+}
+
+/// A stream in provisioned mode has no warm throughput.
+pub fn not_on_demand(context: &Context, name: &str) -> Fault {
+    Fault::validation(format!(
+        "Request is invalid. Stream {name} under account {} is not in On-Demand mode.",
+        context.account()
+    ))
+}
+
+/// A warm throughput as it is told.
+#[derive(Serialize)]
+pub struct Warm {
+    #[serde(rename = "TargetMiBps")]
+    target: u32,
+    #[serde(rename = "CurrentMiBps")]
+    current: u32,
+}
+
+impl Warm {
+    /// The one that was asked for: it is there at once.
+    pub fn of(mib: u32) -> Self {
+        Self { target: mib, current: mib }
+    }
+}
+
+/// UpdateStreamWarmThroughput.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct WarmRequest {
+    stream_name: Option<String>,
+    #[serde(rename = "StreamARN")]
+    stream_arn: Option<String>,
+    #[serde(rename = "WarmThroughputMiBps")]
+    warm_mib: Option<i64>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Warmed {
+    #[serde(rename = "StreamARN")]
+    stream_arn: String,
+    stream_name: String,
+    warm_throughput: Warm,
+}
+
+/// Answers UpdateStreamWarmThroughput: the number is kept; the server is as fast as it can be in any case.
+pub async fn update_warm(context: &Context, request: WarmRequest) -> Outcome {
+    let mut checks = Checks::default();
+    checks.required("warmThroughputMiBps", &request.warm_mib);
+    let warm = warm_mib(&mut checks, request.warm_mib);
+    checks.done()?;
+    let name = context.name(request.stream_name, request.stream_arn.as_deref())?;
+    if !context.find(&name)?.stream().on_demand {
+        return Err(not_on_demand(context, &name));
+    }
+    let mib = warm.unwrap_or_default();
+    let changed = streams::change(&context.core, name.clone(), move |stream, _| {
+        stream.warm_mib = Some(mib);
+        Ok(())
+    });
+    changed.await.map_err(|e| context.refused(&name, e))?;
+    context.answer(&Warmed {
+        stream_arn: context.arn(&name),
+        stream_name: name,
+        warm_throughput: Warm::of(mib),
+    })
 }

@@ -6,11 +6,11 @@ use crate::front::kinesis::answer::Outcome;
 use crate::front::kinesis::check::Checks;
 use crate::front::kinesis::context::Context;
 use crate::front::kinesis::fault::Fault;
+use crate::front::kinesis::kept::{horizon_ms, kept};
 use crate::front::kinesis::names::{shard_id, shard_of};
 use crate::front::kinesis::reader::Range;
 use crate::front::kinesis::sequence::Numbers;
 use crate::front::kinesis::wire::Timestamp;
-use crate::runtime::clock::now_ms;
 use crate::service::streams::{Stream, StreamShard};
 use crate::service::topics::LocalTopic;
 
@@ -58,19 +58,6 @@ pub fn told(number: usize, shard: &StreamShard) -> Told {
 fn made_ms(stream: &Stream, shard: &StreamShard) -> i64 {
     let ends = shard.parents.iter().filter_map(|p| stream.shards.get(*p as usize)?.ended);
     ends.map(|(_, at)| at).max().unwrap_or(stream.created_ms)
-}
-
-/// The oldest time of which records are kept.
-pub fn horizon_ms(topic: &LocalTopic) -> i64 {
-    let kept = topic.log.retention_ms.and_then(|ms| i64::try_from(ms).ok());
-    kept.map_or(i64::MIN, |kept| now_ms().saturating_sub(kept))
-}
-
-/// The shards that still can have records, by number.
-pub fn kept<'a>(topic: &LocalTopic, stream: &'a Stream) -> impl Iterator<Item = (usize, &'a StreamShard)> {
-    let horizon = horizon_ms(topic);
-    let shards = stream.shards.iter().enumerate();
-    shards.filter(move |(_, shard)| shard.ended.is_none_or(|(_, at)| at >= horizon))
 }
 
 #[derive(Debug, Deserialize)]

@@ -14,6 +14,7 @@ use crate::front::kinesis::wire::{List, Tags};
 use crate::service::streams::{self, Consumer, Stream, StreamError};
 
 use super::settings::{TAGS_MAX, Tag, check_tags};
+use super::streams::Nothing;
 
 /// Bytes of a policy, at most.
 /// Source: <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html>, for policies of resources.
@@ -179,11 +180,7 @@ pub async fn tag(context: &Context, request: ResourceRequest) -> Outcome {
     let changed = streams::change(&context.core, name.clone(), move |stream, _| {
         let all = tags_of(stream, consumer.as_ref())?;
         all.extend(tags.kept);
-        if all.len() > TAGS_MAX {
-            Err(StreamError::Refused("a resource has at most 50 tags"))
-        } else {
-            Ok(())
-        }
+        if all.len() > TAGS_MAX { Err(StreamError::TooManyTags(TAGS_MAX)) } else { Ok(()) }
     });
     changed.await.map_err(|e| context.refused(&name, e))?;
     Ok(Answer::Empty)
@@ -273,4 +270,45 @@ pub async fn delete_policy(context: &Context, request: ResourceRequest) -> Outco
     });
     let had = changed.await.map_err(|e| context.refused(&name, e))?;
     if had { Ok(Answer::Empty) } else { Err(no_policy(&name)) }
+}
+
+/// UpdateAccountSettings.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct AccountRequest {
+    minimum_throughput_billing_commitment: Option<Commitment>,
+}
+
+/// Whether an account has promised to pay for a throughput.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Commitment {
+    status: Option<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Account {
+    minimum_throughput_billing_commitment: Commitment,
+}
+
+/// Answers DescribeAccountSettings: nobody pays here, and so nobody has promised to.
+pub async fn account(context: &Context, _: Nothing) -> Outcome {
+    let status = Some("DISABLED".to_owned());
+    context.answer(&Account { minimum_throughput_billing_commitment: Commitment { status } })
+}
+
+/// Answers UpdateAccountSettings: the only setting there is is the one that it has.
+pub async fn update_account(context: &Context, request: AccountRequest) -> Outcome {
+    let mut checks = Checks::default();
+    let status = request.minimum_throughput_billing_commitment.and_then(|commitment| commitment.status);
+    checks.required("minimumThroughputBillingCommitment.status", &status);
+    checks.word("minimumThroughputBillingCommitment.status", status.as_deref(), &["ENABLED", "DISABLED"]);
+    checks.done()?;
+    if status.as_deref() == Some("ENABLED") {
+        return Err(Fault::argument(
+            "This server bills nothing: there is no commitment to a minimum throughput.",
+        ));
+    }
+    account(context, Nothing {}).await
 }

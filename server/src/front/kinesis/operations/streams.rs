@@ -8,14 +8,15 @@ use crate::front::kinesis::answer::{Answer, Outcome};
 use crate::front::kinesis::check::Checks;
 use crate::front::kinesis::context::Context;
 use crate::front::kinesis::fault::Fault;
+use crate::front::kinesis::kept::kept;
 use crate::front::kinesis::names::shard_of;
 use crate::front::kinesis::wire::{Tags, Timestamp};
 use crate::runtime::clock::now_ms;
 use crate::service::streams::{self, Stream};
 use crate::service::topics::{LocalTopic, is_internal};
 
-use super::settings::{HOUR_MS, MODES, Mode, check_tags, retention_hours};
-use super::shards::{Told, kept, told};
+use super::settings::{HOUR_MS, MODES, Mode, Warm, check_tags, not_on_demand, retention_hours, warm_mib};
+use super::shards::{Told, told};
 
 /// Hours that records of a new stream are kept.
 const RETENTION_HOURS: i64 = 24;
@@ -40,6 +41,8 @@ pub struct CreateRequest {
     tags: Option<Tags>,
     #[serde(rename = "MaxRecordSizeInKiB")]
     max_record_size_in_kib: Option<i64>,
+    #[serde(rename = "WarmThroughputMiBps")]
+    warm_mib: Option<i64>,
 }
 
 /// Answers CreateStream.
@@ -51,6 +54,7 @@ pub async fn create(context: &Context, request: CreateRequest) -> Outcome {
     checks.range("maxRecordSizeInKiB", request.max_record_size_in_kib, 1024, 10_240);
     let mode = request.stream_mode_details.and_then(|details| details.stream_mode);
     checks.word("streamModeDetails.streamMode", mode.as_deref(), MODES);
+    let warm = warm_mib(&mut checks, request.warm_mib);
     checks.done()?;
     if let Some(tags) = &request.tags {
         check_tags(tags)?;
@@ -70,8 +74,12 @@ pub async fn create(context: &Context, request: CreateRequest) -> Outcome {
         (false, Some(count)) => count as usize,
     };
     let name = request.stream_name.unwrap_or_default();
+    if warm.is_some() && !on_demand {
+        return Err(not_on_demand(context, &name));
+    }
     let mut stream = Stream::new(shards, now_ms());
     stream.on_demand = on_demand;
+    stream.warm_mib = warm;
     if let Some(kib) = request.max_record_size_in_kib {
         stream.record_kib_max = kib as u32;
     }
@@ -143,6 +151,8 @@ struct Description {
     consumer_count: Option<usize>,
     #[serde(rename = "MaxRecordSizeInKiB", skip_serializing_if = "Option::is_none")]
     max_record_size_in_kib: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    warm_throughput: Option<Warm>,
 }
 
 fn described(context: &Context, name: &str, topic: &LocalTopic) -> Description {
@@ -162,6 +172,7 @@ fn described(context: &Context, name: &str, topic: &LocalTopic) -> Description {
         open_shard_count: None,
         consumer_count: None,
         max_record_size_in_kib: None,
+        warm_throughput: None,
     }
 }
 
@@ -207,6 +218,7 @@ pub async fn summary(context: &Context, request: DescribeRequest) -> Outcome {
         open_shard_count: Some(stream.open_count()),
         consumer_count: Some(stream.consumers.len()),
         max_record_size_in_kib: Some(stream.record_kib_max),
+        warm_throughput: stream.warm_mib.map(Warm::of),
         ..described(context, &name, &topic)
     };
     context.answer(&Summary { stream_description_summary })

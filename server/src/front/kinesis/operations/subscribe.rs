@@ -21,13 +21,14 @@ use crate::front::kinesis::context::{Context, Status};
 use crate::front::kinesis::event;
 use crate::front::kinesis::fault::Fault;
 use crate::front::kinesis::format::Format;
+use crate::front::kinesis::names::shard_id;
 use crate::front::kinesis::page::Room;
 use crate::front::kinesis::reader::{Child, Position, Read, TYPES, children, read, start};
 use crate::front::kinesis::sequence::Numbers;
 use crate::front::kinesis::wire::Timestamp;
 use crate::service::error::ReadRefused;
 use crate::service::read::{Found, Wanted, wait_for_more};
-use crate::service::streams::{self, Consumer, Subscriber};
+use crate::service::streams::{self, Consumer, StreamError, Subscriber};
 use crate::service::topics::TopicKey;
 
 /// Records of an event, and bytes of them with their keys.
@@ -85,7 +86,12 @@ pub async fn subscribe(context: &Context, request: SubscribeRequest) -> Outcome 
     let (stream, consumer) = context.consumer_of(&request.consumer_arn.unwrap_or_default())?;
     let topic = context.usable(&stream)?;
     if context.status_since(consumer.created_ms) != Status::Active {
-        return Err(Fault::in_use(format!("Consumer {} is not ACTIVE.", consumer.name)));
+        return Err(Fault::in_use(format!(
+            "Consumer {} with creation timestamp {} under stream {stream} and account {} is not in ACTIVE status.",
+            consumer.name,
+            consumer.created_ms / 1000,
+            context.account()
+        )));
     }
     let shard = context.shard_to_read(&topic, request.shard_id.as_deref().unwrap_or_default())?;
     let position = request.starting_position.map(|position| Position {
@@ -102,7 +108,15 @@ pub async fn subscribe(context: &Context, request: SubscribeRequest) -> Outcome 
         shard,
     };
     let taken = streams::subscribe(&context.core, subscriber).await;
-    let taken = taken.map_err(|e| context.refused(&stream, e))?;
+    let taken = taken.map_err(|e| match e {
+        StreamError::Subscribed => Fault::in_use(format!(
+            "Another active subscription exists for this consumer: {}:{stream}:{}:{}",
+            context.account(),
+            shard_id(shard),
+            consumer.name
+        )),
+        other => context.refused(&stream, other),
+    })?;
     let (events, body) = Body::coming();
     let topic = topic.topic.id;
     let free_at = Instant::now();
