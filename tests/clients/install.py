@@ -183,16 +183,16 @@ def go(folder):
 
 
 @once
-def rust(program, *options):
-    """A program of rust/, built."""
-    target = CLIENTS / "rust"
-    sh("cargo", "build", "--locked", "--manifest-path", HERE / "rust/Cargo.toml", "--bin", program, *options,
+def rust(folder, program, *options):
+    """A program of a folder, built."""
+    target = CLIENTS / folder
+    sh("cargo", "build", "--locked", "--manifest-path", HERE / folder / "Cargo.toml", "--bin", program, *options,
        env={"CARGO_TARGET_DIR": str(target)}, seconds=900)
     return str(target / "debug" / program)
 
 
-def of_rust(program, *options):
-    return lambda: [rust(program, *options)]
+def of_rust(folder, program, *options):
+    return lambda: [rust(folder, program, *options)]
 
 
 def of_python(name):
@@ -241,6 +241,7 @@ COMMANDS = {
     "aws-java": of_aws_java("Sdk"),
     "aws-js": of_node("kinesis.mjs"),
     "aws-go": of_go("awsgo"),
+    "kinesis-differences": lambda: [python(), str(ROOT / "tests/kinesis-peers/run"), "--check"],
     "aiokafka": of_python("aiokafka"),
     "kcat": of_python("kcat"),
     "story-confluent": of_python("story_confluent"),
@@ -261,13 +262,14 @@ COMMANDS = {
 
 # Suites that run only when they are named, or with --all: they take minutes to build.
 BY_HAND = {
-    "story-rskafka": of_rust("story-rskafka"),
-    "story-rdkafka": of_rust("story-rdkafka", "--features", "rdkafka"),
+    "story-rskafka": of_rust("rust", "story-rskafka"),
+    "story-rdkafka": of_rust("rust", "story-rdkafka", "--features", "rdkafka"),
+    "aws-rust": of_rust("awsrust", "aws-kinesis"),
 }
 
 
 # Those that speak Kinesis.
-KINESIS = {"kinesis", "kcl", "aws-cli", "aws-java", "aws-js", "aws-go"}
+KINESIS = {"kinesis", "kinesis-differences", "kcl", "aws-cli", "aws-java", "aws-js", "aws-go", "aws-rust"}
 
 
 def beside(suite, kinesis):
