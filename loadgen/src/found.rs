@@ -5,8 +5,25 @@ use std::collections::BTreeMap;
 use keylane_kafka::ErrorCode;
 
 use crate::consumer::ConsumerBooks;
+use crate::histogram::Latencies;
 use crate::producer::ProducerBooks;
 use crate::worker::{ThreadUse, Worker};
+
+/// How long requests of readers over HTTP took.
+#[derive(Debug, Clone, Default)]
+pub struct Gets {
+    /// Those whose answers had as many records as were asked for.
+    pub full: Latencies,
+    /// Those whose answers had none.
+    pub empty: Latencies,
+}
+
+impl Gets {
+    pub fn merge(&mut self, other: &Self) {
+        self.full.merge(&other.full);
+        self.empty.merge(&other.empty);
+    }
+}
 
 /// See the module's header.
 pub struct Found<'a> {
@@ -27,6 +44,7 @@ pub struct Found<'a> {
     pub read_during_load: u64,
     /// Records that were refused because their shard had too much to do, and were sent again.
     pub resent: u64,
+    pub gets: Gets,
     /// What was used during the measurement.
     pub used: ThreadUse,
 }
@@ -44,6 +62,7 @@ impl<'a> Found<'a> {
             reconnects: 0,
             read_during_load: 0,
             resent: 0,
+            gets: Gets::default(),
             used: ThreadUse::default(),
         }
     }
@@ -65,6 +84,7 @@ impl<'a> Found<'a> {
             reconnects: worker.reconnects,
             read_during_load: worker.read_during_load,
             resent: 0,
+            gets: Gets::default(),
             used: worker.used,
             producer_books: worker.producer_books,
         }

@@ -10,7 +10,7 @@ use crate::consumer::CatchingUp;
 use crate::cpu::ProcessUse;
 use crate::evidence;
 use crate::fetch_shape::FetchShape;
-use crate::found::Found;
+use crate::found::{Found, Gets};
 use crate::histogram::Latencies;
 use crate::ledger::Ledger;
 use crate::load_args::{Codec, Dist};
@@ -43,6 +43,7 @@ pub struct Outcome {
     produce_latencies: Latencies,
     errors: BTreeMap<String, u64>,
     resent: u64,
+    gets: Gets,
     disconnects: u64,
     consumer_disconnects: u64,
     reconnects: u64,
@@ -81,6 +82,7 @@ impl Outcome {
             produce_latencies: Latencies::new(),
             errors: BTreeMap::new(),
             resent: 0,
+            gets: Gets::default(),
             disconnects: 0,
             consumer_disconnects: 0,
             reconnects: 0,
@@ -111,6 +113,7 @@ impl Outcome {
         self.reconnects += found.reconnects;
         self.read_during_load += found.read_during_load;
         self.resent += found.resent;
+        self.gets.merge(&found.gets);
         self.used.push(found.used);
         for (name, count) in found.errors {
             *self.errors.entry(name).or_default() += count;
@@ -155,6 +158,7 @@ impl Outcome {
             cpu: cpu_use(watch, &self, seconds, cores),
             errors: self.errors.clone(),
             resent: self.resent,
+            gets: [self.gets.full.summary(), self.gets.empty.summary()],
             disconnects: self.disconnects + self.consumer_disconnects,
             reconnects: self.reconnects,
             timeline: watch.timeline.clone(),

@@ -162,6 +162,8 @@ pub struct Report {
     pub errors: BTreeMap<String, u64>,
     /// Records that were refused because their shard had too much to do, and were sent again.
     pub resent: u64,
+    /// Over HTTP, how long GetRecords took: with as many records as were asked for, and with none.
+    pub gets: [Option<LatencySummary>; 2],
     pub disconnects: u64,
     /// Connections that were made anew.
     pub reconnects: u64,
@@ -208,6 +210,10 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.write_settings(f)?;
         self.write_figures(f)?;
+        let names = ["full GetRecords", "empty GetRecords"];
+        for (name, gets) in names.into_iter().zip(&self.gets).filter(|(_, gets)| gets.is_some()) {
+            write_latency(f, name, gets)?;
+        }
         self.write_cpu(f)?;
         for (name, count) in &self.errors {
             write_row(f, "error", format_args!("{name}: {} times, not acked, unknown", thousands(*count)))?;

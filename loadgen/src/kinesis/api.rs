@@ -3,6 +3,8 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -173,6 +175,48 @@ pub fn iterator(connection: &mut Connection, position: &serde_json::Value) -> Re
         shard_iterator: String,
     }
     Ok(ask::<Answer>(connection, "GetShardIterator", position)?.shard_iterator)
+}
+
+/// Puts one record; the number of its shard.
+pub fn put(connection: &mut Connection, stream: &str, key: &str, data: &[u8]) -> Result<i32> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Answer {
+        shard_id: String,
+    }
+    let request = json!({"StreamName": stream, "PartitionKey": key, "Data": STANDARD.encode(data)});
+    let shard = ask::<Answer>(connection, "PutRecord", &request)?.shard_id;
+    shard_number(&shard).with_context(|| format!("shard {shard}"))
+}
+
+/// The data of all records that a shard has now.
+pub fn read_all(connection: &mut Connection, stream: &str, shard: i32) -> Result<Vec<Vec<u8>>> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Got {
+        data: String,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Answer {
+        records: Vec<Got>,
+        next_shard_iterator: Option<String>,
+        millis_behind_latest: u64,
+    }
+    let position =
+        json!({"StreamName": stream, "ShardId": shard_id(shard), "ShardIteratorType": "TRIM_HORIZON"});
+    let (mut at, mut all) = (iterator(connection, &position)?, Vec::new());
+    loop {
+        let answer: Answer = ask(connection, "GetRecords", &json!({"ShardIterator": at}))?;
+        let caught_up = answer.records.is_empty() && answer.millis_behind_latest == 0;
+        for record in answer.records {
+            all.push(STANDARD.decode(record.data).context("data in base64")?);
+        }
+        match answer.next_shard_iterator {
+            Some(next) if !caught_up => at = next,
+            _ => return Ok(all),
+        }
+    }
 }
 
 #[cfg(test)]

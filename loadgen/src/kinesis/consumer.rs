@@ -173,6 +173,7 @@ impl<'a> Consumer<'a> {
     /// Reads a shard once; false when the connection is gone.
     fn read(&mut self, at: usize, ends_known: bool, reached: &Reached) -> bool {
         let request = json!({"ShardIterator": self.positions[at].iterator, "Limit": LIMIT}).to_string();
+        let asked_ns = self.books.clock.now_ns();
         let Ok((status, body)) = self.connection.call("GetRecords", request.as_bytes()) else { return false };
         let now_ns = self.books.clock.now_ns();
         let position = &mut self.positions[at];
@@ -191,6 +192,11 @@ impl<'a> Consumer<'a> {
             self.books.checker.corrupt(position.shard, position.count, "an answer that cannot be read");
             return false;
         };
+        match answer.records.len() {
+            0 => self.found.gets.empty.record(now_ns - asked_ns, 1),
+            LIMIT => self.found.gets.full.record(now_ns - asked_ns, 1),
+            _ => {}
+        }
         take_records(position, &answer, &mut self.books, &mut self.value, now_ns);
         if !position.caught_up && answer.millis_behind_latest == 0 {
             position.caught_up = true;

@@ -13,6 +13,9 @@ use super::client::{Client, Record};
 use super::world::World;
 use super::{Claims, Common, Finding, verdict};
 use crate::keys::{Rng, partition_of};
+use crate::kinesis::api;
+use crate::kinesis::http::Connection;
+use crate::setup::random_u64;
 
 /// Rows of a partition that are shown.
 const SHOWN: usize = 12;
@@ -26,7 +29,10 @@ const LETTERS: &[u8; 26] = b"abcdefghijklmnopqrstuvwxyz";
 pub struct KeysArgs {
     #[command(flatten)]
     pub common: Common,
-    /// Partitions of the topics.
+    /// The same with streams and shards, over Kinesis' protocol; without a URL on a Keylane in this process.
+    #[arg(long, value_name = "URL", num_args = 0..=1, default_missing_value = "", conflicts_with = "bootstrap")]
+    pub kinesis: Option<String>,
+    /// Partitions of the topics, or shards of the streams.
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(i32).range(1..=1000))]
     pub partitions: i32,
     /// Users who do something.
@@ -68,6 +74,8 @@ pub struct User {
 #[derive(Debug, Clone, Serialize)]
 pub struct KeysFinding {
     pub broker: String,
+    /// Shards of a stream, not partitions of a topic.
+    pub kinesis: bool,
     pub partitions: i32,
     pub events: u32,
     pub ways: Vec<Way>,
@@ -94,23 +102,56 @@ fn events(args: &KeysArgs) -> Vec<Event> {
     (0..args.events).flat_map(|sequence| (0..args.users).map(move |number| one(sequence, number))).collect()
 }
 
-fn send(client: &mut Client, topic: &str, partitions: i32, event: &Event, key: String) -> Result<()> {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let value = serde_json::to_vec(event).context("an event as JSON")?;
-    let partition = partition_of(key.as_bytes(), partitions);
-    client.produce(topic, partition, &[Record { key, value, time_ms: now.as_millis() as i64 }])?;
-    Ok(())
+/// Where events are sent and read, over one protocol or the other.
+enum Side {
+    Kafka(Client),
+    Kinesis(Connection),
 }
 
-fn read(client: &mut Client, topic: &str, partitions: i32) -> Result<Vec<(i32, i64, Event)>> {
-    let mut all = Vec::new();
-    for partition in 0..partitions {
-        for row in client.read_all(topic, partition)? {
-            let event = serde_json::from_slice(&row.value).context("an event of this experiment")?;
-            all.push((partition, row.offset, event));
+impl Side {
+    fn create(&mut self, name: &str, partitions: i32) -> Result<String> {
+        match self {
+            Self::Kafka(client) => client.create_topic(name, partitions),
+            Self::Kinesis(connection) => {
+                let name = format!("{name}-{:08x}", random_u64() as u32);
+                api::create(connection, &name, partitions)?;
+                Ok(name)
+            }
         }
     }
-    Ok(all)
+
+    fn send(&mut self, topic: &str, partitions: i32, event: &Event, key: String) -> Result<()> {
+        let value = serde_json::to_vec(event).context("an event as JSON")?;
+        match self {
+            Self::Kafka(client) => {
+                let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+                let partition = partition_of(key.as_bytes(), partitions);
+                let record = Record { key, value, time_ms: now.as_millis() as i64 };
+                client.produce(topic, partition, &[record]).map(drop)
+            }
+            Self::Kinesis(connection) => api::put(connection, topic, &key, &value).map(drop),
+        }
+    }
+
+    fn read(&mut self, topic: &str, partitions: i32) -> Result<Vec<(i32, i64, Event)>> {
+        let mut all = Vec::new();
+        for partition in 0..partitions {
+            let rows: Vec<(i64, Vec<u8>)> = match self {
+                Self::Kafka(client) => {
+                    let rows = client.read_all(topic, partition)?;
+                    rows.into_iter().map(|row| (row.offset, row.value)).collect()
+                }
+                Self::Kinesis(connection) => {
+                    (0..).zip(api::read_all(connection, topic, partition)?).collect()
+                }
+            };
+            for (offset, value) in rows {
+                let event = serde_json::from_slice(&value).context("an event of this experiment")?;
+                all.push((partition, offset, event));
+            }
+        }
+        Ok(all)
+    }
 }
 
 fn judge(read: &[(i32, i64, Event)]) -> Vec<User> {
@@ -148,20 +189,30 @@ fn claims(ways: &[Way], can_mix: bool) -> Vec<String> {
 
 /// Runs the experiment.
 pub fn run(args: &KeysArgs) -> Result<KeysFinding> {
-    let world = World::open(&args.common)?;
-    let mut client = world.client()?;
+    let (world, mut side) = match &args.kinesis {
+        None => {
+            let world = World::open(&args.common)?;
+            let client = world.client()?;
+            (world, Side::Kafka(client))
+        }
+        Some(url) => {
+            let world = World::open_streams(&args.common, url)?;
+            let connection = world.streams()?;
+            (world, Side::Kinesis(connection))
+        }
+    };
     let mut rng = Rng::new(args.common.seed);
     let mut random =
         || -> String { (0..10).map(|_| char::from(LETTERS[(rng.next_u64() % 26) as usize])).collect() };
     let sent = events(args);
     let mut ways = Vec::new();
     for (name, key) in [("lab-user-key", "the user"), ("lab-random-key", "ten random letters")] {
-        let topic = client.create_topic(name, args.partitions)?;
+        let topic = side.create(name, args.partitions)?;
         for event in &sent {
             let key = if key == "the user" { event.user.clone() } else { random() };
-            send(&mut client, &topic, args.partitions, event, key)?;
+            side.send(&topic, args.partitions, event, key)?;
         }
-        let rows = read(&mut client, &topic, args.partitions)?;
+        let rows = side.read(&topic, args.partitions)?;
         ensure!(rows.len() == sent.len(), "{} events were sent, {} read", sent.len(), rows.len());
         let users = judge(&rows);
         let row = |(partition, offset, event): (i32, i64, Event)| {
@@ -171,9 +222,10 @@ pub fn run(args: &KeysArgs) -> Result<KeysFinding> {
     }
     let wrong = claims(&ways, args.partitions > 1 && args.events > 1);
     let broker = world.what();
-    drop(client);
+    drop(side);
     world.close()?;
-    Ok(KeysFinding { broker, partitions: args.partitions, events: args.events, ways, wrong })
+    let kinesis = args.kinesis.is_some();
+    Ok(KeysFinding { broker, kinesis, partitions: args.partitions, events: args.events, ways, wrong })
 }
 
 impl fmt::Display for KeysFinding {
@@ -185,25 +237,27 @@ impl fmt::Display for KeysFinding {
             "  {users} users do {} things each, in turn; every event is on the disk before the next is sent.",
             self.events
         )?;
-        writeln!(f, "  The topic has {} partitions, on {}.", self.partitions, self.broker)?;
+        let (topic, partition, plural) =
+            if self.kinesis { ("stream", "shard", "shards") } else { ("topic", "partition", "partitions") };
+        writeln!(f, "  The {topic} has {} {plural}, on {}.", self.partitions, self.broker)?;
         for (number, way) in self.ways.iter().enumerate() {
             writeln!(f)?;
             writeln!(f, "{}. The key is {}", number + 1, way.key)?;
-            for partition in 0..self.partitions {
-                let rows: Vec<_> = way.read.iter().filter(|row| row.0 == partition).collect();
+            for number in 0..self.partitions {
+                let rows: Vec<_> = way.read.iter().filter(|row| row.0 == number).collect();
                 let shown = rows.iter().take(SHOWN);
                 let shown: Vec<String> =
                     shown.map(|(_, _, user, sequence, _)| format!("{user}:{sequence}")).collect();
                 let more = rows.len().saturating_sub(SHOWN);
                 let more = if more > 0 { format!("  ... {more} more") } else { String::new() };
                 let text = if shown.is_empty() { "nothing".to_owned() } else { shown.join("  ") };
-                writeln!(f, "   partition {partition}   {text}{more}")?;
+                writeln!(f, "   {partition} {number}   {text}{more}")?;
             }
-            writeln!(f, "   read one partition after the other, as in a replay:")?;
+            writeln!(f, "   read one {partition} after the other, as in a replay:")?;
             for user in way.users.iter().take(SHOWN) {
                 let shown: Vec<String> = user.sequences.iter().take(SHOWN).map(u32::to_string).collect();
                 let list = |p: &[i32]| p.iter().map(i32::to_string).collect::<Vec<_>>().join(", ");
-                let plural = if user.partitions.len() == 1 { "partition" } else { "partitions" };
+                let plural = if user.partitions.len() == 1 { partition } else { plural };
                 let mark = if user.in_order { "in order    " } else { "OUT OF ORDER" };
                 let (user, places) = (&user.user, list(&user.partitions));
                 writeln!(f, "   {user:<9} {mark}  {}   ({plural} {places})", shown.join(" "))?;
@@ -212,7 +266,7 @@ impl fmt::Display for KeysFinding {
         writeln!(f)?;
         let mixed = self.ways.get(1).map_or(0, |way| way.users.iter().filter(|u| !u.in_order).count());
         let lesson = format!(
-            "One key, one partition, one order: with the user as key\n  each user's events came back as they \
+            "One key, one {partition}, one order: with the user as key\n  each user's events came back as they \
              happened; with random keys those of {mixed} of {users} users did not.\n  What must stay in order \
              needs the same key."
         );

@@ -1,7 +1,8 @@
 //! Experiments about partitions and order, each a command that tells what it does and what came of it.
 //!
 //! [`keys`]: what the key of an event decides. [`offsets`]: what a consumer that crashes does twice, or not at all.
-//! [`hot`]: what one key that is used more than all others does to the load. [`plan`]: how many partitions.
+//! [`hot`]: what one key that is used more than all others does to the load. [`plan`]: how many partitions, [`shards`]: how many
+//! shards.
 //!
 //! Promises: an experiment runs for less than a minute; with the same options it tells the same but for measured
 //! times; it checks what it claims, and its exit code is that of the check. [`world`] is the broker it runs on,
@@ -12,6 +13,7 @@ pub mod hot;
 pub mod keys;
 pub mod offsets;
 pub mod plan;
+pub mod shards;
 pub mod world;
 
 use std::fmt::Display;
@@ -57,6 +59,9 @@ pub fn run_and_print(args: &LabArgs) -> Result<u8> {
         LabArgs::Keys(args) => print(&keys::run(args)?, args.common.json),
         LabArgs::Offsets(args) => print(&offsets::run(args)?, args.common.json),
         LabArgs::Hot(args) => print(&hot::run(args)?, args.common.json),
+        LabArgs::Plan(args) if args.kinesis => {
+            print(&shards::run(&plan::of_shards(args)?)?, args.common.json)
+        }
         LabArgs::Plan(args) => print(&plan::run(args)?, args.common.json),
     }
 }

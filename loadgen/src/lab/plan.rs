@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 use serde::Serialize;
 
-use super::{Claims, Common, Finding, thousands, verdict};
+use super::{Claims, Common, Finding, shards, thousands, verdict};
 use crate::args::RunArgs;
 use crate::report::Report;
 use crate::units::parse_size;
@@ -38,6 +38,9 @@ pub struct PlanArgs {
     /// Seconds of each run.
     #[arg(long, default_value_t = 2.0, value_name = "S")]
     pub seconds: f64,
+    /// How many shards a stream needs, and what their limits do to a hot key; on a Keylane in this process.
+    #[arg(long, conflicts_with = "bootstrap")]
+    pub kinesis: bool,
 }
 
 /// A short run.
@@ -119,12 +122,31 @@ fn of_report(report: &Report, partitions: u64, rate: Option<f64>) -> Measured {
     }
 }
 
-/// Runs the experiment.
-pub fn run(args: &PlanArgs) -> Result<PlanFinding> {
+/// What is asked for of shards.
+pub fn of_shards(args: &PlanArgs) -> Result<shards::Wanted> {
+    check(args)?;
+    Ok(shards::Wanted {
+        rate: args.rate,
+        record_bytes: args.record_bytes,
+        consumer_rate: args.consumer_rate,
+        growth: args.growth,
+        seconds: args.seconds,
+        seed: args.common.seed,
+        data_parent: args.common.data_parent.clone(),
+    })
+}
+
+fn check(args: &PlanArgs) -> Result<()> {
     let sane = |number: f64| number.is_finite() && number > 0.0;
     ensure!(sane(args.rate) && sane(args.consumer_rate), "rates are positive numbers");
     ensure!(sane(args.growth) && args.growth >= 1.0, "--growth is at least 1");
     ensure!(args.seconds >= 0.2 && args.seconds <= 10.0, "--seconds lies between 0.2 and 10");
+    Ok(())
+}
+
+/// Runs the experiment.
+pub fn run(args: &PlanArgs) -> Result<PlanFinding> {
+    check(args)?;
     let cores = match args.common.bootstrap {
         // Of another machine, perhaps: nothing is known.
         Some(_) => 1,

@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail};
 use keylane::{ServerConfig, ServerHandle};
 
 use crate::client::resolve;
+use crate::kinesis::http::{Connection, Endpoint};
 
 use super::Common;
 use super::client::Client;
@@ -27,6 +28,8 @@ enum Server {
 pub struct World {
     server: Server,
     address: SocketAddr,
+    /// Where it speaks Kinesis, if it is asked to.
+    streams: Option<Endpoint>,
     data: Option<tempfile::TempDir>,
 }
 
@@ -35,11 +38,24 @@ impl World {
     pub fn open(common: &Common) -> Result<Self> {
         if let Some(bootstrap) = &common.bootstrap {
             let address = resolve(bootstrap)?;
-            return Ok(Self { server: Server::Named, address, data: None });
+            return Ok(Self { server: Server::Named, address, streams: None, data: None });
         }
+        Self::embedded(common, None)
+    }
+
+    /// The same for Kinesis' protocol: the server of a URL, or a Keylane in this process if it is empty.
+    pub fn open_streams(common: &Common, url: &str) -> Result<Self> {
+        if url.is_empty() {
+            return Self::embedded(common, Some(Endpoint::of(SocketAddr::from(([127, 0, 0, 1], 0)))));
+        }
+        let endpoint = Endpoint::parse(url)?;
+        Ok(Self { server: Server::Named, address: endpoint.address, streams: Some(endpoint), data: None })
+    }
+
+    fn embedded(common: &Common, streams: Option<Endpoint>) -> Result<Self> {
         let data = data_dir(common)?;
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut world = Self { server: Server::Embedded(None), address, data: Some(data) };
+        let mut world = Self { server: Server::Embedded(None), address, streams, data: Some(data) };
         world.start_embedded()?;
         Ok(world)
     }
@@ -49,7 +65,7 @@ impl World {
         let data = data_dir(common)?;
         let (child, address) = spawn(binary, data.path())?;
         let server = Server::Own { binary: binary.to_owned(), child };
-        Ok(Self { server, address, data: Some(data) })
+        Ok(Self { server, address, streams: None, data: Some(data) })
     }
 
     fn start_embedded(&mut self) -> Result<()> {
@@ -57,11 +73,13 @@ impl World {
         let config = ServerConfig {
             data: data.path().to_owned(),
             kafka: SocketAddr::from(([127, 0, 0, 1], 0)),
+            kinesis: self.streams.as_ref().map(|_| SocketAddr::from(([127, 0, 0, 1], 0))),
             segment_bytes: SEGMENT_BYTES,
             ..ServerConfig::default()
         };
         let server = keylane::start(config).context("starting the embedded server")?;
         self.address = server.kafka_addr();
+        self.streams = server.kinesis_addr().map(Endpoint::of);
         self.server = Server::Embedded(Some(server));
         Ok(())
     }
@@ -82,6 +100,11 @@ impl World {
 
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// A connection over Kinesis' protocol.
+    pub fn streams(&self) -> Result<Connection> {
+        Connection::open(self.streams.as_ref().context("a server that speaks Kinesis")?)
     }
 
     pub fn client(&self) -> Result<Client> {

@@ -3,7 +3,7 @@
 
 use clap::Parser;
 use keylane_loadgen::cli::{Cli, Command};
-use keylane_loadgen::lab::{Finding, LabArgs, hot, keys, offsets, plan, run_and_print};
+use keylane_loadgen::lab::{Finding, LabArgs, hot, keys, offsets, plan, run_and_print, shards};
 
 fn args(text: &str) -> LabArgs {
     let words = format!("keylane-loadgen lab {text} --data-parent {}", env!("CARGO_TARGET_TMPDIR"));
@@ -34,6 +34,30 @@ fn keys_tell_the_same_twice() {
     // With one partition there is one order, whatever the keys.
     let one = keys("keys --partitions 1");
     assert!(one.wrong().is_empty() && one.ways[1].users.iter().all(|user| user.in_order), "{one}");
+}
+
+#[test]
+fn keys_choose_shards_as_they_choose_partitions() {
+    let finding = keys("keys --kinesis --partitions 3 --users 4 --events 6");
+    assert!(finding.wrong().is_empty(), "{finding}");
+    let story = finding.to_string();
+    // As AWS hashes them: alice and bob in shard 1, charlie in shard 2.
+    for told in ["alice     in order      1 2 3 4 5 6   (shard 1)", "1 2 3 4 5 6   (shard 2)", "OUT OF ORDER"]
+    {
+        assert!(story.contains(told), "{story}");
+    }
+    assert_eq!(keys("keys --kinesis --partitions 3 --users 4 --events 6").to_string(), story);
+}
+
+#[test]
+fn a_hot_key_has_one_shard_and_its_limits() {
+    let LabArgs::Plan(args) = args("plan --kinesis --rate 4000 --record-bytes 200 --seconds 1.5") else {
+        panic!("other options")
+    };
+    let finding = shards::run(&plan::of_shards(&args).unwrap()).unwrap();
+    // A machine that is busy otherwise may not carry the rate.
+    assert!(finding.wrong().iter().all(|claim| claim.contains("are taken; it were")), "{finding}");
+    assert_eq!((finding.for_records, finding.for_bytes, finding.shards), (8, 2, 8), "{finding}");
 }
 
 #[test]

@@ -16,6 +16,10 @@ use crate::core::{Core, MEMORY_UNIT};
 
 /// Bytes of a body that are not paid for: most requests are small.
 const FREE_BYTES: usize = 8 << 10;
+/// Memory for a body whose length was told, at most so many times what has come of it.
+const AHEAD: usize = 16;
+/// A body is paid for with what is made of it: its fields, their bytes decoded, and batches of these.
+const COPIES: usize = 4;
 /// How long a body may make no progress.
 const STALL: Duration = Duration::from_secs(20);
 /// How long a body may take in all.
@@ -43,6 +47,11 @@ pub struct Collected {
     pub _paid: Option<OwnedSemaphorePermit>,
 }
 
+/// What a body of so many bytes is paid with.
+fn units(bytes: usize) -> usize {
+    (bytes * COPIES).div_ceil(MEMORY_UNIT)
+}
+
 /// Reads a body to its end.
 ///
 /// # Errors
@@ -64,19 +73,19 @@ pub async fn collect(core: &Core, mut body: Incoming, bytes_max: usize) -> Resul
         if len > bytes_max {
             return Err(BodyError::TooLarge(bytes_max));
         }
-        if len > FREE_BYTES {
-            let have = paid.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
-            let more = len.div_ceil(MEMORY_UNIT).saturating_sub(have);
-            if more > 0 {
-                let more = u32::try_from(more).unwrap_or(u32::MAX);
-                let paying = Arc::clone(&core.memory).acquire_many_owned(more);
-                let permit = timeout_at(deadline, paying).await.map_err(|_| BodyError::Slow)?;
-                match (&mut paid, permit) {
-                    (Some(paid), Ok(permit)) => paid.merge(permit),
-                    (paid, Ok(permit)) => *paid = Some(permit),
-                    (_, Err(_)) => return Err(BodyError::Slow),
-                }
+        let have = paid.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        if len > FREE_BYTES && units(len) > have {
+            // Not all that was told at once: it has not been sent yet.
+            let room = told.min(len * AHEAD).max(len);
+            let more = u32::try_from(units(room) - have).unwrap_or(u32::MAX);
+            let paying = Arc::clone(&core.memory).acquire_many_owned(more);
+            let permit = timeout_at(deadline, paying).await.map_err(|_| BodyError::Slow)?;
+            match (&mut paid, permit) {
+                (Some(paid), Ok(permit)) => paid.merge(permit),
+                (paid, Ok(permit)) => *paid = Some(permit),
+                (_, Err(_)) => return Err(BodyError::Slow),
             }
+            bytes.reserve(room - bytes.len());
         }
         bytes.extend_from_slice(&data);
     }

@@ -1,6 +1,8 @@
 //! What the protocol checks of every request before it looks at streams. All that is wrong is told at once, in the
 //! words that clients know.
 
+use std::fmt::Display;
+
 use super::fault::Fault;
 
 /// What is wrong with a request.
@@ -19,7 +21,7 @@ const TOLD_MAX: usize = 512;
 
 impl Checks {
     /// Adds what is wrong with a field; `value` as it is told.
-    pub fn wrong(&mut self, field: &str, value: Option<&str>, constraint: &str) {
+    pub fn wrong(&mut self, field: impl Display, value: Option<&str>, constraint: &str) {
         let told = match value {
             Some(value) => format!("Value '{}'", value.chars().take(TOLD_MAX).collect::<String>()),
             None => "Value null".to_owned(),
@@ -28,23 +30,23 @@ impl Checks {
     }
 
     /// The same, for a value that is not told.
-    pub fn wrong_untold(&mut self, field: &str, constraint: &str) {
+    pub fn wrong_untold(&mut self, field: impl Display, constraint: &str) {
         self.say("Value", field, constraint);
     }
 
-    fn say(&mut self, told: &str, field: &str, constraint: &str) {
+    fn say(&mut self, told: &str, field: impl Display, constraint: &str) {
         self.0.push(format!("{told} at '{field}' failed to satisfy constraint: {constraint}"));
     }
 
     /// A field that must be there.
-    pub fn required<T>(&mut self, field: &str, value: &Option<T>) {
+    pub fn required<T>(&mut self, field: impl Display, value: &Option<T>) {
         if value.is_none() {
             self.wrong(field, None, "Member must not be null");
         }
     }
 
     /// The length of a text, in characters.
-    pub fn length(&mut self, field: &str, value: &str, min: usize, max: usize) {
+    pub fn length(&mut self, field: impl Display + Copy, value: &str, min: usize, max: usize) {
         // A text of few bytes has no more characters.
         let length =
             if value.len() <= max && min <= 1 { value.len() } else { value.chars().take(max + 1).count() };
@@ -98,7 +100,7 @@ impl Checks {
     }
 
     /// A hash of a key.
-    pub fn hash(&mut self, field: &str, value: Option<&str>) {
+    pub fn hash(&mut self, field: impl Display, value: Option<&str>) {
         self.digits(field, value, 39, HASH);
     }
 
@@ -107,7 +109,7 @@ impl Checks {
         self.digits(field, value, 129, SEQUENCE);
     }
 
-    fn digits(&mut self, field: &str, value: Option<&str>, max: usize, rule: &str) {
+    fn digits(&mut self, field: impl Display, value: Option<&str>, max: usize, rule: &str) {
         let Some(value) = value else { return };
         let digits = (1..=max).contains(&value.len()) && value.bytes().all(|b| b.is_ascii_digit());
         if !digits || (value.starts_with('0') && value.len() > 1) {

@@ -1,7 +1,6 @@
 //! Records of an answer, written in its format as they are read.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64_simd::STANDARD;
 use bytes::Bytes;
 use keylane_engine::record_batch::RecordBatch;
 use keylane_engine::records::{MAX_UNCOMPRESSED, Opened};
@@ -149,10 +148,7 @@ impl Page {
         out.extend_from_slice(b",\"PartitionKey\":");
         Format::Json.encode(&key, out);
         out.extend_from_slice(b",\"Data\":\"");
-        let at = out.len();
-        out.resize(at + base64::encoded_len(data.len(), true).unwrap_or(0), 0);
-        let written = STANDARD.encode_slice(data, &mut out[at..]);
-        debug_assert!(written.is_ok());
+        STANDARD.encode_append(data, out);
         out.extend_from_slice(b"\"}");
     }
 

@@ -4,8 +4,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64_simd::STANDARD;
 use ciborium::tag::{Accepted, Required};
 use serde::de::{self, Deserialize, Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde::ser::{Serialize, Serializer};
@@ -27,7 +26,7 @@ impl Blob {
     /// Bytes that they take at most.
     pub fn len_max(&self) -> usize {
         match self {
-            Self::Encoded(text) => base64::decoded_len_estimate(text.len()),
+            Self::Encoded(text) => STANDARD.estimated_decoded_length(text.len()),
             Self::Plain(bytes) => bytes.len(),
         }
     }
@@ -35,7 +34,7 @@ impl Blob {
     /// Adds the bytes to `out`. `None`: they are no base64.
     pub fn put(&self, out: &mut Vec<u8>) -> Option<()> {
         match self {
-            Self::Encoded(text) => STANDARD.decode_vec(text.as_bytes(), out).ok(),
+            Self::Encoded(text) => STANDARD.decode_append(text.as_bytes(), out).ok(),
             Self::Plain(bytes) => {
                 out.extend_from_slice(bytes);
                 Some(())
@@ -109,7 +108,7 @@ pub struct Data<'a>(pub &'a [u8]);
 impl Serialize for Data<'_> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         if to.is_human_readable() {
-            to.serialize_str(&STANDARD.encode(self.0))
+            to.serialize_str(&STANDARD.encode_to_string(self.0))
         } else {
             to.serialize_bytes(self.0)
         }

@@ -1,6 +1,7 @@
 //! Kinesis over plain HTTP, without an SDK: what is put is read, shards are split and merged, what is refused is refused by
-//! the names and texts that clients know, nothing a client sends harms the server, and what was acked survives `kill -9`.
+//! the names and texts that clients know, nothing a client sends harms the server (also when it abuses HTTP), and what was acked survives `kill -9`.
 
+mod abuse;
 mod bad_input;
 mod consumers;
 mod kill;

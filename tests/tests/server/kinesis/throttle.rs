@@ -7,31 +7,38 @@ use serde_json::{Value, json};
 use super::Bench;
 
 const SHARD: &str = "shardId-000000000000";
-/// Records for the hot shard in each request.
-const HOT: usize = 300;
+/// Records of 1 KiB for the hot shard in a second: three MiB.
+const HOT_A_SECOND: f64 = 3.0 * 1024.0;
 
 #[test]
 fn a_hot_shard_is_refused_and_others_are_not() {
     let bench = Bench::start_with(|config| config.kinesis_throttle = true);
     let mut client = bench.client();
-    client.create("s", 2).unwrap();
-    let (hot, cold) = ("0", "340282366920938463463374607431768211455");
+    client.create("s", 4).unwrap();
+    // A hash of each shard; the first one is hot.
+    let hashes: Vec<String> = (0..4u128).map(|shard| (shard << 126).to_string()).collect();
     let begun = Instant::now();
-    let (mut taken, mut refused) = (0usize, 0usize);
+    let (mut sent, mut taken, mut refused) = (0usize, 0usize, 0usize);
     // Longer where the disk is so slow that the shard is not hot at once.
     while begun.elapsed() < Duration::from_millis(1_500)
         || (refused == 0 && begun.elapsed() < Duration::from_secs(30))
     {
-        // Records of 1 KiB for the hot shard, and one for the other.
+        // Records of 1 KiB for the hot shard, as many as are due at three MiB a second, and one for each of the others.
+        let due = (begun.elapsed().as_secs_f64() * HOT_A_SECOND) as usize;
+        let hot = due.saturating_sub(sent).clamp(1, 490);
         let entry =
             |hash: &str| json!({"PartitionKey": "k", "ExplicitHashKey": hash, "Data": "A".repeat(1364)});
-        let mut records = vec![entry(hot); HOT];
-        records.push(entry(cold));
+        let mut records = vec![entry(&hashes[0]); hot];
+        records.extend(hashes[1..].iter().map(|hash| entry(hash)));
+        sent += hot;
         let put = client.call("PutRecords", &json!({"StreamName": "s", "Records": records})).unwrap();
         let answers = put["Records"].as_array().unwrap();
         let failed: Vec<&Value> = answers.iter().filter(|a| a["ErrorCode"].is_string()).collect();
         assert_eq!(put["FailedRecordCount"], json!(failed.len()));
-        assert!(answers[HOT]["SequenceNumber"].is_string(), "the other shard is not hot");
+        assert!(
+            answers[hot..].iter().all(|a| a["SequenceNumber"].is_string()),
+            "the other shards are not hot"
+        );
         for answer in &failed {
             assert_eq!(answer["ErrorCode"], "ProvisionedThroughputExceededException");
             assert_eq!(
@@ -39,7 +46,7 @@ fn a_hot_shard_is_refused_and_others_are_not() {
                 format!("Rate exceeded for shard {SHARD} in stream s under account 123456789012.")
             );
         }
-        (taken, refused) = (taken + HOT - failed.len(), refused + failed.len());
+        (taken, refused) = (taken + hot - failed.len(), refused + failed.len());
         std::thread::sleep(Duration::from_millis(10));
     }
     // What the first second gives at once, and 1,000 records for each second since.

@@ -2,7 +2,9 @@
 //! their order; those for one shard become one batch where its topic takes one so large.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::ops::Range;
+use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -78,17 +80,18 @@ struct Record<'a> {
 
 /// Where a record came to lie: its shard and its sequence number.
 struct Placed {
-    shard: String,
+    shard: Rc<str>,
     number: String,
 }
 
-fn check_entry(checks: &mut Checks, at: &str, entry: &Entry) {
-    checks.required(&format!("{at}data"), &entry.data);
-    checks.required(&format!("{at}partitionKey"), &entry.partition_key);
+fn check_entry(checks: &mut Checks, at: fmt::Arguments<'_>, entry: &Entry) {
+    checks.required(format_args!("{at}data"), &entry.data);
+    checks.required(format_args!("{at}partitionKey"), &entry.partition_key);
     if let Some(key) = &entry.partition_key {
-        checks.length(&format!("{at}partitionKey"), &key.0, 1, 256);
+        checks.length(format_args!("{at}partitionKey"), &key.0, 1, 256);
     }
-    checks.hash(&format!("{at}explicitHashKey"), entry.explicit_hash_key.as_ref().map(|hash| &*hash.0));
+    let hash = entry.explicit_hash_key.as_ref().map(|hash| &*hash.0);
+    checks.hash(format_args!("{at}explicitHashKey"), hash);
 }
 
 /// Checks a record, and adds its data to `arena`.
@@ -109,10 +112,10 @@ fn checked<'a>(entry: &'a Entry, arena: &mut Vec<u8>) -> Result<Record<'a>, Faul
     Ok(Record { data: from..arena.len(), key, explicit, hash })
 }
 
-fn check_size(at: &str, record: &Record<'_>, bytes_max: usize) -> Result<(), Fault> {
+fn check_size(at: fmt::Arguments<'_>, record: &Record<'_>, bytes_max: usize) -> Result<(), Fault> {
     if record.data.len() + record.key.len() > bytes_max {
         let mut checks = Checks::default();
-        checks.wrong_untold(&format!("{at}data"), &at_most_long(bytes_max));
+        checks.wrong_untold(format_args!("{at}data"), &at_most_long(bytes_max));
         checks.done()?;
     }
     Ok(())
@@ -125,7 +128,7 @@ fn bytes_max(topic: &LocalTopic) -> usize {
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct RecordAnswer {
-    shard_id: String,
+    shard_id: Rc<str>,
     sequence_number: String,
 }
 
@@ -134,14 +137,14 @@ pub async fn record(context: &Context, request: RecordRequest) -> Outcome {
     let RecordRequest { data, partition_key, explicit_hash_key, .. } = request;
     let entry = Entry { data, partition_key, explicit_hash_key };
     let mut checks = Checks::default();
-    check_entry(&mut checks, "", &entry);
+    check_entry(&mut checks, format_args!(""), &entry);
     checks.sequence("sequenceNumberForOrdering", request.sequence_number_for_ordering.as_deref());
     checks.done()?;
     let name = context.name(request.stream_name, request.stream_arn.as_deref())?;
     let topic = context.usable(&name)?;
     let mut arena = Vec::with_capacity(entry.data.as_ref().map_or(0, Blob::len_max));
     let record = checked(&entry, &mut arena)?;
-    check_size("", &record, bytes_max(&topic))?;
+    check_size(format_args!(""), &record, bytes_max(&topic))?;
     let placed = put_all(context, &name, &[record], &arena).await?.pop();
     let placed = placed.unwrap_or_else(|| Err(Fault::internal("the record has no answer")))?;
     context.answer(&RecordAnswer { shard_id: placed.shard, sequence_number: placed.number })
@@ -153,7 +156,7 @@ struct EntryAnswer {
     #[serde(skip_serializing_if = "Option::is_none")]
     sequence_number: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    shard_id: Option<String>,
+    shard_id: Option<Rc<str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error_code: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -174,7 +177,7 @@ pub async fn records(context: &Context, request: RecordsRequest) -> Outcome {
     if let Some(records) = &request.records {
         checks.items("records", records.count, 1, RECORDS_MAX);
         for (n, entry) in records.kept.iter().take(RECORDS_MAX).enumerate() {
-            check_entry(&mut checks, &format!("records.{}.member.", n + 1), entry);
+            check_entry(&mut checks, format_args!("records.{}.member.", n + 1), entry);
         }
     }
     checks.done()?;
@@ -187,7 +190,7 @@ pub async fn records(context: &Context, request: RecordsRequest) -> Outcome {
     let mut bytes = 0;
     for (n, entry) in entries.iter().enumerate() {
         let record = checked(entry, &mut arena)?;
-        check_size(&format!("records.{}.member.", n + 1), &record, bytes_max(&topic))?;
+        check_size(format_args!("records.{}.member.", n + 1), &record, bytes_max(&topic))?;
         bytes += record.data.len() + record.key.len();
         records.push(record);
     }
@@ -282,9 +285,9 @@ async fn put_once(
         match durable(&context.core, batch).await {
             Ok(done) => {
                 let numbers = Numbers::of(stream.shards[shard].created_s, shard as u32);
+                let id: Rc<str> = shard_id(shard).into();
                 for (offset, n) in (done.base_offset..).zip(list) {
-                    placed[n] =
-                        Some(Ok(Placed { shard: shard_id(shard), number: numbers.of_offset(offset) }));
+                    placed[n] = Some(Ok(Placed { shard: Rc::clone(&id), number: numbers.of_offset(offset) }));
                 }
             }
             Err(AppendFailed::Ended) => again.extend(list),
