@@ -230,6 +230,7 @@ COMMANDS = {
     "batches": of_java("Batches"),
     "sarama": of_go("sarama"),
     "java": of_java("Main"),
+    "consumer-groups-java": of_java("ConsumerGroups"),
     "confluent": of_python("confluent"),
     "kinesis": of_python("kinesis"),
     "aws-cli": of_python("awscli"),

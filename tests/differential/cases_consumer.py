@@ -9,7 +9,7 @@ import time
 
 from case import VERSIONS, Topic, add
 from cases_groups import commit, settle
-from members import SESSION, subscription
+from members import REBALANCING, SESSION, Member, member_case, subscription
 
 NOT_SAID = object()
 SHORT = 1000
@@ -328,7 +328,7 @@ def _(c):
     c.ask("ConsumerGroupDescribe", 1, "none", GroupIds=[])
 
 
-@consumer_case("consumer-groups/empty-classic-group", Topic(2))
+@member_case("consumer-groups/empty-classic-group", Topic(2))
 def _(c):
     """An empty group becomes one of the other kind, both ways."""
     commit(c, (0, 5, "m"), version=8)
@@ -336,13 +336,11 @@ def _(c):
     a.join("joins a group with offsets only")
     listed(c, "with a member")
     a.leave()
-    classic = {"GroupId": c.group, "SessionTimeoutMs": SESSION, "RebalanceTimeoutMs": SESSION, "ProtocolType": "consumer",
-               "Protocols": [{"Name": "range", "Metadata": subscription(c.topic)}]}
-    first = c.ask("JoinGroup", 3, show=False, MemberId="", **classic)
-    c.show("JoinGroup", [first["ErrorCode"], first["GenerationId"], first["ProtocolName"]])
+    classic = Member(c, "M", wants=subscription(c.topic))
+    classic.alone()
     listed(c, "after JoinGroup")
     describe(c, "after JoinGroup")
-    c.ask("LeaveGroup", 3, show=False, MemberId=first["MemberId"], Members=[{"MemberId": first["MemberId"]}], GroupId=c.group)
+    classic.leave()
     listed(c, "empty again")
     a.join("joins an empty classic group")
     listed(c, "with a member again")
@@ -358,3 +356,65 @@ def _(c):
     a.join("joins a group of connectors")
     a.beat("lives in a group of connectors", 1)
     a.leave("leaves a group of connectors")
+
+
+def assignment(topic, *partitions):
+    """What a classic member gets, in version 0."""
+    name = topic.encode()
+    return (b"\0\0\0\0\0\1" + len(name).to_bytes(2, "big") + name + len(partitions).to_bytes(4, "big")
+            + b"".join(p.to_bytes(4, "big") for p in partitions) + b"\xff\xff\xff\xff")
+
+
+@member_case("consumer-groups/members-of-both-kinds", Topic(4))
+def _(c):
+    """A group goes from classic to consumer and back while it has members."""
+    a, b = Member(c, "A", wants=subscription(c.topic)), Consumer(c, "B")
+    a.enter()
+    a.sync(parts={a.id: assignment(c.topic, 0, 1, 2, 3)})
+    commit(c, (0, 5, "m"), version=8, generation=a.generation, member=a.id)
+    b.join("joins a classic group")
+    listed(c, "of both kinds")
+    a.beat(note="is told to join again")
+    commit(c, (0, 6, "m"), version=8, generation=a.generation, member=a.id, note="before it joins again")
+    a.sync(note="before it joins again")
+    # An eager member has given everything back.
+    a.join(note="again")
+    a.beat(note="in its generation")
+    a.beat(note="generation before", generation=a.generation - 1)
+    a.sync(note="gets its part")
+    b.beat("gets its part")
+    describe(c, "of both kinds")
+    commit(c, (0, 7, "m"), version=8, generation=a.generation, member=a.id)
+    commit(c, (0, 8, "m"), version=8, generation=a.generation - 1, member=a.id, note="generation before")
+    a.join(note="another protocol", protocols=["sticky"])
+    a.join(note="another kind", kind="connect")
+    other = Member(c, "C", wants=subscription(c.topic))
+    other.enter()
+    # Kafka's ids have another form here.
+    c.names[other.id] = "C1"
+    other.sync(note="gets its part")
+    a.beat(note="after C joined")
+    other.leave()
+    a.beat(note="after C left")
+    a.join(note="again")
+    a.sync(note="gets its part")
+    b.beat("gets its part", TopicPartitions=[])
+    b.leave()
+    a.beat_until(REBALANCING, "after the last of KIP-848 left")
+    listed(c, "classic again")
+    a.join(note="leads again")
+    a.sync(parts={a.id: assignment(c.topic, 0, 1, 2, 3)})
+    a.beat()
+    a.leave()
+
+
+@member_case("consumer-groups/classic-member-that-is-silent", Topic(2))
+def _(c):
+    a, b = Member(c, "A", wants=subscription(c.topic), session=SHORT), Consumer(c, "B")
+    a.enter()
+    a.sync(parts={a.id: assignment(c.topic, 0, 1)})
+    b.join("joins a classic group")
+    time.sleep(1.5)
+    a.beat(note="was silent for too long")
+    b.beat("gets all")
+    describe(c)

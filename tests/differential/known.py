@@ -133,6 +133,7 @@ known("groups/ids-that-nobody-uses", "*", "*", "*", "Ids that nobody uses are as
 known("groups/protocol-without-a-name", "*/ProtocolName", "", "null", "The empty name is a name. Kafka takes it for none.")
 known("consumer-groups/*", "*joins again*", "*", "*FENCED_MEMBER_EPOCH*|*UNRELEASED_INSTANCE_ID*|-1|0|null|a text",
       "A member that joins again under its own id has given everything up, and is taken. Kafka 4.1 fences it until its session ends.")
+known("consumer-groups/members-of-both-kinds", "*another */MemberId", "A1", "", "A member that is refused is told its id, as in a classic group. Kafka leaves it out here.")
 known("offset-delete/v0", "*DescribeGroups*/GroupState", "Dead", "Empty",
       "A group is there while it has offsets. Kafka keeps it until it next looks for groups without any.")
 known("incremental-alter-configs/v*", "*operation/*/ErrorCode", "INVALID_REQUEST", "UNKNOWN_SERVER_ERROR",

@@ -125,7 +125,7 @@ fn text(group: &Described) -> String {
     let members = group.members.as_deref().unwrap_or_default();
     let count = match &group.members {
         Some(members) => members.len().to_string(),
-        None => "not told: the group speaks KIP-848".to_owned(),
+        None => "not told".to_owned(),
     };
     let protocol = if group.protocol.is_empty() { "-" } else { &group.protocol };
     // Writing to a string cannot fail.

@@ -1,13 +1,17 @@
 //! State and members of a group, as its coordinator tells them.
 //!
-//! Groups of the protocol of KIP-848 are not described by the request for classic ones: of them the state alone is known here.
+//! Consumer groups (KIP-848) have a request of their own. Of groups of other types the state alone is known here.
 use keylane_kafka::cluster::Cluster;
+use keylane_kafka::messages::consumer_group_describe::{ConsumerGroupDescribeRequest, DescribedMember};
 use keylane_kafka::messages::describe_groups::{DescribeGroupsRequest, GroupMember};
 use keylane_kafka::{ErrorCode, Reader, WireError};
 use serde::Serialize;
 
 use super::list::groups;
 use crate::cli::failure::Failure;
+
+/// The type of the groups of KIP-848.
+const CONSUMER: &str = "consumer";
 
 /// A group.
 #[derive(Debug, Clone)]
@@ -64,12 +68,40 @@ pub fn group(cluster: &mut Cluster, name: &str) -> Result<Group, Failure> {
     // There is none, or one of another type.
     let listed = groups(cluster)?.into_iter().find(|listed| listed.group == name && !listed.state.is_empty());
     Ok(match listed {
+        Some(listed) if listed.kind == CONSUMER => consumer_group(cluster, name)?.unwrap_or(dead),
         Some(listed) if listed.state != "Dead" => {
             let members = (listed.state == "Empty").then(Vec::new);
             Group { state: listed.state, protocol: listed.kind, members }
         }
         _ => dead,
     })
+}
+
+/// Asks the coordinator of a consumer group. `None`: it is gone.
+fn consumer_group(cluster: &mut Cluster, name: &str) -> Result<Option<Group>, Failure> {
+    let coordinator = cluster.coordinator(name)?;
+    let request = ConsumerGroupDescribeRequest { groups: vec![name], ..Default::default() };
+    let answer = cluster.broker(coordinator)?.ask(&request)?;
+    let told = answer.groups.into_iter().next();
+    let told = told.ok_or_else(|| Failure::Data(format!("an answer that does not tell of group {name}")))?;
+    if told.error == ErrorCode::GroupIdNotFound {
+        return Ok(None);
+    }
+    Failure::unless_none(format!("group {name}"), told.error, told.error_message.as_deref())?;
+    let members = told.members.into_iter().map(consumer).collect();
+    let (state, protocol) = (told.state.into_owned(), told.assignor.into_owned());
+    Ok(Some(Group { state, protocol, members: Some(members) }))
+}
+
+fn consumer(told: DescribedMember<'_>) -> Member {
+    let assigned = told.assignment.topic_partitions.into_iter();
+    Member {
+        id: told.member_id.into_owned(),
+        instance_id: told.instance_id.map(|name| name.into_owned()),
+        client_id: told.client_id.into_owned(),
+        host: told.client_host.trim_start_matches('/').to_owned(),
+        assigned: assigned.map(|topic| (topic.topic_name.into_owned(), topic.partitions)).collect(),
+    }
 }
 
 fn member(told: GroupMember<'_>) -> Member {

@@ -139,6 +139,10 @@ impl Held {
     /// # Errors
     /// [`GroupError::Member`], [`GroupError::NotHere`].
     pub async fn join(self: &Rc<Self>, group: &str, join: Join) -> Result<Joined, GroupError> {
+        let mixed = self.act_mixed(group, |group, topics, now| group.join_classic(&join, topics, now));
+        if let Some(joined) = mixed.await {
+            return joined;
+        }
         self.make_classic(group).await?;
         let answer = self.live.join(group, join).ok_or(GroupError::NotHere)?;
         self.go_on();
@@ -150,6 +154,10 @@ impl Held {
     /// # Errors
     /// [`GroupError::Member`], [`GroupError::NotHere`].
     pub async fn sync(self: &Rc<Self>, group: &str, sync: Sync) -> Result<Synced, GroupError> {
+        let mixed = self.act_mixed(group, |group, topics, now| group.sync_classic(&sync, topics, now));
+        if let Some(synced) = mixed.await {
+            return synced;
+        }
         let answer = self.live.sync(group, sync).ok_or(GroupError::NotHere)?;
         self.go_on();
         Ok(answer.await.map_err(|_| GroupError::NotHere)??)
@@ -159,24 +167,42 @@ impl Held {
     ///
     /// # Errors
     /// [`GroupError::Member`].
-    pub fn heartbeat(
-        &self,
+    pub async fn heartbeat(
+        self: &Rc<Self>,
         group: &str,
         id: &str,
         instance: Option<&str>,
         generation: i32,
     ) -> Result<(), GroupError> {
+        let mixed =
+            self.act_mixed(group, |group, _, now| group.heartbeat_classic(id, instance, generation, now));
+        if let Some(heard) = mixed.await {
+            return heard;
+        }
         let heard = self.live.hear(group, |group, now| group.heartbeat(id, instance, generation, now));
         Ok(heard.unwrap_or(Err(Refused::UnknownMember))?)
     }
 
     /// Members leave; what became of each.
-    pub fn leave(self: &Rc<Self>, group: &str, leaving: &[Leaving]) -> Vec<Result<(), Refused>> {
+    ///
+    /// # Errors
+    /// [`GroupError`]: it is not known.
+    pub async fn leave(
+        self: &Rc<Self>,
+        group: &str,
+        leaving: &[Leaving],
+    ) -> Result<Vec<Result<(), Refused>>, GroupError> {
+        let mixed = self.act_mixed(group, |group, topics, now| {
+            Ok(leaving.iter().map(|leaving| group.leave_classic(leaving, topics, now)).collect())
+        });
+        if let Some(left) = mixed.await {
+            return left;
+        }
         let left = self
             .live
             .act(group, |group, now| leaving.iter().map(|leaving| group.leave(leaving, now)).collect());
         self.go_on();
-        left.unwrap_or_else(|| leaving.iter().map(|_| Err(Refused::UnknownMember)).collect())
+        Ok(left.unwrap_or_else(|| leaving.iter().map(|_| Err(Refused::UnknownMember)).collect()))
     }
 
     /// Has tasks run that do what follows from what was done.

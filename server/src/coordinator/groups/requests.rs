@@ -206,7 +206,7 @@ pub async fn heartbeat(
     check_name(group)?;
     let (name, id, instance) = (group.to_owned(), id.to_owned(), instance.map(str::to_owned));
     let heard = at_owner(core, group, move |held| async move {
-        held.heartbeat(&name, &id, instance.as_deref(), generation)
+        held.heartbeat(&name, &id, instance.as_deref(), generation).await
     });
     heard.await?.ok_or(Refused::UnknownMember.into())
 }
@@ -222,7 +222,7 @@ pub async fn leave(
 ) -> Result<Vec<Result<(), Refused>>, GroupError> {
     check_name(group)?;
     let (name, count) = (group.to_owned(), leaving.len());
-    let left = at_owner(core, group, move |held| async move { Ok(held.leave(&name, &leaving)) });
+    let left = at_owner(core, group, move |held| async move { held.leave(&name, &leaving).await });
     let left = left.await?;
     Ok(left.unwrap_or_else(|| (0..count).map(|_| Err(Refused::UnknownMember)).collect()))
 }

@@ -148,6 +148,7 @@ fn code_of_consumer(refused: &consumer::Refused) -> ErrorCode {
         Refused::UnknownMember => ErrorCode::UnknownMemberId,
         Refused::FencedEpoch { .. } => ErrorCode::FencedMemberEpoch,
         Refused::StaleEpoch { .. } => ErrorCode::StaleMemberEpoch,
+        Refused::IllegalGeneration => ErrorCode::IllegalGeneration,
         Refused::FencedInstance(_) => ErrorCode::FencedInstanceId,
         Refused::UnreleasedInstance(_) => ErrorCode::UnreleasedInstanceId,
         Refused::Full(_) => ErrorCode::GroupMaxSizeReached,

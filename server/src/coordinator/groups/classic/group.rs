@@ -101,6 +101,11 @@ impl Group {
         self.state
     }
 
+    /// Its generation.
+    pub fn generation(&self) -> i32 {
+        self.generation
+    }
+
     /// What its members speak, or spoke last.
     pub fn protocol_type(&self) -> Option<&Arc<str>> {
         self.protocol_type.as_ref()

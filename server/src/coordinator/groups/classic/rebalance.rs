@@ -35,6 +35,29 @@ impl Group {
         self.state = State::PreparingRebalance;
     }
 
+    /// Begins a rebalance in a group that was made of another one: its leader has to assign anew.
+    pub fn begin_again(&mut self, now: Millis) {
+        self.rebalance(now);
+        self.go_on(now);
+    }
+
+    /// Ends the group, whose members go on elsewhere: whoever waits is told to join again.
+    pub fn disband(&mut self) {
+        let ids: Vec<Arc<str>> = self.members.keys().cloned().collect();
+        for id in ids {
+            let Some(member) = self.members.remove(&id) else { continue };
+            member.joining.into_iter().for_each(|to| self.answer_join(to, Err(Refused::Rebalancing)));
+            member.syncing.into_iter().for_each(|to| self.answer_sync(to, Err(Refused::Rebalancing)));
+        }
+        self.pending.clear();
+        self.statics.clear();
+        self.storing.clear();
+        self.unsynced.clear();
+        self.gathering = None;
+        self.sync_until = None;
+        self.state = State::Empty;
+    }
+
     /// How long the members of the group wait for each other.
     fn patience(&self) -> Millis {
         self.members.values().map(|m| m.rebalance).max().unwrap_or(0)

@@ -57,7 +57,8 @@ impl Group {
             }
             let current = group.current(&id);
             group.own(&id, &current);
-            group.sessions.insert(Arc::clone(&id), now + limits.session);
+            let session = group.session_of(&id);
+            group.sessions.insert(Arc::clone(&id), now + session);
             if current.state == State::Unrevoked {
                 group.revocations.insert(id, now + u64::from(subscriber.rebalance_ms.max(0).unsigned_abs()));
             }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::assign::ASSIGNORS;
 use super::group::Group;
-use super::image::{Entry, State, Subscriber};
+use super::image::{Classic, Entry, State, Subscriber};
 use super::partitions::Partitions;
 use super::pattern;
 use super::planted::{self, Bug};
@@ -48,6 +48,8 @@ pub struct Heartbeat {
     pub client_id: Arc<str>,
     /// Where it connects from.
     pub client_host: Arc<str>,
+    /// What it says beyond that if it speaks the classic protocol.
+    pub classic: Option<Classic>,
 }
 
 /// What a member is told.
@@ -131,7 +133,7 @@ impl Heartbeat {
             regex: or(&self.regex, before.regex).filter(|text| !text.is_empty()),
             rebalance_ms: if self.rebalance_ms == -1 { before.rebalance_ms } else { self.rebalance_ms },
             assignor: or(&self.assignor, before.assignor),
-            classic: None,
+            classic: self.classic.clone(),
         }
     }
 }
@@ -148,9 +150,16 @@ impl Group {
         now: Millis,
     ) -> Result<Beat, Refused> {
         asked.check()?;
-        if asked.leaves() {
-            return self.leave(asked, topics, now);
-        }
+        if asked.leaves() { self.leave(asked, topics, now) } else { self.enter(asked, topics, now) }
+    }
+
+    /// A member joins or lives.
+    pub(super) fn enter(
+        &mut self,
+        asked: &Heartbeat,
+        topics: &impl Topics,
+        now: Millis,
+    ) -> Result<Beat, Refused> {
         let place = self.find_place(asked)?;
         asked.regex.as_deref().filter(|text| !text.is_empty()).map_or(Ok(()), pattern::check)?;
         self.take_place(asked, place);
@@ -166,7 +175,7 @@ impl Group {
         self.assign(topics);
         let had = self.current(id);
         self.step(id, asked.owned.as_ref(), now);
-        self.sessions.insert(Arc::clone(id), now + self.limits.session);
+        self.sessions.insert(Arc::clone(id), now + self.session_of(id));
         let has = self.current(id);
         let changed = had.assigned != has.assigned;
         Ok(Beat {

@@ -31,7 +31,10 @@ impl Group {
         }
         let keeper = asked.instance.as_ref().and_then(|name| self.statics.get(name));
         if joins && let Some(keeper) = keeper.filter(|keeper| *keeper != id) {
-            if self.current(keeper).epoch != LEAVES_FOR_A_WHILE {
+            // Classic clients do not say that they leave for a while; and a classic client takes over without asking.
+            let speaks_classic = asked.classic.is_some()
+                || self.image.subscribers.get(keeper).is_some_and(|s| s.classic.is_some());
+            if self.current(keeper).epoch != LEAVES_FOR_A_WHILE && !speaks_classic {
                 return Err(Refused::UnreleasedInstance(Arc::clone(keeper)));
             }
             return Ok(Place::Of(Arc::clone(keeper)));

@@ -14,15 +14,19 @@
 //!
 //! `image` is what is kept, `group` what a group consists of, `heartbeat` what members ask, `membership` who joins and
 //! leaves, `subscription` which topics they want (`pattern` by regular expression), `assign/` who is to have what, `reconcile` the way of one member there,
-//! `timing` what happens without anybody asking, `offsets` who may commit, `described` what can be seen.
+//! `timing` what happens without anybody asking, `offsets` who may commit, `described` what can be seen. Members may speak the
+//! classic protocol (`mixed`, `embedded`), while a group goes from one protocol to the other (`convert`).
 
 pub mod assign;
+mod convert;
 mod described;
+mod embedded;
 mod group;
 mod heartbeat;
 mod image;
 mod limits;
 mod membership;
+mod mixed;
 mod offsets;
 mod partitions;
 mod pattern;
@@ -44,3 +48,5 @@ pub use topics::Topics;
 
 #[cfg(test)]
 mod model;
+#[cfg(test)]
+mod single;

@@ -7,8 +7,11 @@ use super::refused::Refused;
 impl Group {
     fn check_member(&self, id: &str, epoch: i32) -> Result<(), Refused> {
         let is = self.current(id).epoch;
+        let is_classic = self.image.subscribers.get(id).is_some_and(|s| s.classic.is_some());
         if epoch == is || planted::is(Bug::OldEpochsCommit) {
             Ok(())
+        } else if is_classic {
+            Err(Refused::IllegalGeneration)
         } else {
             Err(Refused::StaleEpoch { told: epoch, is })
         }

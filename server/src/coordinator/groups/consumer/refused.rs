@@ -35,6 +35,9 @@ pub enum Refused {
         /// What it is.
         is: i32,
     },
+    /// A member that speaks the classic protocol is not in this generation.
+    #[error("this is not the group's generation; join it again")]
+    IllegalGeneration,
     /// Another process has joined under the name that the member keeps.
     #[error("member {0} has joined under this group.instance.id; only one may")]
     FencedInstance(Arc<str>),

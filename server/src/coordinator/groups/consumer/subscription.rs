@@ -65,7 +65,7 @@ impl Group {
     }
 
     /// Names of the topics that a member wants.
-    fn names<'a>(&'a self, subscriber: &'a Subscriber) -> impl Iterator<Item = &'a Arc<str>> {
+    pub(super) fn names<'a>(&'a self, subscriber: &'a Subscriber) -> impl Iterator<Item = &'a Arc<str>> {
         let resolved = subscriber.regex.as_ref().and_then(|text| self.image.regexes.get(text));
         subscriber.topics.iter().chain(resolved.into_iter().flat_map(|resolved| &resolved.topics))
     }

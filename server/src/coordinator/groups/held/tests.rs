@@ -108,7 +108,7 @@ fn offsets_expire_when_nobody_was_there_for_long_enough() {
 
         // The member leaves: from then on the time counts, not from the commit.
         let leaving = [Leaving { member_id: id, instance: None }];
-        assert_eq!(held.leave("g", &leaving), [Ok(())]);
+        assert_eq!(held.leave("g", &leaving).await, Ok(vec![Ok(())]));
         for _ in 0..100 {
             tokio::time::sleep(std::time::Duration::from_millis(1)).await;
             if held.log.look(|kept| kept.members("g").is_some_and(|stored| stored.members.is_empty())) {

@@ -57,6 +57,7 @@ fn asked(context: &Context, request: &ConsumerGroupHeartbeatRequest<'_>) -> Hear
         owned,
         client_id: context.client_id.as_deref().unwrap_or_default().into(),
         client_host: format!("/{}", context.connection.peer.ip()).into(),
+        classic: None,
     }
 }
 
