@@ -7,6 +7,7 @@ use clap::builder::ArgPredicate;
 use clap::{Args, Parser, ValueEnum};
 
 use crate::cpu;
+use crate::group::args::GroupArgs;
 use crate::load_args::{CheckArgs, Codec, Dist, KinesisArgs, ShapeArgs};
 use crate::pacing::Rate;
 use crate::sink::Stall;
@@ -160,6 +161,8 @@ pub struct RunArgs {
     pub kinesis_args: KinesisArgs,
     #[command(flatten)]
     pub shape: ShapeArgs,
+    #[command(flatten)]
+    pub group: GroupArgs,
     #[command(flatten)]
     pub check: CheckArgs,
 }

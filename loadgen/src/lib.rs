@@ -17,6 +17,7 @@ pub mod evidence;
 pub mod fetch_shape;
 pub mod find_max;
 pub mod found;
+pub mod group;
 pub mod histogram;
 pub mod html;
 pub mod keys;

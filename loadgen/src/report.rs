@@ -6,6 +6,7 @@ use std::fmt::{self, Write};
 use serde::{Deserialize, Serialize};
 
 use crate::cpu::ProcessUse;
+use crate::group::summary::GroupReport;
 use crate::histogram::{Latencies, LatencySummary};
 use crate::units::{mega, thousands, time};
 use crate::verdict::{Status, Verdict};
@@ -149,6 +150,8 @@ pub struct Report {
     pub settings: Settings,
     pub produced: Produced,
     pub consumed: Option<Consumed>,
+    /// The group of members that read beside the load.
+    pub group: Option<GroupReport>,
     pub cpu: CpuUse,
     pub cost: Cost,
     /// What the broker says of its flushes.
@@ -214,6 +217,7 @@ impl fmt::Display for Report {
         for (name, gets) in names.into_iter().zip(&self.gets).filter(|(_, gets)| gets.is_some()) {
             write_latency(f, name, gets)?;
         }
+        self.write_group(f)?;
         self.write_cpu(f)?;
         for (name, count) in &self.errors {
             write_row(f, "error", format_args!("{name}: {} times, not acked, unknown", thousands(*count)))?;
@@ -313,6 +317,21 @@ impl Report {
             }
         }
         Ok(())
+    }
+
+    fn write_group(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(group) = &self.group else { return Ok(()) };
+        let (started, left, killed) = (group.started, group.left, group.killed);
+        let members =
+            format_args!("{started} members started, {left} left, {killed} killed; {}", group.strategy);
+        write_row(f, "group", members)?;
+        let (generations, p50) = (group.generations, time(group.rebalance_p50_ms * 1e3));
+        let longest = time(group.rebalance_max_ms * 1e3);
+        write_row(
+            f,
+            "  rebalances",
+            format_args!("{generations} generations; a member joined in p50 {p50}, max {longest}"),
+        )
     }
 
     fn write_cpu(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

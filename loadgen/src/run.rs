@@ -12,6 +12,8 @@ use crate::args::{Acks, RunArgs};
 use crate::client::{self, Admin};
 use crate::cpu;
 use crate::found::Found;
+use crate::group::beside::Beside;
+use crate::group::summary;
 use crate::kinesis;
 use crate::ledger::State;
 use crate::outcome::Outcome;
@@ -76,6 +78,8 @@ fn run_on(
     let workers = workers.build(cores.threads)?;
     let shared = Shared::default();
     let mut watch = Watch::new(args, clock, times, embedded);
+    let mut group = Beside::start(&args.group, &target, args.check.expect_restart)?;
+    let mut grouped = None;
     let workers = std::thread::scope(|scope| {
         let mut threads = Vec::new();
         for (index, worker) in workers.into_iter().enumerate() {
@@ -86,14 +90,14 @@ fn run_on(
             threads.push(std::thread::Builder::new().name(name).spawn_scoped(scope, body)?);
         }
         watch.until_produced(&shared, cores.threads);
-        let ends = if args.consumers > 0 { end_offsets(args, &mut admin, &target) } else { Ok(Vec::new()) };
-        let ends = ends.or_else(|error| {
-            if args.check.expect_restart { end_offsets_later(args, &target) } else { Err(error) }
-        });
+        let wanted = args.consumers > 0 || group.is_some();
+        let ends = if wanted { ends_in_the_end(args, &mut admin, &target) } else { Ok(Vec::new()) };
         // Without end offsets, the threads find out by themselves that the broker is gone.
         watch.ends_known_at_ns = clock.now_ns();
-        let _ = shared.ends.set(ends.unwrap_or_default());
+        let ends = ends.unwrap_or_default();
+        let _ = shared.ends.set(ends.clone());
         watch.until_done(&shared, cores.threads);
+        grouped = group.take().map(|group| group.finish(&ends)).transpose()?;
         let joined =
             threads.into_iter().map(|thread| thread.join().map_err(|_| anyhow!("a thread panicked"))?);
         joined.collect::<Result<Vec<_>>>()
@@ -106,6 +110,12 @@ fn run_on(
     }
     let mut report = outcome.report(args, &target, &readers, shape, cores, &watch)?;
     report.durability = durability;
+    if let Some((group, findings)) = grouped {
+        summary::judge(&mut report.verdict, &group, &findings);
+        report.warnings.extend(group.in_words());
+        report.group = Some(group);
+        report.decide();
+    }
     if args.check.delete_topic
         && let Err(error) = Admin::connect(address).and_then(|mut admin| admin.delete_topic(&target.topic))
     {
@@ -118,6 +128,12 @@ fn run_on(
 fn durability(address: SocketAddr, topic: &str) -> Option<String> {
     let settings = Admin::connect(address).and_then(|mut admin| admin.flush_settings(topic)).ok()?;
     (!settings.is_empty()).then(|| durability_in_words(&settings))
+}
+
+/// Where reading stops, also if the broker is away for a while and may be.
+fn ends_in_the_end(args: &RunArgs, admin: &mut Admin, target: &Target) -> Result<Vec<i64>> {
+    end_offsets(args, admin, target)
+        .or_else(|error| if args.check.expect_restart { end_offsets_later(args, target) } else { Err(error) })
 }
 
 /// The same, from a broker that may be away for a while.

@@ -80,6 +80,10 @@ impl Embedded {
             cores: (!cores.is_empty()).then(|| cores.to_vec()),
             ..ServerConfig::default()
         };
+        // A group's first members come together.
+        config.group_initial_rebalance_delay_ms = 100;
+        let session_ms = args.group.group_session.as_millis() as u32;
+        config.group_min_session_timeout_ms = config.group_min_session_timeout_ms.min(session_ms);
         config.max_connections = config.max_connections.max(args.connections + 1_000);
         config.max_message_bytes = config.max_message_bytes.max(args.batch_bytes + 4096);
         let server = keylane::start(config).context("starting the embedded server")?;

@@ -61,7 +61,7 @@ impl Verdict {
         self.lines.push(Line { name, status, text });
     }
 
-    fn add_checked(&mut self, name: &'static str, faults: &[(u64, &str)], ok: String) {
+    pub(crate) fn add_checked(&mut self, name: &'static str, faults: &[(u64, &str)], ok: String) {
         let bad: Vec<String> = faults
             .iter()
             .filter(|(count, _)| *count > 0)

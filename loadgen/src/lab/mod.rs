@@ -1,6 +1,7 @@
 //! Experiments about partitions and order, each a command that tells what it does and what came of it.
 //!
 //! [`keys`]: what the key of an event decides. [`offsets`]: what a consumer that crashes does twice, or not at all.
+//! [`groups`]: what a group does while members come and go.
 //! [`hot`]: what one key that is used more than all others does to the load. [`plan`]: how many partitions, [`shards`]: how many
 //! shards.
 //!
@@ -9,6 +10,7 @@
 //! [`client`] the few requests that it takes.
 
 pub mod client;
+pub mod groups;
 pub mod hot;
 pub mod keys;
 pub mod offsets;
@@ -30,6 +32,8 @@ pub enum LabArgs {
     Keys(keys::KeysArgs),
     /// A consumer crashes between processing and commit: what is done twice, and what is lost.
     Offsets(offsets::OffsetsArgs),
+    /// Members of a group come and go: who reads what, how long a rebalance takes, eager beside cooperative.
+    Groups(groups::GroupsArgs),
     /// A hot key: who gets the load, and what splitting the key does to load and order.
     Hot(hot::HotArgs),
     /// How many partitions a topic needs, measured on this machine.
@@ -58,6 +62,7 @@ pub fn run_and_print(args: &LabArgs) -> Result<u8> {
     match args {
         LabArgs::Keys(args) => print(&keys::run(args)?, args.common.json),
         LabArgs::Offsets(args) => print(&offsets::run(args)?, args.common.json),
+        LabArgs::Groups(args) => print(&groups::run(args)?, args.common.json),
         LabArgs::Hot(args) => print(&hot::run(args)?, args.common.json),
         LabArgs::Plan(args) if args.kinesis => {
             print(&shards::run(&plan::of_shards(args)?)?, args.common.json)

@@ -75,6 +75,9 @@ impl World {
             kafka: SocketAddr::from(([127, 0, 0, 1], 0)),
             kinesis: self.streams.as_ref().map(|_| SocketAddr::from(([127, 0, 0, 1], 0))),
             segment_bytes: SEGMENT_BYTES,
+            // Groups of an experiment are small, and nobody wants to wait for them.
+            group_initial_rebalance_delay_ms: 100,
+            group_min_session_timeout_ms: 500,
             ..ServerConfig::default()
         };
         let server = keylane::start(config).context("starting the embedded server")?;

@@ -3,7 +3,7 @@
 
 use clap::Parser;
 use keylane_loadgen::cli::{Cli, Command};
-use keylane_loadgen::lab::{Finding, LabArgs, hot, keys, offsets, plan, run_and_print, shards};
+use keylane_loadgen::lab::{Finding, LabArgs, groups, hot, keys, offsets, plan, run_and_print, shards};
 
 fn args(text: &str) -> LabArgs {
     let words = format!("keylane-loadgen lab {text} --data-parent {}", env!("CARGO_TARGET_TMPDIR"));
@@ -111,4 +111,16 @@ fn the_exit_code_is_that_of_the_check() {
     assert_eq!(run_and_print(&args("keys --json")).unwrap(), 0);
     let refused = run_and_print(&args("offsets --embedded --records 20 --batch 10")).unwrap_err();
     assert!(refused.to_string().contains("lower --batch"), "{refused}");
+}
+
+#[test]
+fn a_group_comes_out_as_it_should() {
+    let LabArgs::Groups(args) = args("groups --partitions 8 --records 40 --work-ms 3") else {
+        panic!("other options")
+    };
+    let finding = groups::run(&args).expect("it runs");
+    assert!(finding.wrong().is_empty(), "{finding}");
+    let shares: Vec<_> = finding.steps.iter().map(|step| step.shares.clone()).collect();
+    assert_eq!(shares, [vec![4, 4], vec![3, 3, 2], vec![2, 2, 2, 2], vec![3, 3, 2], vec![4, 4]]);
+    assert_eq!((finding.eager.given_up, finding.cooperative.given_up), (8, 2));
 }

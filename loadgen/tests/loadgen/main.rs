@@ -1,6 +1,7 @@
 //! The load generator against servers in the same process, honest and lying ones.
 
 mod common;
+mod group;
 mod kinesis;
 mod lab;
 mod lies;

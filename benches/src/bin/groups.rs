@@ -1,0 +1,247 @@
+//! What groups cost a broker, of several brokers in turn: how long a rebalance takes with more and more members, how many
+//! commits a second it takes, and its processor time while members only keep their place.
+//!
+//! A rebalance is measured from the start of one member more until all members share the partitions again; the topic has
+//! 200 partitions and nothing in it. Members beat their hearts every 100 ms then, and learn of it at a beat. A commit is one
+//! offset of a group without members; each connection has its own group or all have one. `peers/groups` runs it beside
+//! Apache Kafka.
+//!
+//! `groups --broker keylane=127.0.0.1:9092,pid=PID --broker kafka=127.0.0.1:9093,pid=PID`
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, ensure};
+use clap::Parser;
+use keylane_kafka::ApiKey;
+use keylane_kafka::api::Message;
+use keylane_kafka::client::Client;
+use keylane_kafka::messages::offset_commit::{
+    OffsetCommitPartition, OffsetCommitRequest, OffsetCommitResponse, OffsetCommitTopic,
+};
+use keylane_kafka::wire::Reader;
+use keylane_loadgen::client::{Admin, resolve};
+use keylane_loadgen::cpu;
+use keylane_loadgen::fetch_shape::FetchLimits;
+use keylane_loadgen::group::assignor::Strategy;
+use keylane_loadgen::group::fleet::Fleet;
+use keylane_loadgen::group::member::Spec;
+use keylane_loadgen::group::wire::Timeouts;
+use keylane_loadgen::setup::random_u64;
+use keylane_loadgen::sweep::spec::BrokerSpec;
+
+const PARTITIONS: i32 = 200;
+const PATIENCE: Duration = Duration::from_secs(120);
+const COMMIT: i16 = 7;
+
+/// Measures groups of several brokers.
+#[derive(Parser)]
+struct Args {
+    /// `NAME=HOST:PORT[,pid=PID]`.
+    #[arg(long, required = true)]
+    broker: Vec<BrokerSpec>,
+    /// Members of a group after the rebalance.
+    #[arg(long, value_delimiter = ',', default_value = "2,20,200")]
+    members: Vec<usize>,
+    /// Groups that commit, a connection for each; with one group there is one connection.
+    #[arg(long, value_delimiter = ',', default_value = "1,100")]
+    groups: Vec<usize>,
+    /// Commits in flight on each connection.
+    #[arg(long, value_delimiter = ',', default_value = "1,16")]
+    windows: Vec<usize>,
+    /// Seconds of commits.
+    #[arg(long, default_value_t = 3.0)]
+    seconds: f64,
+    /// Members that do nothing, 100 in a group; 0: not measured.
+    #[arg(long, default_value_t = 1000)]
+    idle_members: usize,
+    #[arg(long, default_value_t = 20.0)]
+    idle_seconds: f64,
+    /// Everything but the idle members is measured so often, in turns; the median counts.
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// Core of the load.
+    #[arg(long)]
+    core: Option<usize>,
+}
+
+/// A broker, and the topic made on it.
+struct Broker {
+    name: String,
+    address: SocketAddr,
+    pid: Option<u32>,
+    topic: String,
+}
+
+/// What a broker came to, by what was measured.
+type Rows = Vec<(String, Vec<Vec<f64>>)>;
+
+fn main() -> Result<()> {
+    let args = Args::parse();
+    if let Some(core) = args.core {
+        ensure!(cpu::pin(core), "core {core} cannot be used");
+    }
+    let brokers = args.broker.iter().map(open).collect::<Result<Vec<_>>>()?;
+    let mut rows: Rows = Vec::new();
+    for round in 0..args.rounds {
+        for (column, broker) in brokers.iter().enumerate() {
+            eprintln!("round {} on {}", round + 1, broker.name);
+            for &members in &args.members {
+                for strategy in [Strategy::Eager, Strategy::Cooperative] {
+                    let name = format!("rebalance, {members} members, {}, ms", strategy.name());
+                    note(&mut rows, name, brokers.len(), column, rebalance(broker, strategy, members)?);
+                }
+            }
+            for (&groups, &window) in
+                args.groups.iter().flat_map(|g| args.windows.iter().map(move |w| (g, w)))
+            {
+                let name = format!("commits/s, {groups} groups, {window} in flight each");
+                let rate = commits(broker, groups, window, Duration::from_secs_f64(args.seconds))?;
+                note(&mut rows, name, brokers.len(), column, rate);
+            }
+        }
+    }
+    for (column, broker) in brokers.iter().enumerate().filter(|_| args.idle_members > 0) {
+        if let Some(pid) = broker.pid {
+            let name = format!("{} idle members, % of a core", args.idle_members);
+            let share = idle(broker, pid, args.idle_members, Duration::from_secs_f64(args.idle_seconds))?;
+            note(&mut rows, name, brokers.len(), column, share * 100.0);
+        }
+    }
+    print(&brokers, &rows);
+    Ok(())
+}
+
+fn note(rows: &mut Rows, name: String, columns: usize, column: usize, value: f64) {
+    let at = rows.iter().position(|(row, _)| *row == name).unwrap_or(rows.len());
+    if at == rows.len() {
+        rows.push((name, vec![Vec::new(); columns]));
+    }
+    rows[at].1[column].push(value);
+}
+
+fn print(brokers: &[Broker], rows: &Rows) {
+    let names: Vec<&str> = brokers.iter().map(|broker| broker.name.as_str()).collect();
+    println!("| | {} |", names.join(" | "));
+    println!("|---{}|", "|---:".repeat(names.len()));
+    for (name, columns) in rows {
+        let median = |values: &Vec<f64>| {
+            let mut values = values.clone();
+            values.sort_by(f64::total_cmp);
+            values.get(values.len() / 2).map_or("-".to_owned(), |value| format!("{value:.1}"))
+        };
+        let columns: Vec<String> = columns.iter().map(median).collect();
+        println!("| {name} | {} |", columns.join(" | "));
+    }
+}
+
+fn open(spec: &BrokerSpec) -> Result<Broker> {
+    let address = resolve(spec.address.as_deref().context("a broker with an address")?)?;
+    let mut admin = Admin::connect(address)?;
+    let topic = format!("groups-{:08x}", random_u64() as u32);
+    admin.create_topic(&topic, PARTITIONS, &[])?;
+    admin.wait_for_topic(&topic, PATIENCE)?;
+    Ok(Broker { name: spec.name.clone(), address, pid: spec.pid, topic })
+}
+
+fn fleet(broker: &Broker, strategy: Strategy, heartbeat: Duration) -> Fleet {
+    Fleet::new(Spec {
+        address: broker.address,
+        group: format!("group-{:016x}", random_u64()),
+        topic: broker.topic.clone(),
+        begin: vec![0; PARTITIONS as usize],
+        strategy,
+        times: Timeouts { session_ms: 45_000, rebalance_ms: 60_000 },
+        heartbeat,
+        commit_every: Duration::from_secs(5),
+        ahead: 0,
+        restarts: false,
+        limits: FetchLimits { max_wait_ms: 500, max_bytes: 50 << 20, partition_max_bytes: 1 << 20 },
+    })
+}
+
+/// One member more joins; milliseconds until all share the partitions again.
+fn rebalance(broker: &Broker, strategy: Strategy, members: usize) -> Result<f64> {
+    let mut fleet = fleet(broker, strategy, Duration::from_millis(100));
+    // An answer to a Fetch that waits must not hold a member up.
+    let spec = Spec { limits: FetchLimits { max_wait_ms: 20, ..fleet.spec.limits }, ..(*fleet.spec).clone() };
+    fleet.spec = spec.into();
+    fleet.add(members - 1)?;
+    fleet.settled(PATIENCE)?;
+    std::thread::sleep(Duration::from_millis(500));
+    let began = Instant::now();
+    fleet.add(1)?;
+    fleet.settled(PATIENCE)?;
+    let ms = began.elapsed().as_secs_f64() * 1e3;
+    let (history, _) = fleet.end()?;
+    ensure!(history.troubles.is_empty(), "{}: {:?}", broker.name, history.troubles.first());
+    Ok(ms)
+}
+
+/// Commits a second, of so many groups with a connection each.
+fn commits(broker: &Broker, groups: usize, window: usize, time: Duration) -> Result<f64> {
+    let begin = Instant::now() + Duration::from_millis(200);
+    let threads = (0..groups).map(|_| {
+        let (address, topic) = (broker.address, broker.topic.clone());
+        std::thread::spawn(move || commit_for(address, &topic, window, begin, time))
+    });
+    let threads: Vec<_> = threads.collect();
+    let counts = threads.into_iter().map(|thread| thread.join().map_err(|_| anyhow!("a thread panicked"))?);
+    let total: u64 = counts.sum::<Result<u64>>()?;
+    Ok(total as f64 / time.as_secs_f64())
+}
+
+fn commit_for(
+    address: SocketAddr,
+    topic: &str,
+    window: usize,
+    begin: Instant,
+    time: Duration,
+) -> Result<u64> {
+    let mut client = Client::connect(address, "groups", PATIENCE)?;
+    let group = format!("commits-{:016x}", random_u64());
+    std::thread::sleep(begin.saturating_duration_since(Instant::now()));
+    let mut waiting = std::collections::VecDeque::new();
+    let (mut count, mut offset) = (0, 0);
+    let end = begin + time;
+    loop {
+        while waiting.len() < window && Instant::now() < end {
+            offset += 1;
+            let partition = OffsetCommitPartition { index: 0, offset, leader_epoch: -1, metadata: Some("") };
+            let topic = OffsetCommitTopic { name: topic, partitions: vec![partition], ..Default::default() };
+            let request = OffsetCommitRequest { group: &group, topics: vec![topic], ..Default::default() };
+            waiting.push_back(client.send(COMMIT, &request)?);
+        }
+        let Some(id) = waiting.pop_front() else { return Ok(count) };
+        let body = client.receive(id, ApiKey::OffsetCommit, COMMIT)?;
+        let answer = OffsetCommitResponse::decode(COMMIT, &mut Reader::new(body))?;
+        let error = answer.topics.first().and_then(|t| t.partitions.first()).context("an answer")?.error;
+        // The first question to a coordinator may find it on its way.
+        ensure!(error.is_none() || count == 0, "a commit: {error}");
+        if error.is_none() && Instant::now() < end {
+            count += 1;
+        }
+    }
+}
+
+/// The server's part of a core while members only keep their place: each waits for records and beats its heart every
+/// three seconds.
+fn idle(broker: &Broker, pid: u32, members: usize, time: Duration) -> Result<f64> {
+    let mut fleets = Vec::new();
+    for _ in 0..members.div_ceil(100) {
+        let mut fleet = fleet(broker, Strategy::Eager, Duration::from_secs(3));
+        fleet.add(100.min(members))?;
+        fleets.push(fleet);
+    }
+    for fleet in &fleets {
+        fleet.settled(PATIENCE)?;
+    }
+    std::thread::sleep(Duration::from_secs(3));
+    let before = cpu::process_use(pid)?.cpu_s;
+    std::thread::sleep(time);
+    let share = (cpu::process_use(pid)?.cpu_s - before) / time.as_secs_f64();
+    for fleet in fleets {
+        fleet.end()?;
+    }
+    Ok(share)
+}

@@ -1,0 +1,27 @@
+//! What is asked of a group: the options of `run`.
+
+use std::time::Duration;
+
+use clap::Args;
+
+use super::assignor::Strategy;
+use crate::units::parse_duration;
+
+#[derive(Debug, Clone, Args)]
+pub struct GroupArgs {
+    /// A group of so many members reads the topic, too: they subscribe, commit and rebalance.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=1000), value_name = "N", conflicts_with = "kinesis")]
+    pub group: u32,
+    /// Every so often a member leaves, is killed, or a new one joins.
+    #[arg(long, value_parser = parse_duration, value_name = "TIME", requires = "group")]
+    pub group_churn: Option<Duration>,
+    /// How members give partitions up before a rebalance.
+    #[arg(long, value_enum, default_value_t = Strategy::Eager)]
+    pub group_strategy: Strategy,
+    /// How long a member may be silent. A broker has a least time for it: Kafka's is 6 s.
+    #[arg(long, default_value = "6s", value_parser = parse_duration, value_name = "TIME")]
+    pub group_session: Duration,
+    /// Members commit so many records ahead of what they have read, so that the checks must find records lost.
+    #[arg(long, default_value_t = 0, value_name = "N", hide = true)]
+    pub group_ahead: i64,
+}

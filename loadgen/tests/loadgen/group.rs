@@ -1,0 +1,70 @@
+//! A group that reads beside a load: it is sound while members come and go, and members that commit too early are found out.
+
+use std::time::Duration;
+
+use keylane_loadgen::consumer::LIMITS;
+use keylane_loadgen::group::assignor::Strategy;
+use keylane_loadgen::group::fleet::Fleet;
+use keylane_loadgen::group::member::Spec;
+use keylane_loadgen::group::wire::Timeouts;
+use keylane_loadgen::lab::Common;
+use keylane_loadgen::lab::world::World;
+
+use crate::common::{failed, load, text_of};
+
+const TMP: &str = env!("CARGO_TARGET_TMPDIR");
+
+fn churned(text: &str) -> keylane_loadgen::report::Report {
+    let usual =
+        "--rate 3000 --batch-records 10 --warmup 0s --partitions 6 --consumers 0 --group-session 500ms";
+    load(&format!("{usual} {text} --data-parent {TMP}"))
+}
+
+#[test]
+fn a_group_whose_members_come_and_go_reads_everything_once_in_a_generation() {
+    for strategy in ["eager", "cooperative"] {
+        let report =
+            churned(&format!("--duration 2s --group 3 --group-churn 250ms --group-strategy {strategy}"));
+        assert_eq!((failed(&report), &report.incomplete), (vec![], &None), "{report}");
+        let group = report.group.as_ref().expect("a group");
+        assert!(group.generations >= 4 && group.killed >= 1 && group.left >= 1, "{strategy}: {group:?}");
+        assert_eq!(group.troubles, Vec::<String>::new(), "{strategy}");
+        assert!(text_of(&report, "group loss").contains("records read"), "{report}");
+    }
+}
+
+/// The control: what is committed before it was read is lost when its member is killed.
+#[test]
+fn members_that_commit_ahead_of_what_they_read_are_found_out() {
+    let report = churned("--duration 2s --group 3 --group-churn 150ms --group-ahead 40");
+    assert!(text_of(&report, "group loss").contains("gaps that no member read"), "{report}");
+    assert_eq!(report.exit_code, 1);
+}
+
+/// A group of 200 that all start within a second: one owner for each partition, and nobody has more than his share.
+#[test]
+fn two_hundred_members_that_start_at_once_share_the_partitions() {
+    let common = Common { bootstrap: None, data_parent: Some(TMP.into()), seed: 1, json: false };
+    let world = World::open(&common).expect("a server");
+    let topic = world.client().and_then(|mut client| client.create_topic("crowd", 400)).expect("a topic");
+    let mut fleet = Fleet::new(Spec {
+        address: world.address(),
+        group: "crowd".to_owned(),
+        topic,
+        begin: vec![0; 400],
+        strategy: Strategy::Eager,
+        times: Timeouts { session_ms: 30_000, rebalance_ms: 60_000 },
+        heartbeat: Duration::from_millis(200),
+        commit_every: Duration::from_secs(1),
+        ahead: 0,
+        restarts: false,
+        limits: LIMITS,
+    });
+    let began = std::time::Instant::now();
+    fleet.add(200).expect("members");
+    assert!(began.elapsed() < Duration::from_secs(1), "the members did not start within a second");
+    fleet.settled(Duration::from_secs(60)).expect("an even share for each");
+    let (history, counts) = fleet.end().expect("members that leave");
+    assert_eq!((history.troubles, counts.left), (vec![], 200));
+    world.close().expect("a clean stop");
+}
