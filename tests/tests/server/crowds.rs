@@ -2,7 +2,7 @@
 //! member that joins and leaves a group ten times a second.
 //!
 //! The answers that waited for a client which does not read them were once bounded in number, and not in bytes: eight connections that asked a
-//! thousand times for the metadata of 3,000 partitions took more than a gigabyte.
+//! thousand times for the metadata of 3,000 partitions took 547 MiB, and with the bound 42.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeSet;
