@@ -5,6 +5,7 @@
 //! sockets and the rings between cores; `log_levels` changes the log's. `cli` is the command `keylane`. The protocol on the wire is the crate
 //! `keylane_kafka`.
 
+#[cfg(feature = "cli")]
 pub mod cli;
 pub mod config;
 mod coordinator;
