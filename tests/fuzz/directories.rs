@@ -73,6 +73,35 @@ fn directories() {
     });
 }
 
+/// An index block that states fewer entries than it has, with a right checksum, is an error for who reads them. A search among
+/// entries went on for ever, and held its core, where a block ended before the entry that was looked for.
+#[test]
+fn a_block_that_lacks_entries_ends_a_search() {
+    let (found, finding) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = runtime();
+        let small = small_directory();
+        let mut refused = 0;
+        for path in small.disk.paths().into_iter().filter(|path| path.ends_with(".idx")) {
+            let file = small.disk.content(&path).expect("listed");
+            // The first block is the header, the second the table of partitions.
+            for (number, block) in file.chunks_exact(BLOCK).enumerate().skip(2) {
+                let mut block = block.to_vec();
+                let entries = u32_at(&block, 4) as u32;
+                put_u32(&mut block, 4, entries - 1);
+                seal(&path, number, &mut block);
+                let image = small.disk.crash_image(0, CrashStyle::AllDropped);
+                image.overwrite(&path, (number * BLOCK) as u64, &block).expect("listed");
+                let verdict = inside(&runtime, look(&image, &small.held));
+                refused += u32::from(matches!(verdict, Verdict::Refused(_)));
+            }
+        }
+        let _late = found.send(refused);
+    });
+    let refused = finding.recv_timeout(std::time::Duration::from_secs(60)).expect("an end of all searches");
+    assert!(refused > 0, "no directory had such a block");
+}
+
 /// The negative control: whoever believes that every directory opens as it was is wrong.
 #[test]
 fn a_directory_that_is_believed_is_found() {

@@ -31,7 +31,8 @@ impl std::ops::Deref for Entries {
 }
 
 impl Inner {
-    /// The entries of the run from `number` to the end of that index block.
+    /// The entries of the run from `number` to the end of that index block. All of them are there, or it is an error: who
+    /// searches in them goes on behind them.
     pub(crate) async fn entries_from(&self, run: &Run, number: u32) -> Result<Entries, ReadError> {
         let (entries_block, data_end) = {
             let state = self.state.borrow();
@@ -42,7 +43,7 @@ impl Inner {
         let block_number = entries_block + absolute / ENTRIES_PER_BLOCK as u32;
         let block = self.index_block(run.generation, block_number, data_end).await?;
         let from = absolute as usize % ENTRIES_PER_BLOCK;
-        let to = (from + (run.entries - number) as usize).min(block.len());
+        let to = (from + (run.entries - number) as usize).min(ENTRIES_PER_BLOCK);
         match block.get(from..to) {
             Some(entries) if !entries.is_empty() => Ok(Entries { block, range: from..to }),
             _ => Err(self.damaged(run.generation, 0, format!("index block {block_number} ends early"))),

@@ -260,7 +260,10 @@ fn the_server_counts_the_shards_of_an_on_demand_stream() {
     let refusals = [
         ("SplitShard", json!({"StreamName": "s", "ShardToSplit": id(0), "NewStartingHashKey": "5"})),
         ("MergeShards", json!({"StreamName": "s", "ShardToMerge": id(0), "AdjacentShardToMerge": id(1)})),
-        ("UpdateShardCount", json!({"StreamName": "s", "TargetShardCount": 99, "ScalingType": "UNIFORM_SCALING"})),
+        (
+            "UpdateShardCount",
+            json!({"StreamName": "s", "TargetShardCount": 99, "ScalingType": "UNIFORM_SCALING"}),
+        ),
     ];
     for (operation, request) in &refusals {
         let (kind, said) = client.refused(operation, request).unwrap();
@@ -290,14 +293,20 @@ fn the_server_counts_the_shards_of_an_on_demand_stream() {
 fn a_shard_that_ended_goes_with_its_last_record() {
     const RETENTION: Duration = Duration::from_millis(1500);
     let retention = RETENTION.as_millis().to_string();
-    let bench = Bench::start_with(|config| config.topic_defaults = [("retention.ms".to_owned(), retention)].into());
+    let bench =
+        Bench::start_with(|config| config.topic_defaults = [("retention.ms".to_owned(), retention)].into());
     let mut client = bench.client();
     assert_eq!(Client::connect(bench.server.kafka_addr()).unwrap().create_topic("s", 1).unwrap(), 0);
     let begun = Instant::now();
     split(&mut client, 0, MIDDLE);
     let listed = |client: &mut Kinesis| {
         let told = client.call("ListShards", &json!({"StreamName": "s"})).unwrap();
-        told["Shards"].as_array().unwrap().iter().map(|shard| text(&shard["ShardId"]).unwrap()).collect::<Vec<_>>()
+        told["Shards"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|shard| text(&shard["ShardId"]).unwrap())
+            .collect::<Vec<_>>()
     };
     let before = listed(&mut client);
     assert!(before.len() == 3 || begun.elapsed() > RETENTION, "{before:?}");
