@@ -40,7 +40,8 @@ struct Log {
 
 static LOG: OnceLock<Log> = OnceLock::new();
 
-/// Lets levels be changed from now on. `given`: the levels that the log was started with. Once in a program.
+/// Lets levels be changed from now on, which the command `keylane` does. `given`: the levels that the log was started with. Once in a program.
+#[cfg(feature = "cli")]
 pub fn can_be_changed(given: String, set: impl Fn(EnvFilter) -> bool + Send + Sync + 'static) {
     let _only_the_first_counts = LOG.set(Log { set: Box::new(set), given });
 }
