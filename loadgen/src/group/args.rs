@@ -21,7 +21,7 @@ pub struct GroupArgs {
     /// How long a member may be silent. A broker has a least time for it: Kafka's is 6 s.
     #[arg(long, default_value = "6s", value_parser = parse_duration, value_name = "TIME")]
     pub group_session: Duration,
-    /// Members commit so many records ahead of what they have read, so that the checks must find records lost.
+    /// Members commit what they have fetched so many milliseconds before they read it, so that the checks must find records lost.
     #[arg(long, default_value_t = 0, value_name = "N", hide = true)]
-    pub group_ahead: i64,
+    pub group_ahead: u64,
 }

@@ -40,8 +40,8 @@ pub struct Spec {
     pub heartbeat: Duration,
     /// From one commit to the next.
     pub commit_every: Duration,
-    /// Spoiled: commits so many records ahead of what was read.
-    pub ahead: i64,
+    /// Spoiled: commits what it has fetched, and reads it so many milliseconds later.
+    pub ahead: u64,
     /// The broker may go away: a broken connection is nothing to tell.
     pub restarts: bool,
     /// What a Fetch asks for.
@@ -107,7 +107,6 @@ impl Running {
             state: State::Out,
             positions: BTreeMap::new(),
             committed: BTreeMap::new(),
-            ends: BTreeMap::new(),
             heard: Instant::now(),
             committed_at: Instant::now(),
             joins_since: None,
@@ -168,8 +167,6 @@ struct Member {
     /// The offset to read next of each partition that it has.
     positions: BTreeMap<i32, i64>,
     committed: BTreeMap<i32, i64>,
-    /// The high watermark of each partition, as the last answer had it.
-    ends: BTreeMap<i32, i64>,
     heard: Instant,
     committed_at: Instant,
     /// When it began to want to join.
@@ -360,20 +357,26 @@ impl Member {
         let (topic, limits) = (self.spec.topic.clone(), self.spec.limits);
         let mut read = Vec::new();
         let mut refused = None;
-        let (mut at, mut ends) = (self.positions.clone(), BTreeMap::new());
+        let mut at = self.positions.clone();
         let books = Arc::clone(&self.books);
         self.link()?.fetch(&topic, positions, limits, |fetched| {
             if !fetched.error.is_none() {
                 refused = Some(fetched.error);
             } else if let Some(position) = at.get_mut(&fetched.index) {
                 let from = *position;
-                ends.insert(fetched.index, fetched.high_watermark);
                 follow(fetched, position, &books);
                 read.extend((*position > from).then_some((fetched.index, from, *position)));
             }
         })?;
+        if self.spec.ahead > 0 && !read.is_empty() {
+            let offsets: Vec<_> = read.iter().map(|(partition, _, to)| (*partition, *to)).collect();
+            self.send(&offsets)?;
+            std::thread::sleep(Duration::from_millis(self.spec.ahead));
+            if self.orders.what.load(Ordering::Relaxed) == DIE {
+                return Ok(());
+            }
+        }
         self.positions = at;
-        self.ends.extend(ends);
         let (generation, member) = (self.identity.generation, self.number);
         for (partition, from, to) in &read {
             let span = Span { generation, member, partition: *partition, from: *from, to: *to };
@@ -414,20 +417,20 @@ impl Member {
         if new.is_empty() {
             return Ok(());
         }
-        let ahead = |(partition, at): &(i32, i64)| {
-            let end = self.ends.get(partition).copied().unwrap_or(*at);
-            (*partition, (at + self.spec.ahead).min(end).max(*at))
-        };
-        let ahead: Vec<(i32, i64)> = new.iter().map(ahead).collect();
+        self.send(&new)?;
+        self.committed.extend(new);
+        Ok(())
+    }
+
+    /// Commits these offsets.
+    fn send(&mut self, offsets: &[(i32, i64)]) -> Result<(), Fault> {
         let (identity, topic) = (self.identity.clone(), self.spec.topic.clone());
-        self.link()?.commit(&identity, &topic, &ahead)?;
+        self.link()?.commit(&identity, &topic, offsets)?;
         let (generation, member) = (identity.generation, self.number);
         let mut history = self.books.history();
-        for (partition, offset) in ahead {
+        for &(partition, offset) in offsets {
             history.committed(Commit { generation, member, partition, offset });
         }
-        drop(history);
-        self.committed.extend(new);
         Ok(())
     }
 

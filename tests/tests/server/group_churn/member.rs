@@ -1,7 +1,7 @@
 //! A consumer of the group: it joins, is assigned partitions, reads on where the group has committed, commits what it has
 //! processed, and joins again when it is told to. It has no session of its own to lose: a broken connection is made again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Shutdown;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -25,6 +25,7 @@ use kafka_protocol::messages::{
 use kafka_protocol::protocol::{Request, StrBytes};
 use keylane_tests::e2e::batch;
 use keylane_tests::e2e::client::{Client, FETCH, name};
+use uuid::Uuid;
 
 use super::history::{Committed, Processed};
 use super::world::{GROUP, PARTITIONS, TOPIC, World};
@@ -38,6 +39,8 @@ const ILLEGAL_GENERATION: i16 = 22;
 const UNKNOWN_MEMBER_ID: i16 = 25;
 const REBALANCE_IN_PROGRESS: i16 = 27;
 const MEMBER_ID_REQUIRED: i16 = 79;
+const FENCED_MEMBER_EPOCH: i16 = 110;
+const STALE_MEMBER_EPOCH: i16 = 113;
 /// The coordinator is not available, or not here: the server is stopping.
 const NOT_NOW: [i16; 2] = [15, 16];
 
@@ -45,11 +48,11 @@ const RUN: u8 = 0;
 const LEAVE: u8 = 1;
 const DIE: u8 = 2;
 
-fn text(s: &str) -> StrBytes {
+pub(super) fn text(s: &str) -> StrBytes {
     StrBytes::from_string(s.to_owned())
 }
 
-fn group() -> GroupId {
+pub(super) fn group() -> GroupId {
     GroupId(text(GROUP))
 }
 
@@ -69,17 +72,23 @@ struct Orders {
 impl Running {
     /// Starts the member with this number. One that commits `ahead` is wrong on purpose: it commits so many records before it
     /// has processed them.
-    pub fn start(world: &Arc<World>, number: usize, ahead: i64) -> Self {
+    pub fn start(world: &Arc<World>, number: usize, speaks: Speaks, ahead: i64) -> Self {
         let orders = Arc::new(Orders::default());
         let mut member = Member {
             world: Arc::clone(world),
             orders: Arc::clone(&orders),
             number,
+            speaks,
             ahead,
             client: None,
-            id: String::new(),
+            id: match speaks {
+                Speaks::Classic => String::new(),
+                Speaks::Consumer => format!("member-{number}"),
+            },
             generation: -1,
             joined: false,
+            told: BTreeSet::new(),
+            topic_id: None,
             positions: BTreeMap::new(),
             committed: BTreeMap::new(),
             heard: Instant::now(),
@@ -105,20 +114,34 @@ impl Running {
     }
 }
 
-struct Member {
-    world: Arc<World>,
+/// What members speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Speaks {
+    /// JoinGroup, SyncGroup, Heartbeat.
+    Classic,
+    /// The heartbeat of KIP-848.
+    Consumer,
+}
+
+pub(super) struct Member {
+    pub(super) world: Arc<World>,
     orders: Arc<Orders>,
     number: usize,
+    speaks: Speaks,
     ahead: i64,
     client: Option<Client>,
-    id: String,
-    generation: i32,
-    /// It has its part of the generation.
-    joined: bool,
+    pub(super) id: String,
+    /// Or the epoch, in a consumer group.
+    pub(super) generation: i32,
+    /// It has its part of the generation, or is a member of the consumer group.
+    pub(super) joined: bool,
+    /// The partitions that it is to read, in a consumer group.
+    pub(super) told: BTreeSet<i32>,
+    pub(super) topic_id: Option<Uuid>,
     /// The offset to read next of each partition that it has.
-    positions: BTreeMap<i32, i64>,
+    pub(super) positions: BTreeMap<i32, i64>,
     committed: BTreeMap<i32, i64>,
-    heard: Instant,
+    pub(super) heard: Instant,
 }
 
 impl Member {
@@ -126,7 +149,7 @@ impl Member {
         loop {
             let order = self.orders.what.load(Ordering::Relaxed);
             if order != RUN {
-                if order == LEAVE && !self.id.is_empty() {
+                if order == LEAVE && (self.joined || self.speaks == Speaks::Classic && !self.id.is_empty()) {
                     // One that cannot say so is missed when its session ends.
                     let _ = self.leave();
                 }
@@ -150,10 +173,16 @@ impl Member {
             self.client = Some(client);
         }
         if !self.joined {
-            return self.join();
+            return match self.speaks {
+                Speaks::Classic => self.join(),
+                Speaks::Consumer => self.join_consumers(),
+            };
         }
         self.process()?;
         self.commit()?;
+        if self.speaks == Speaks::Consumer {
+            return if self.joined && self.heard.elapsed() > HEARTBEAT { self.beat() } else { Ok(()) };
+        }
         if self.joined && self.heard.elapsed() > HEARTBEAT {
             let request = HeartbeatRequest::default()
                 .with_group_id(group())
@@ -166,16 +195,20 @@ impl Member {
         Ok(())
     }
 
-    fn call<R: Request>(&mut self, version: i16, request: &R) -> Result<R::Response> {
+    pub(super) fn call<R: Request>(&mut self, version: i16, request: &R) -> Result<R::Response> {
         self.client.as_mut().context("a connection")?.call(version, request)
     }
 
     /// Does what an error says. Everything that is not expected of a sound group ends the connection and is told.
-    fn obey(&mut self, error: i16) -> Result<()> {
+    pub(super) fn obey(&mut self, error: i16) -> Result<()> {
         match error {
             NONE => return Ok(()),
             REBALANCE_IN_PROGRESS | ILLEGAL_GENERATION => {}
-            UNKNOWN_MEMBER_ID => self.id.clear(),
+            // One of a consumer group has chosen its id, and keeps it.
+            UNKNOWN_MEMBER_ID if self.speaks == Speaks::Classic => self.id.clear(),
+            UNKNOWN_MEMBER_ID | FENCED_MEMBER_EPOCH => {}
+            // The next heartbeat says which epoch it is in.
+            STALE_MEMBER_EPOCH => return Ok(()),
             soon if NOT_NOW.contains(&soon) => return Ok(()),
             other => anyhow::bail!("error {other}"),
         }
@@ -184,7 +217,7 @@ impl Member {
     }
 
     fn join(&mut self) -> Result<()> {
-        self.positions.clear();
+        self.forget();
         let protocol = JoinGroupRequestProtocol::default().with_name(text("even"));
         let request = JoinGroupRequest::default()
             .with_group_id(group())
@@ -223,9 +256,19 @@ impl Member {
         self.begin(&synced.assignment)
     }
 
+    /// It has nothing any more.
+    pub(super) fn forget(&mut self) {
+        self.positions.clear();
+        self.committed.clear();
+    }
+
     /// Reads on where the group has committed.
     fn begin(&mut self, assignment: &Bytes) -> Result<()> {
-        let list: Vec<i32> = assignment.iter().map(|p| i32::from(*p)).collect();
+        self.begin_at_commits(assignment.iter().map(|p| i32::from(*p)).collect())
+    }
+
+    /// The same for some partitions.
+    pub(super) fn begin_at_commits(&mut self, list: Vec<i32>) -> Result<()> {
         // What was answered before the question must be in the answer.
         let floor = self.world.floor();
         let topic = OffsetFetchRequestTopic::default().with_name(name(TOPIC)).with_partition_indexes(list);
@@ -241,8 +284,8 @@ impl Member {
                 self.world.find(format!("back: member {number} is told {offset} of {index}, not {floor:?}"));
             }
             self.positions.insert(index, offset);
+            self.committed.insert(index, offset);
         }
-        self.committed = self.positions.clone();
         self.joined = true;
         self.heard = Instant::now();
         Ok(())
@@ -285,7 +328,7 @@ impl Member {
         Ok(())
     }
 
-    fn commit(&mut self) -> Result<()> {
+    pub(super) fn commit(&mut self) -> Result<()> {
         let new: Vec<(i32, i64)> = self
             .positions
             .iter()
@@ -309,7 +352,9 @@ impl Member {
             .with_generation_id_or_member_epoch(self.generation)
             .with_member_id(text(&self.id))
             .with_topics(vec![topic]);
-        let answer = self.call(7, &request)?;
+        // An epoch is said from version 9 on.
+        let version = if self.speaks == Speaks::Consumer { 9 } else { 7 };
+        let answer = self.call(version, &request)?;
         let errors = answer.topics.iter().flat_map(|t| &t.partitions).map(|p| p.error_code);
         let error = errors.max().context("an answer for each partition")?;
         if error != NONE {
@@ -322,6 +367,9 @@ impl Member {
     }
 
     fn leave(&mut self) -> Result<()> {
+        if self.speaks == Speaks::Consumer {
+            return self.leave_consumers();
+        }
         let one = MemberIdentity::default().with_member_id(text(&self.id));
         self.call(3, &LeaveGroupRequest::default().with_group_id(group()).with_members(vec![one]))?;
         Ok(())

@@ -1,12 +1,13 @@
-//! A group of five consumers over 50 partitions under load, while members join, leave and are killed and the server is ended by
-//! `kill -9`: every acknowledged record is processed, none is processed twice within one generation, and committed offsets
-//! never go back, neither in answers nor for whoever looks.
+//! A group of five consumers, classic or of KIP-848, over 50 partitions under load, while members join, leave and are
+//! killed and the server is ended by `kill -9`: every acknowledged record is processed, none is processed twice within one
+//! generation, and committed offsets never go back, neither in answers nor for whoever looks.
 //!
 //! The controls: members that commit what they have not processed lose records, which must be found; and each kind of fault,
 //! put into the history of a sound run, must be found.
 //!
 //! `KEYLANE_CHURN_SECONDS` is how long it goes on; the server is killed once in twelve seconds, at least twice.
 
+mod consumer;
 mod history;
 mod member;
 mod world;
@@ -15,7 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use history::{Committed, History};
-use member::Running;
+use member::{Running, Speaks};
 use world::World;
 
 const TMP: &str = env!("CARGO_TARGET_TMPDIR");
@@ -31,11 +32,18 @@ struct Counts {
 }
 
 /// Has members come and go for a while.
-fn churn(world: &Arc<World>, time: Duration, events: u32, kills: u32, ahead: i64) -> (Vec<Running>, Counts) {
+fn churn(
+    world: &Arc<World>,
+    speaks: Speaks,
+    time: Duration,
+    events: u32,
+    kills: u32,
+    ahead: i64,
+) -> (Vec<Running>, Counts) {
     let mut counts = Counts::default();
     let mut members = Vec::new();
     let begin = |members: &mut Vec<Running>, counts: &mut Counts| {
-        members.push(Running::start(world, counts.started, ahead));
+        members.push(Running::start(world, counts.started, speaks, ahead));
         counts.started += 1;
     };
     (0..MEMBERS).for_each(|_| begin(&mut members, &mut counts));
@@ -65,12 +73,12 @@ fn churn(world: &Arc<World>, time: Duration, events: u32, kills: u32, ahead: i64
 }
 
 /// A whole run; what happened.
-fn run(time: Duration, events: u32, kills: u32, ahead: i64) -> (History, Counts) {
+fn run(speaks: Speaks, time: Duration, events: u32, kills: u32, ahead: i64) -> (History, Counts) {
     let world = World::start(TMP).expect("a server");
     let (producer, watcher) = (Arc::clone(&world), Arc::clone(&world));
     let producer = std::thread::spawn(move || producer.produce());
     let watcher = std::thread::spawn(move || watcher.watch());
-    let (members, counts) = churn(&world, time, events, kills, ahead);
+    let (members, counts) = churn(&world, speaks, time, events, kills, ahead);
     if ahead == 0 {
         world.finish(Duration::from_secs(30)).expect("members read to the end");
     }
@@ -89,17 +97,26 @@ fn some(findings: &[String], kind: &str) -> bool {
 
 #[test]
 fn members_that_come_and_go_lose_nothing() {
+    members_come_and_go(Speaks::Classic);
+}
+
+#[test]
+fn members_of_a_consumer_group_that_come_and_go_lose_nothing() {
+    members_come_and_go(Speaks::Consumer);
+}
+
+fn members_come_and_go(speaks: Speaks) {
     let seconds =
         std::env::var("KEYLANE_CHURN_SECONDS").ok().map(|s| s.parse().expect("a number of seconds"));
     let seconds: f64 = seconds.unwrap_or(SECONDS);
     let kills = (seconds / 12.0).max(2.0) as u32;
     let events = if seconds > SECONDS { seconds as u32 } else { 8 };
-    let (history, counts) = run(Duration::from_secs_f64(seconds), events, kills, 0);
+    let (history, counts) = run(speaks, Duration::from_secs_f64(seconds), events, kills, 0);
     let found = history.check();
     assert!(found.is_empty(), "{} findings, first {:#?}", found.len(), &found[..found.len().min(5)]);
     assert!(history.troubles.is_empty(), "{:#?}", history.troubles);
     println!(
-        "churn: {seconds} s, {counts:?}, {} generations, {} records acked, {} processed, {} of them again, {} commits of a \
+        "churn, {speaks:?}: {seconds} s, {counts:?}, {} generations, {} records acked, {} processed, {} of them again, {} commits of a \
          partition, 0 lost, 0 twice in a generation, 0 back",
         history.generations(),
         history.acked.len(),
@@ -132,6 +149,6 @@ fn faults_are_found(sound: &History) {
 
 #[test]
 fn members_that_commit_too_early_lose_records() {
-    let (history, counts) = run(Duration::from_secs_f64(1.5), 4, 0, 10);
+    let (history, counts) = run(Speaks::Classic, Duration::from_secs_f64(1.5), 4, 0, 10);
     assert!(some(&history.check(), "lost"), "{counts:?}: {} records, none lost", history.acked.len());
 }

@@ -74,6 +74,8 @@ impl World {
             ["--segment-bytes", "16777216"],
             ["--group-initial-rebalance-delay-ms", "0"],
             ["--group-min-session-timeout-ms", "500"],
+            ["--group-consumer-session-timeout-ms", "600"],
+            ["--group-consumer-heartbeat-interval-ms", "60"],
         ];
         let (data, log) = (self.dir.path().join("data"), self.dir.path().join("server.log"));
         let server = Server::start(&self.binary, &data, &args.concat(), &log)?;
