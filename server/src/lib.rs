@@ -1,9 +1,10 @@
 //! Keylane's server as a library: [`start`] runs it on threads of its own, one per core.
 //!
-//! A tour, from the outside in: `server` starts and stops the cores; `core` is one of them; `front` speaks Kafka's
-//! protocol with clients; `security` says who they are; `coordinator` keeps committed offsets; `service` has the topics and their settings; `runtime` has
-//! sockets and the rings between cores; `log_levels` changes the log's. `cli` is the command `keylane`. The protocol on the wire is the crate
-//! `keylane_kafka`.
+//! A tour, from the outside in: `server` starts and stops the cores; `core` is one of them; `front` speaks Kafka's and
+//! Kinesis' protocol with clients; `security` says who they are; `coordinator` keeps groups, their members and their committed
+//! offsets; `service` has the topics and their settings; `runtime` has sockets and the rings between cores; `log_levels` changes the
+//! levels of the log. `cli` is the command `keylane`, left out by programs that only run a server. Kafka's protocol on the wire is the
+//! crate `keylane_kafka`.
 
 #[cfg(feature = "cli")]
 pub mod cli;

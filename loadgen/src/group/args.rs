@@ -22,6 +22,6 @@ pub struct GroupArgs {
     #[arg(long, default_value = "6s", value_parser = parse_duration, value_name = "TIME")]
     pub group_session: Duration,
     /// Members commit what they have fetched so many milliseconds before they read it, so that the checks must find records lost.
-    #[arg(long, default_value_t = 0, value_name = "N", hide = true)]
+    #[arg(long, default_value_t = 0, value_name = "MS", hide = true)]
     pub group_ahead: u64,
 }
