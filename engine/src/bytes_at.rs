@@ -19,6 +19,14 @@ reader!(i32_be, i32, from_be_bytes);
 reader!(u32_be, u32, from_be_bytes);
 reader!(i64_be, i64, from_be_bytes);
 
+/// What no counter ever reaches, so that code may add to one.
+pub const COUNT_END: u64 = 1 << 62;
+
+/// Reads a counter: an offset, a sequence of commits, a position in a file. `None` also where it is [`COUNT_END`] or more.
+pub fn count_le(bytes: &[u8], at: usize) -> Option<u64> {
+    u64_le(bytes, at).filter(|&count| count < COUNT_END)
+}
+
 /// Reads a varint in the zigzag encoding of record fields; returns it and the bytes it took.
 pub fn varint(bytes: &[u8]) -> Option<(i64, usize)> {
     let mut value = 0u64;

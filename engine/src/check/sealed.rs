@@ -40,11 +40,16 @@ pub(super) async fn check(
             .done();
     }
     report_flaws(c, view, (&path, generation), &seen, &found).await?;
-    if let Some((position, what)) = index_fault(view, generation, &seen, &found) {
+    let fault = index_fault(view, generation, &seen, &found);
+    let agrees = fault.is_none();
+    if let Some((position, what)) = fault {
         let repair = Repair::RewriteIndex { shard: view.identity.shard.0, generation: generation.0 };
         report_index(c, &index_path, position, &what, repair, seen.flaws.is_empty());
     }
-    if let IndexState::Good(index, entries) = found {
+    // An index that contradicts its segment says nothing about which records are there: the segment does.
+    if let IndexState::Good(index, entries) = found
+        && agrees
+    {
         offsets::check_runs(c, view, &path, &index, &entries);
         for (log, run) in &index.runs {
             view.add_run(*log, *run);

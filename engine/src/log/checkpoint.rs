@@ -11,7 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::aligned::{AlignedBuf, BLOCK, round_up};
-use crate::bytes_at::{u32_le, u64_le};
+use crate::bytes_at::{COUNT_END, count_le, u32_le, u64_le};
 use crate::disk::{Disk, DiskFile, DynDisk, read_exact_at};
 use crate::ids::{CommitSeq, Generation, LogId, Offset, ShardId};
 use crate::producer_state::{Accepted, Producer};
@@ -194,18 +194,20 @@ impl Checkpoint {
             return None;
         }
         let mut cursor = Cursor { bytes: body, at: 0 };
-        let (through, next_seq) = (u64_le(bytes, 16)?, u64_le(bytes, 24)?);
+        let (through, next_seq) = (count_le(bytes, 16)?, count_le(bytes, 24)?);
+        // It is counted on, and a segment's name has no more.
+        (next_sorted < 1 << 31).then_some(())?;
         let mut out = Self { through, next_seq, next_sorted, ..Self::default() };
         for _ in 0..u32_le(bytes, 40)? {
             out.segments.push(Sealed {
-                generation: Generation(cursor.u64()?),
-                first_seq: cursor.u64()?,
-                next_seq: cursor.u64()?,
-                data_end: cursor.u64()?,
+                generation: cursor.generation()?,
+                first_seq: cursor.count()?,
+                next_seq: cursor.count()?,
+                data_end: cursor.count()?,
             });
         }
         for _ in 0..trims {
-            out.trims.push((LogId(cursor.u32()?), cursor.u64()?));
+            out.trims.push((LogId(cursor.u32()?), cursor.count()?));
         }
         for _ in 0..compacted {
             out.compacted.push(cursor.compacted()?);
@@ -263,9 +265,18 @@ impl Cursor<'_> {
         u64_le(self.bytes, self.at - 8)
     }
 
+    fn count(&mut self) -> Option<u64> {
+        self.at += 8;
+        count_le(self.bytes, self.at - 8)
+    }
+
+    fn generation(&mut self) -> Option<Generation> {
+        self.u64().map(Generation).filter(|generation| generation.number() < COUNT_END)
+    }
+
     fn compacted(&mut self) -> Option<Compacted> {
         let (log, segments) = (LogId(self.u32()?), self.u32()?);
-        let (end, clean_end, clean_bytes) = (self.u64()?, self.u64()?, self.u64()?);
+        let (end, clean_end, clean_bytes) = (self.count()?, self.count()?, self.count()?);
         let segments = (0..segments).map(|_| self.u32()).collect::<Option<_>>()?;
         Some(Compacted { log, end, clean_end, clean_bytes, segments })
     }
@@ -273,7 +284,7 @@ impl Cursor<'_> {
     fn log(&mut self) -> Option<LogState> {
         let log = LogId(self.u32()?);
         let count = self.u32()?;
-        let (start, next) = (self.u64()?, self.u64()?);
+        let (start, next) = (self.count()?, self.count()?);
         let mut producers = Vec::new();
         for _ in 0..count {
             let id = self.u64()? as i64;
@@ -283,7 +294,7 @@ impl Cursor<'_> {
                 producer.recent.push_back(Accepted {
                     first: self.u32()? as i32,
                     last: self.u32()? as i32,
-                    base_offset: self.u64()?,
+                    base_offset: self.count()?,
                 });
             }
             producers.push((id, producer));

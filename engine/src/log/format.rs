@@ -6,7 +6,7 @@
 //! is told from a good one. Little endian.
 
 use crate::aligned::{BLOCK, round_up};
-use crate::bytes_at::{i64_le, u32_le, u64_le};
+use crate::bytes_at::{count_le, i64_le, u32_le, u64_le};
 use crate::ids::{CommitSeq, Generation, LogId, Offset, ShardId};
 use crate::planted::{self, Bug};
 use crate::record_batch::{self, BatchError, RecordBatch};
@@ -138,13 +138,13 @@ impl CommitHeader {
         let found = Place {
             shard: ShardId(u16::try_from(u32_le(bytes, 12)?).ok()?),
             generation: Generation(u64_le(bytes, 16)?),
-            position: u64_le(bytes, 24)?,
+            position: count_le(bytes, 24)?,
         };
         (found == place || planted::is(Bug::PlaceUnchecked)).then_some(())?;
         Some(Self {
             place,
-            seq: u64_le(bytes, 32)?,
-            durable_below: u64_le(bytes, 40)?,
+            seq: count_le(bytes, 32)?,
+            durable_below: count_le(bytes, 40)?,
             payload_len: u32_le(bytes, 48)?,
             entries: u32_le(bytes, 52)?,
             directory_crc: u32_le(bytes, 56)?,
@@ -219,7 +219,7 @@ impl Entry {
             len: u32_le(bytes, 4)?,
             at: u32_le(bytes, 8)?,
             span: u32_le(bytes, 12)?,
-            base_offset: u64_le(bytes, 16)?,
+            base_offset: count_le(bytes, 16)?,
             max_timestamp: i64_le(bytes, 24)?,
         })
     }

@@ -13,7 +13,7 @@ use std::io;
 use bytes::Bytes;
 
 use crate::aligned::{AlignedBuf, BLOCK};
-use crate::bytes_at::{i64_le, u32_le, u64_le};
+use crate::bytes_at::{count_le, i64_le, u32_le, u64_le};
 use crate::disk::{DiskFile, DynFile, read_exact_at};
 use crate::ids::{Generation, LogId, Offset, ShardId};
 use crate::planted::{self, Bug};
@@ -301,9 +301,9 @@ fn decode_header(shard: ShardId, generation: Generation, block: &[u8]) -> Option
     let entries_block = u32_le(block, 20)?;
     let sealed = Sealed {
         generation,
-        first_seq: u64_le(block, 24)?,
-        next_seq: u64_le(block, 32)?,
-        data_end: u64_le(block, 40)?,
+        first_seq: count_le(block, 24)?,
+        next_seq: count_le(block, 32)?,
+        data_end: count_le(block, 40)?,
     };
     let logs = u32_le(block, 48)? as usize;
     let extents = u32_le(block, 56)?;
@@ -325,8 +325,8 @@ fn decode_table_block(
             first_entry: u32_le(item, 4)?,
             entries: u32_le(item, 8)?,
             bytes: u32_le(item, 12)?,
-            base_offset: u64_le(item, 16)?,
-            next_offset: u64_le(item, 24)?,
+            base_offset: count_le(item, 16)?,
+            next_offset: count_le(item, 24)?,
             max_timestamp: i64_le(item, 32)?,
         };
         runs.push((LogId(u32_le(item, 0)?), run));
@@ -388,7 +388,7 @@ pub fn decode_entries(
     let mut out = Vec::with_capacity(count.min(ENTRIES_PER_BLOCK));
     for item in block[BLOCK_HEADER..].chunks_exact(ENTRY_ITEM).take(count) {
         let entry = IndexEntry {
-            base_offset: u64_le(item, 0)?,
+            base_offset: count_le(item, 0)?,
             position: u32_le(item, 8)?,
             len: u32_le(item, 12)?,
             span: u32_le(item, 16)?,
