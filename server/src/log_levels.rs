@@ -6,7 +6,7 @@
 
 use std::sync::OnceLock;
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
 
 use crate::config::Values;
 
@@ -30,7 +30,7 @@ pub const MODULES: &[&str] = &[
 const CRATES: &[&str] = &["keylane", "keylane_engine", "keylane_kafka"];
 
 /// Sets the levels of this program's log; false if that cannot be done.
-type SetFilter = Box<dyn Fn(EnvFilter) -> bool + Send + Sync>;
+type SetFilter = Box<dyn Fn(Targets) -> bool + Send + Sync>;
 
 /// What this program's log can do, and the level that it was started with.
 struct Log {
@@ -42,7 +42,7 @@ static LOG: OnceLock<Log> = OnceLock::new();
 
 /// Lets levels be changed from now on, which the command `keylane` does. `given`: the levels that the log was started with. Once in a program.
 #[cfg(feature = "cli")]
-pub fn can_be_changed(given: String, set: impl Fn(EnvFilter) -> bool + Send + Sync + 'static) {
+pub fn can_be_changed(given: String, set: impl Fn(Targets) -> bool + Send + Sync + 'static) {
     let _only_the_first_counts = LOG.set(Log { set: Box::new(set), given });
 }
 
@@ -79,7 +79,7 @@ pub fn level_of(name: &str) -> Result<&'static str, String> {
 pub fn put_in_force(levels: &Values) {
     let Some(log) = LOG.get() else { return };
     let directives = directives(&log.given, levels);
-    let done = EnvFilter::try_new(&directives).is_ok_and(|filter| (log.set)(filter));
+    let done = directives.parse().is_ok_and(|filter| (log.set)(filter));
     if !done {
         tracing::error!(directives, "the levels of the log could not be changed");
     }
@@ -143,8 +143,10 @@ mod tests {
         let changed = levels(&[("keylane.front", "DEBUG"), ("root", "WARN")]);
         let directives = directives("info", &changed);
         assert_eq!(directives, "info,keylane::front=debug,warn");
-        let filter = EnvFilter::try_new(&directives).unwrap();
-        assert_eq!(filter.max_level_hint(), Some(tracing_subscriber::filter::LevelFilter::DEBUG));
+        let filter: Targets = directives.parse().unwrap();
+        assert!(filter.would_enable("keylane::front::kafka", &tracing::Level::DEBUG));
+        assert!(filter.would_enable("keylane_engine", &tracing::Level::WARN));
+        assert!(!filter.would_enable("keylane_engine", &tracing::Level::INFO));
     }
 
     #[test]

@@ -9,7 +9,10 @@ use std::process::ExitCode;
 
 use keylane_engine::environment::{self, EnvironmentError};
 use nix::sys::signal::{SigSet, Signal};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{fmt, reload};
 
 use super::say;
 use crate::config::options::Options;
@@ -57,15 +60,13 @@ pub fn run(options: Options) -> ExitCode {
 
 fn serve(options: Options) -> Result<(), Failure> {
     let (config, level) = options.resolve()?;
-    let filter =
-        EnvFilter::try_new(&level).map_err(|source| Failure::Log { level: level.clone(), source })?;
+    let filter = level.parse::<Targets>().map_err(|source| Failure::Log { level: level.clone(), source })?;
     // Colours are for people; a file or a pipe gets plain lines.
     let colours = say::colours(&std::io::stderr());
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let log = log.with_ansi(colours).with_filter_reloading();
-    let filter = log.reload_handle();
-    log.init();
-    log_levels::can_be_changed(level, move |changed| filter.reload(changed).is_ok());
+    let (filter, handle) = reload::Layer::new(filter);
+    let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(colours);
+    tracing_subscriber::registry().with(filter).with(lines).init();
+    log_levels::can_be_changed(level, move |changed| handle.reload(changed).is_ok());
 
     let allowed = allowed_cores()?;
     config.validate(online_cores().as_ref(), &allowed)?;
