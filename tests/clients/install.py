@@ -3,7 +3,6 @@
 import functools
 import os
 import shutil
-import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -14,7 +13,7 @@ TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).resolve()
 CLIENTS = Path(os.environ.get("KEYLANE_CLIENTS_DIR", TARGET / "clients")).resolve()
 # Kafka's jars are fetched by the comparison with raw requests.
 sys.path.insert(0, str(ROOT / "tests/differential"))
-from brokers import fetch_jars  # noqa: E402
+from brokers import fetch_jars, sh  # noqa: E402
 
 # Two package managers at once are refused by the distribution.
 DISTRIBUTION = threading.Lock()
@@ -31,17 +30,6 @@ def once(work):
             return cached(*args)
 
     return locked
-
-
-def sh(*command, cwd=None, env=None, seconds=600):
-    """Runs a command of the installation; its output is shown only when it fails."""
-    done = subprocess.run(
-        [str(part) for part in command], cwd=cwd, env={**os.environ, **(env or {})}, timeout=seconds,
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
-    )
-    if done.returncode != 0:
-        raise RuntimeError(f"{' '.join(map(str, command))}\n{done.stdout[-3000:]}")
-    return done.stdout
 
 
 def need(tool, *packages):

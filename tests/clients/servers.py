@@ -1,49 +1,25 @@
 """The servers under test: a Keylane or an Apache Kafka on a free loopback port, with fresh data."""
 
-import base64
-import os
 import shutil
 import signal
 import socket
 import subprocess
 import tempfile
 import time
-import uuid
 from pathlib import Path
 
-from install import CLIENTS, ROOT, TARGET, fetch_jars, sh
+# The import of `install` is what makes `brokers` known.
+from install import CLIENTS
+from brokers import fetch_jars, free_ports, kafka_command
 
 # What the suites need of a broker: a coordinator and cleaners that do not let a test wait.
 KAFKA_SETTINGS = """
-process.roles=broker,controller
-node.id=1
-controller.quorum.voters=1@127.0.0.1:{controller}
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
-controller.listener.names=CONTROLLER
-listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
-log.dirs={data}
-offsets.topic.replication.factor=1
-offsets.topic.num.partitions=1
-transaction.state.log.replication.factor=1
-transaction.state.log.min.isr=1
-transaction.state.log.num.partitions=1
 group.initial.rebalance.delay.ms=200
 group.min.session.timeout.ms=1000
 log.retention.check.interval.ms=500
 log.initial.task.delay.ms=500
 log.cleaner.backoff.ms=500
 """
-
-
-def free_ports(n):
-    probes = [socket.socket() for _ in range(n)]
-    for probe in probes:
-        probe.bind(("127.0.0.1", 0))
-    ports = [probe.getsockname()[1] for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports
 
 
 class Server:
@@ -94,14 +70,6 @@ class Server:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def keylane_binary():
-    binary = os.environ.get("KEYLANE_BIN")
-    if not binary:
-        subprocess.run(["cargo", "build", "--release", "-p", "keylane"], cwd=ROOT, check=True, stdin=subprocess.DEVNULL)
-        binary = TARGET / "release/keylane"
-    return str(Path(binary).resolve())
-
-
 class Keylane(Server):
     clean = 0
 
@@ -127,11 +95,5 @@ class Kafka(Server):
         self.kinesis = None
 
     def command(self):
-        settings = self.folder / "server.properties"
-        settings.write_text(KAFKA_SETTINGS.format(port=self.port, controller=self.other_port, data=self.folder / "data"))
-        java = ["java", "-Xms512m", "-Xmx1g", "-Djava.awt.headless=true", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
-                "-cp", f"{fetch_jars()}/*"]
-        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        # A cluster id that begins with a hyphen would be taken for an option.
-        sh(*java, "kafka.tools.StorageTool", "format", "-t", "k" + cluster[1:], "-c", settings)
-        return [*java, "kafka.Kafka", str(settings)]
+        java = ["-Xms512m", "-Xmx1g"]
+        return kafka_command(fetch_jars(), self.folder, self.port, self.other_port, 1, KAFKA_SETTINGS, java)

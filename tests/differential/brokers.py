@@ -18,12 +18,11 @@ JARS = TARGET / "peers" / "jars"
 START_SECONDS = 120
 STARTED_PROCESSES = []
 
-# A single node with the node id, the segment size and the quick group coordinator that Keylane has. Version 10 of OffsetCommit
-# and OffsetFetch is finished in Kafka 4.2; 4.1 has to be asked for it.
-KAFKA_SETTINGS = """
+# What a single Apache Kafka is that serves tests on loopback.
+KAFKA_NODE = """
 process.roles=broker,controller
-node.id=0
-controller.quorum.voters=0@127.0.0.1:{controller}
+node.id={node}
+controller.quorum.voters={node}@127.0.0.1:{controller}
 listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
 advertised.listeners=PLAINTEXT://127.0.0.1:{port}
 controller.listener.names=CONTROLLER
@@ -33,6 +32,11 @@ offsets.topic.replication.factor=1
 offsets.topic.num.partitions=1
 transaction.state.log.replication.factor=1
 transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=1
+"""
+# The quick group coordinator that Keylane has here. Version 10 of OffsetCommit and OffsetFetch is finished in Kafka 4.2; 4.1 has to
+# be asked for it.
+KAFKA_SETTINGS = """
 group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=1000
 group.max.size=4
@@ -47,9 +51,10 @@ KEYLANE_OPTIONS = ["--group-initial-rebalance-delay-ms", "0", "--group-min-sessi
                    "--group-consumer-session-timeout-ms", "5000", "--group-consumer-heartbeat-interval-ms", "1000", "--group-consumer-max-size", "4"]
 
 
-def sh(*command, cwd=None, seconds=600):
-    done = subprocess.run([str(part) for part in command], cwd=cwd, timeout=seconds, stdin=subprocess.DEVNULL,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
+def sh(*command, cwd=None, env=None, seconds=600):
+    """Runs a command; its output is shown only when it fails."""
+    done = subprocess.run([str(part) for part in command], cwd=cwd, env={**os.environ, **(env or {})}, timeout=seconds,
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
     if done.returncode != 0:
         raise RuntimeError(f"{' '.join(map(str, command))}\n{done.stdout[-3000:]}")
     return done.stdout
@@ -85,6 +90,18 @@ def free_ports(n):
     for probe in probes:
         probe.close()
     return ports
+
+
+def kafka_command(jars, folder, port, controller, node, settings, java_options):
+    """Formats a folder for an Apache Kafka of one node, and says how it is started."""
+    file = folder / "server.properties"
+    node = KAFKA_NODE.format(node=node, port=port, controller=controller, data=folder / "kafka")
+    file.write_text(node + settings)
+    java = ["java", *java_options, "-Djava.awt.headless=true", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", f"{jars}/*"]
+    cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+    # A cluster id that begins with a hyphen would be taken for an option.
+    sh(*java, "kafka.tools.StorageTool", "format", "-t", "k" + cluster[1:], "-c", file)
+    return [*java, "kafka.Kafka", str(file)]
 
 
 class Process:
@@ -127,7 +144,9 @@ class Brokers:
         try:
             binary, jars = keylane_binary(), fetch_jars()
             kafka_port, controller, keylane_port = free_ports(3)
-            self.running.append(Process("kafka", self.kafka(jars, kafka_port, controller), kafka_port, self.folder))
+            java = ["-Xms256m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
+            kafka = kafka_command(jars, self.folder, kafka_port, controller, 0, KAFKA_SETTINGS, java)
+            self.running.append(Process("kafka", kafka, kafka_port, self.folder))
             command = [binary, "serve", "--data", self.folder / "keylane", "--kafka", f"127.0.0.1:{keylane_port}",
                        *KEYLANE_OPTIONS]
             self.running.append(Process("keylane", command, keylane_port, self.folder))
@@ -137,16 +156,6 @@ class Brokers:
             self.__exit__()
             raise
         return keylane_port, kafka_port
-
-    def kafka(self, jars, port, controller):
-        settings = self.folder / "server.properties"
-        settings.write_text(KAFKA_SETTINGS.format(port=port, controller=controller, data=self.folder / "kafka"))
-        java = ["java", "-Xms256m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Djava.awt.headless=true",
-                "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", f"{jars}/*"]
-        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        # A cluster id that begins with a hyphen would be taken for an option.
-        sh(*java, "kafka.tools.StorageTool", "format", "-t", "k" + cluster[1:], "-c", settings)
-        return [*java, "kafka.Kafka", settings]
 
     def alive(self):
         return [p.name for p in self.running if p.child.poll() is None]
