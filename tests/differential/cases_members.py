@@ -7,7 +7,7 @@ import time
 
 from case import VERSIONS, Topic
 from cases_groups import commit, fetch_offsets
-from members import REBALANCING, SHORT, Member, describe, follow, member_case, pair, subscription
+from members import REBALANCING, SHORT, Member, describe, follow, member_case, pair, rebalanced, subscription
 
 GROUP_SIZE_MAX = 4
 
@@ -181,6 +181,7 @@ def _(c):
     a.alone()
     lost.join(note="for an id")
     a.leave()
+    rebalanced(c)
     describe(c, "with an id that has not joined")
     c.ask("DeleteGroups", 2, "with an id that has not joined", GroupsNames=[c.group])
     lost.join(note="after the group was deleted")

@@ -167,6 +167,15 @@ def describe(c, note="", group="", version=5):
     return c.ask("DescribeGroups", version, note, Groups=[c.group + group])
 
 
+def rebalanced(c):
+    """Waits until the group prepares no rebalance: Kafka ends one a moment after it answers."""
+    for _ in range(100):
+        answer = c.ask("DescribeGroups", 5, show=False, Groups=[c.group])
+        if answer and answer["Groups"][0]["GroupState"] != "PreparingRebalance":
+            break
+        time.sleep(0.02)
+
+
 def renamed(value, names):
     if isinstance(value, dict):
         return {names.get(key, key): renamed(inner, names) for key, inner in value.items()}
