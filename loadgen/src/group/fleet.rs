@@ -1,5 +1,6 @@
 //! The members of a group: started, ended, waited for.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -69,9 +70,26 @@ impl Fleet {
             if joined && even && all == self.spec.begin.len() {
                 return Ok(());
             }
-            ensure!(Instant::now() < deadline, "the members do not share the partitions: {sizes:?}");
+            ensure!(Instant::now() < deadline, "{}", self.unsettled(&shares, patience));
             std::thread::sleep(Duration::from_millis(2));
         }
+    }
+
+    /// Why the members do not share the partitions.
+    fn unsettled(&self, shares: &BTreeMap<usize, BTreeSet<i32>>, waited: Duration) -> String {
+        let (members, partitions) = (self.members.len(), self.spec.begin.len());
+        let joined = self.members.iter().filter(|member| shares.contains_key(&member.number)).count();
+        let owned: usize = shares.values().map(BTreeSet::len).sum();
+        let mut text = format!(
+            "after {} s {joined} of {members} members have joined group {}, and {owned} of {partitions} partitions have \
+             an owner",
+            waited.as_secs(),
+            self.spec.group
+        );
+        for (member, fault) in self.books.hindered().iter().take(3) {
+            text += &format!("; member {member}: {fault}");
+        }
+        text
     }
 
     /// Waits until the group has committed everything up to these ends; false if it takes longer than `patience`.

@@ -55,6 +55,8 @@ pub struct Books {
     /// Partitions that a member had and gave up.
     given_up: AtomicU64,
     shares: Mutex<BTreeMap<usize, BTreeSet<i32>>>,
+    /// What each member that has no part of the group was answered last.
+    hindered: Mutex<BTreeMap<usize, String>>,
 }
 
 impl Books {
@@ -65,6 +67,11 @@ impl Books {
     /// How many partitions members have given up, each time that they did.
     pub fn given_up(&self) -> u64 {
         self.given_up.load(Ordering::Relaxed)
+    }
+
+    /// What keeps members out of the group, by member.
+    pub fn hindered(&self) -> MutexGuard<'_, BTreeMap<usize, String>> {
+        self.hindered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The partitions of each member that is in the group.
@@ -185,10 +192,12 @@ impl Member {
             let _gone = self.leave();
         }
         self.books.shares().remove(&self.number);
+        self.books.hindered().remove(&self.number);
     }
 
     /// Does what a refusal says; after anything else the connections are made anew.
     fn stumble(&mut self, fault: &Fault) {
+        self.books.hindered().insert(self.number, in_full(fault));
         match fault {
             Fault::Refused(ErrorCode::RebalanceInProgress) => self.rejoin(),
             Fault::Refused(ErrorCode::IllegalGeneration) => self.lose(),
@@ -199,7 +208,7 @@ impl Member {
             Fault::Refused(code) if NOT_READY.contains(code) => std::thread::sleep(RETRY),
             other => {
                 if !self.spec.restarts {
-                    self.books.history().troubles.push(format!("member {}: {other}", self.number));
+                    self.books.history().troubles.push(format!("member {}: {}", self.number, in_full(other)));
                 }
                 (self.data, self.coordinator) = (None, None);
                 std::thread::sleep(RETRY);
@@ -234,7 +243,7 @@ impl Member {
 
     fn step(&mut self) -> Result<(), Fault> {
         if self.data.is_none() {
-            self.data = Some(Link::connect(self.spec.address)?);
+            self.data = Some(Link::to_coordinator(self.spec.address, &self.spec.group)?);
         }
         match &self.state {
             State::Out => self.begin_to_join(),
@@ -315,6 +324,7 @@ impl Member {
         self.show();
         if let Some(since) = self.joins_since.take() {
             self.books.history().rebalances_ms.push(since.elapsed().as_secs_f64() * 1e3);
+            self.books.hindered().remove(&self.number);
         }
         if !revoked.is_empty() {
             // What it gave up is dealt in the next round.
@@ -449,6 +459,12 @@ impl Member {
         let identity = self.identity.clone();
         self.link()?.leave(&identity)
     }
+}
+
+/// A fault and what caused it.
+fn in_full(fault: &Fault) -> String {
+    let causes = std::iter::successors(std::error::Error::source(fault), |cause| cause.source());
+    causes.fold(fault.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 /// Joins a generation and gets its part of it; deals the partitions if it leads.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use keylane_kafka::ErrorCode;
 use keylane_kafka::client::{Client, ClientError};
 use keylane_kafka::messages::fetch::FetchedPartition;
+use keylane_kafka::messages::find_coordinator::FindCoordinatorRequest;
 use keylane_kafka::messages::heartbeat::HeartbeatRequest;
 use keylane_kafka::messages::join_group::{JoinGroupProtocol, JoinGroupRequest};
 use keylane_kafka::messages::leave_group::{LeaveGroupRequest, LeavingMember};
@@ -18,6 +19,7 @@ use keylane_kafka::messages::sync_group::{SyncGroupAssignment, SyncGroupRequest}
 use crate::fetch_shape::{FetchLimits, FetchPlan};
 use crate::protocol::{CLIENT_ID, fetch_request};
 
+const COORDINATOR: i16 = 2;
 const JOIN: i16 = 5;
 const SYNC: i16 = 3;
 const HEARTBEAT: i16 = 3;
@@ -67,12 +69,25 @@ fn sound(error: ErrorCode) -> Result<(), Fault> {
     if error.is_none() { Ok(()) } else { Err(Fault::Refused(error)) }
 }
 
+/// Asks who coordinates a group.
+pub fn find_coordinator(client: &mut Client, group: &str) -> Result<(), Fault> {
+    let request = FindCoordinatorRequest { key: group, ..Default::default() };
+    sound(client.ask(COORDINATOR, &request)?.error)
+}
+
 /// One connection. A group of a single broker has its coordinator where its partitions are.
 pub struct Link(Client);
 
 impl Link {
     pub fn connect(address: SocketAddr) -> Result<Self, Fault> {
         Ok(Self(Client::connect(address, CLIENT_ID, PATIENCE)?))
+    }
+
+    /// Connects, and asks who coordinates a group: Apache Kafka has no coordinators at all before somebody has asked.
+    pub fn to_coordinator(address: SocketAddr, group: &str) -> Result<Self, Fault> {
+        let mut link = Self::connect(address)?;
+        find_coordinator(&mut link.0, group)?;
+        Ok(link)
     }
 
     /// Joins, and waits for the others. Asks twice where the coordinator gives an id first (KIP-394).
