@@ -323,7 +323,7 @@ impl Report {
         let Some(group) = &self.group else { return Ok(()) };
         let (started, left, killed) = (group.started, group.left, group.killed);
         let members =
-            format_args!("{started} members started, {left} left, {killed} killed; {}", group.strategy);
+            format_args!("{started} members started, {left} left, {killed} killed; {}", group.protocol);
         write_row(f, "group", members)?;
         let (generations, p50) = (group.generations, time(group.rebalance_p50_ms * 1e3));
         let longest = time(group.rebalance_max_ms * 1e3);

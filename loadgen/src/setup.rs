@@ -84,6 +84,8 @@ impl Embedded {
         config.group_initial_rebalance_delay_ms = 100;
         let session_ms = args.group.group_session.as_millis() as u32;
         config.group_min_session_timeout_ms = config.group_min_session_timeout_ms.min(session_ms);
+        config.group_consumer_session_timeout_ms = session_ms;
+        config.group_consumer_heartbeat_interval_ms = (session_ms / 10).max(1);
         config.max_connections = config.max_connections.max(args.connections + 1_000);
         config.max_message_bytes = config.max_message_bytes.max(args.batch_bytes + 4096);
         let server = keylane::start(config).context("starting the embedded server")?;

@@ -2,7 +2,8 @@
 //! commits a second it takes, and its processor time while members only keep their place.
 //!
 //! A rebalance is measured from the start of one member more until all members share the partitions again; the topic has
-//! 200 partitions and nothing in it. Members beat their hearts every 100 ms then, and learn of it at a beat. A commit is one
+//! 200 partitions and nothing in it. Members beat their hearts every 100 ms then, and learn of it at a beat, with both the
+//! classic protocol (eager and cooperative) and KIP-848. A commit is one
 //! offset of a group without members; each connection has its own group or all have one. `peers/groups` runs it beside
 //! Apache Kafka.
 //!
@@ -26,12 +27,14 @@ use keylane_loadgen::cpu;
 use keylane_loadgen::fetch_shape::FetchLimits;
 use keylane_loadgen::group::assignor::Strategy;
 use keylane_loadgen::group::fleet::Fleet;
-use keylane_loadgen::group::member::Spec;
+use keylane_loadgen::group::spec::{Protocol, Spec};
 use keylane_loadgen::group::wire::{Timeouts, find_coordinator};
 use keylane_loadgen::setup::random_u64;
 use keylane_loadgen::sweep::spec::BrokerSpec;
 
 const PARTITIONS: i32 = 200;
+const PROTOCOLS: [Protocol; 3] =
+    [Protocol::Classic(Strategy::Eager), Protocol::Classic(Strategy::Cooperative), Protocol::Consumer];
 const PATIENCE: Duration = Duration::from_secs(120);
 const COMMIT: i16 = 7;
 
@@ -88,9 +91,9 @@ fn main() -> Result<()> {
         for (column, broker) in brokers.iter().enumerate() {
             eprintln!("round {} on {}", round + 1, broker.name);
             for &members in &args.members {
-                for strategy in [Strategy::Eager, Strategy::Cooperative] {
-                    let name = format!("rebalance, {members} members, {}, ms", strategy.name());
-                    note(&mut rows, name, brokers.len(), column, rebalance(broker, strategy, members)?);
+                for protocol in PROTOCOLS {
+                    let name = format!("rebalance, {members} members, {}, ms", protocol.name());
+                    note(&mut rows, name, brokers.len(), column, rebalance(broker, protocol, members)?);
                 }
             }
             for (&groups, &window) in
@@ -104,9 +107,12 @@ fn main() -> Result<()> {
     }
     for (column, broker) in brokers.iter().enumerate().filter(|_| args.idle_members > 0) {
         if let Some(pid) = broker.pid {
-            let name = format!("{} idle members, % of a core", args.idle_members);
-            let share = idle(broker, pid, args.idle_members, Duration::from_secs_f64(args.idle_seconds))?;
-            note(&mut rows, name, brokers.len(), column, share * 100.0);
+            for (protocol, called) in [(PROTOCOLS[0], "classic"), (Protocol::Consumer, "KIP-848")] {
+                let name = format!("{} idle members, {called}, % of a core", args.idle_members);
+                let time = Duration::from_secs_f64(args.idle_seconds);
+                let share = idle(broker, protocol, pid, args.idle_members, time)?;
+                note(&mut rows, name, brokers.len(), column, share * 100.0);
+            }
         }
     }
     print(&brokers, &rows);
@@ -145,13 +151,13 @@ fn open(spec: &BrokerSpec) -> Result<Broker> {
     Ok(Broker { name: spec.name.clone(), address, pid: spec.pid, topic })
 }
 
-fn fleet(broker: &Broker, strategy: Strategy, heartbeat: Duration) -> Fleet {
+fn fleet(broker: &Broker, protocol: Protocol, heartbeat: Duration) -> Fleet {
     Fleet::new(Spec {
         address: broker.address,
         group: format!("group-{:016x}", random_u64()),
         topic: broker.topic.clone(),
         begin: vec![0; PARTITIONS as usize],
-        strategy,
+        protocol,
         times: Timeouts { session_ms: 45_000, rebalance_ms: 60_000 },
         heartbeat,
         commit_every: Duration::from_secs(5),
@@ -162,8 +168,8 @@ fn fleet(broker: &Broker, strategy: Strategy, heartbeat: Duration) -> Fleet {
 }
 
 /// One member more joins; milliseconds until all share the partitions again.
-fn rebalance(broker: &Broker, strategy: Strategy, members: usize) -> Result<f64> {
-    let mut fleet = fleet(broker, strategy, Duration::from_millis(100));
+fn rebalance(broker: &Broker, protocol: Protocol, members: usize) -> Result<f64> {
+    let mut fleet = fleet(broker, protocol, Duration::from_millis(100));
     // An answer to a Fetch that waits must not hold a member up.
     let spec = Spec { limits: FetchLimits { max_wait_ms: 20, ..fleet.spec.limits }, ..(*fleet.spec).clone() };
     fleet.spec = spec.into();
@@ -248,10 +254,10 @@ fn commit_for(mut client: Client, topic: &str, group: &str, window: usize, time:
 
 /// The server's part of a core while members only keep their place: each waits for records and beats its heart every
 /// three seconds.
-fn idle(broker: &Broker, pid: u32, members: usize, time: Duration) -> Result<f64> {
+fn idle(broker: &Broker, protocol: Protocol, pid: u32, members: usize, time: Duration) -> Result<f64> {
     let mut fleets = Vec::new();
     for _ in 0..members.div_ceil(100) {
-        let mut fleet = fleet(broker, Strategy::Eager, Duration::from_secs(3));
+        let mut fleet = fleet(broker, protocol, Duration::from_secs(3));
         fleet.add(100.min(members))?;
         fleets.push(fleet);
     }

@@ -2,10 +2,18 @@
 
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::assignor::Strategy;
+use super::spec::Protocol;
 use crate::units::parse_duration;
+
+/// A protocol of groups, as Kafka's consumers call it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum GroupProtocol {
+    Classic,
+    Consumer,
+}
 
 #[derive(Debug, Clone, Args)]
 pub struct GroupArgs {
@@ -15,13 +23,26 @@ pub struct GroupArgs {
     /// Every so often a member leaves, is killed, or a new one joins.
     #[arg(long, value_parser = parse_duration, value_name = "TIME", requires = "group")]
     pub group_churn: Option<Duration>,
-    /// How members give partitions up before a rebalance.
+    /// How members are in the group: by the classic protocol, or that of KIP-848 (Kafka's `group.protocol=consumer`).
+    #[arg(long, value_enum, default_value_t = GroupProtocol::Classic)]
+    pub group_protocol: GroupProtocol,
+    /// How members of the classic protocol give partitions up before a rebalance.
     #[arg(long, value_enum, default_value_t = Strategy::Eager)]
     pub group_strategy: Strategy,
-    /// How long a member may be silent. A broker has a least time for it: Kafka's is 6 s.
+    /// How long a member may be silent. A broker has a least time for it: Kafka's is 6 s. By KIP-848 a named broker
+    /// decides it, Kafka for 45 s.
     #[arg(long, default_value = "6s", value_parser = parse_duration, value_name = "TIME")]
     pub group_session: Duration,
     /// Members commit what they have fetched so many milliseconds before they read it, so that the checks must find records lost.
     #[arg(long, default_value_t = 0, value_name = "MS", hide = true)]
     pub group_ahead: u64,
+}
+
+impl GroupArgs {
+    pub fn protocol(&self) -> Protocol {
+        match self.group_protocol {
+            GroupProtocol::Classic => Protocol::Classic(self.group_strategy),
+            GroupProtocol::Consumer => Protocol::Consumer,
+        }
+    }
 }

@@ -8,7 +8,7 @@ use super::args::GroupArgs;
 use super::churn::Churn;
 use super::fleet::Fleet;
 use super::history::Finding;
-use super::member::Spec;
+use super::spec::{Protocol, Spec};
 use super::summary::GroupReport;
 use super::wire::Timeouts;
 use crate::consumer::LIMITS;
@@ -17,6 +17,8 @@ use crate::setup::Target;
 
 /// How long a group may take to read and commit the rest, besides a session that has to end.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a broker lets a member of KIP-848 be silent: Kafka's default, and the least that it takes.
+const BROKERS_SESSION: Duration = Duration::from_secs(45);
 const REBALANCE_MS: i32 = 30_000;
 
 /// A group that reads while a load runs.
@@ -33,7 +35,7 @@ fn spec(args: &GroupArgs, target: &Target, restarts: bool) -> Spec {
         group: format!("{}-group", target.topic),
         topic: target.topic.clone(),
         begin: target.begin.clone(),
-        strategy: args.group_strategy,
+        protocol: args.protocol(),
         times: Timeouts { session_ms, rebalance_ms: REBALANCE_MS },
         heartbeat: (args.group_session / 10).min(Duration::from_secs(1)),
         commit_every: Duration::from_millis(50),
@@ -58,10 +60,21 @@ impl Beside {
     /// Waits until the group has committed everything up to these ends, and ends it.
     pub fn finish(self, ends: &[i64]) -> Result<(GroupReport, Vec<Finding>)> {
         let fleet = self.churn.stop()?;
-        let complete = fleet.caught_up(ends, PATIENCE + self.session);
-        let (begin, strategy) = (fleet.spec.begin.clone(), fleet.spec.strategy.name());
+        let session = match fleet.spec.protocol {
+            Protocol::Classic(_) => self.session,
+            Protocol::Consumer => self.session.max(BROKERS_SESSION),
+        };
+        let complete = fleet.caught_up(ends, PATIENCE + session);
+        let (begin, protocol) = (fleet.spec.begin.clone(), fleet.spec.protocol.name());
+        let hindered = fleet.books.hindered().clone();
         let (history, counts) = fleet.end()?;
-        let report = GroupReport::of(&history, counts, strategy, (&begin, ends));
-        Ok((GroupReport { complete, ..report }, history.check(&begin, ends)))
+        let mut report = GroupReport::of(&history, counts, protocol, (&begin, ends));
+        report.complete = complete;
+        if !complete {
+            let stuck =
+                hindered.iter().map(|(member, fault)| format!("member {member} is kept out: {fault}"));
+            report.troubles.extend(stuck);
+        }
+        Ok((report, history.check(&begin, ends)))
     }
 }

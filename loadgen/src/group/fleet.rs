@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
+use super::books::Books;
 use super::history::History;
-use super::member::{Books, Running, Spec};
+use super::member::Running;
+use super::spec::Spec;
 use super::wire::Link;
 
 /// How many members were started, and how they ended.

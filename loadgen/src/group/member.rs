@@ -1,14 +1,13 @@
-//! A member of a group, on a thread of its own: it joins, reads on where the group has committed, commits what it has
-//! read, and joins again when it is told to.
+//! A member of a group, on a thread of its own: it reads on where the group has committed, commits what it has read, and
+//! takes on and gives up partitions as its [`Seat`] says.
 //!
 //! Promises: what it reads follows without a hole on what it had read, or on what the group had committed, else it says
 //! so; it commits only what it has read (unless it is spoiled to do otherwise); while its processing takes its time its
 //! heart beats, as a consumer's does.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -16,69 +15,19 @@ use anyhow::{Result, anyhow};
 use keylane_kafka::ErrorCode;
 use keylane_kafka::messages::fetch::FetchedPartition;
 
-use super::assignor::{self, Strategy};
-use super::history::{Commit, History, Kind, Span};
-use super::wire::{Fault, Identity, Joined, Link, Timeouts};
+use super::books::Books;
+use super::classic::Classic;
+use super::consumer::Consumer;
+use super::history::{Commit, Kind, Span};
+use super::seat::{Meaning, Seat, Turn};
+use super::spec::{Protocol, Spec};
+use super::wire::{Fault, Link};
 use crate::batch::BatchView;
-use crate::fetch_shape::FetchLimits;
 
 /// A coordinator is loading, not there yet, or elsewhere until it is.
 const NOT_READY: [ErrorCode; 3] =
     [ErrorCode::CoordinatorLoadInProgress, ErrorCode::CoordinatorNotAvailable, ErrorCode::NotCoordinator];
 const RETRY: Duration = Duration::from_millis(20);
-
-/// What all members of a group have in common.
-#[derive(Debug, Clone)]
-pub struct Spec {
-    pub address: SocketAddr,
-    pub group: String,
-    pub topic: String,
-    /// Where a partition is read from if nothing was committed, by partition.
-    pub begin: Vec<i64>,
-    pub strategy: Strategy,
-    pub times: Timeouts,
-    pub heartbeat: Duration,
-    /// From one commit to the next.
-    pub commit_every: Duration,
-    /// Spoiled: commits what it has fetched, and reads it so many milliseconds later.
-    pub ahead: u64,
-    /// The broker may go away: a broken connection is nothing to tell.
-    pub restarts: bool,
-    /// What a Fetch asks for.
-    pub limits: FetchLimits,
-}
-
-/// What the members have done, and what each has now.
-#[derive(Debug, Default)]
-pub struct Books {
-    history: Mutex<History>,
-    /// Partitions that a member had and gave up.
-    given_up: AtomicU64,
-    shares: Mutex<BTreeMap<usize, BTreeSet<i32>>>,
-    /// What each member that has no part of the group was answered last.
-    hindered: Mutex<BTreeMap<usize, String>>,
-}
-
-impl Books {
-    pub fn history(&self) -> MutexGuard<'_, History> {
-        self.history.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// How many partitions members have given up, each time that they did.
-    pub fn given_up(&self) -> u64 {
-        self.given_up.load(Ordering::Relaxed)
-    }
-
-    /// What keeps members out of the group, by member.
-    pub fn hindered(&self) -> MutexGuard<'_, BTreeMap<usize, String>> {
-        self.hindered.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The partitions of each member that is in the group.
-    pub fn shares(&self) -> MutexGuard<'_, BTreeMap<usize, BTreeSet<i32>>> {
-        self.shares.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 const RUN: u8 = 0;
 const LEAVE: u8 = 1;
@@ -102,19 +51,21 @@ pub struct Running {
 impl Running {
     pub fn start(spec: &Arc<Spec>, books: &Arc<Books>, number: usize) -> std::io::Result<Self> {
         let orders = Arc::new(Orders::default());
-        let identity = Identity { group: spec.group.clone(), generation: -1, ..Identity::default() };
+        let seat: Box<dyn Seat> = match spec.protocol {
+            Protocol::Classic(strategy) => Box::new(Classic::new(spec, strategy)),
+            Protocol::Consumer => Box::new(Consumer::new(spec)),
+        };
         let mut member = Member {
             spec: Arc::clone(spec),
             books: Arc::clone(books),
             orders: Arc::clone(&orders),
             number,
-            identity,
+            seat,
+            told: None,
             data: None,
-            coordinator: None,
-            state: State::Out,
             positions: BTreeMap::new(),
             committed: BTreeMap::new(),
-            heard: Instant::now(),
+            turns: 0,
             committed_at: Instant::now(),
             joins_since: None,
         };
@@ -150,31 +101,21 @@ impl Running {
     }
 }
 
-/// A join that is under way, and its connection.
-type Joining = JoinHandle<(Link, Result<(Joined, Vec<i32>), Fault>)>;
-
-enum State {
-    /// It has to join.
-    Out,
-    Joining(Joining),
-    /// It has its part of the generation.
-    In,
-}
-
 struct Member {
     spec: Arc<Spec>,
     books: Arc<Books>,
     orders: Arc<Orders>,
     number: usize,
-    identity: Identity,
-    /// Fetches and commits; the coordinator has a connection of its own, on which JoinGroup waits.
+    seat: Box<dyn Seat>,
+    /// The partitions that it is to have, as long as it does not.
+    told: Option<Vec<i32>>,
+    /// Fetches and commits; the seat has a connection of its own.
     data: Option<Link>,
-    coordinator: Option<Link>,
-    state: State,
     /// The offset to read next of each partition that it has.
     positions: BTreeMap<i32, i64>,
     committed: BTreeMap<i32, i64>,
-    heard: Instant,
+    /// How often it has fetched.
+    turns: usize,
     committed_at: Instant,
     /// When it began to want to join.
     joins_since: Option<Instant>,
@@ -198,35 +139,28 @@ impl Member {
     /// Does what a refusal says; after anything else the connections are made anew.
     fn stumble(&mut self, fault: &Fault) {
         self.books.hindered().insert(self.number, in_full(fault));
-        match fault {
-            Fault::Refused(ErrorCode::RebalanceInProgress) => self.rejoin(),
-            Fault::Refused(ErrorCode::IllegalGeneration) => self.lose(),
-            Fault::Refused(ErrorCode::UnknownMemberId | ErrorCode::FencedInstanceId) => {
-                self.identity.id.clear();
-                self.lose();
+        let meaning = match fault {
+            Fault::Refused(code) => self.seat.refused(*code),
+            Fault::Broken(_) => Meaning::Unknown,
+        };
+        match (meaning, fault) {
+            (Meaning::Known, _) => {}
+            (Meaning::Out, _) => {
+                self.told = None;
+                self.give_up(|_| false);
+                self.show();
             }
-            Fault::Refused(code) if NOT_READY.contains(code) => std::thread::sleep(RETRY),
-            other => {
+            (Meaning::Unknown, Fault::Refused(code)) if NOT_READY.contains(code) => std::thread::sleep(RETRY),
+            (Meaning::Unknown, other) => {
                 if !self.spec.restarts {
-                    self.books.history().troubles.push(format!("member {}: {}", self.number, in_full(other)));
+                    let text = format!("member {}: {}", self.number, in_full(other));
+                    self.books.history().troubles.push(text);
                 }
-                (self.data, self.coordinator) = (None, None);
+                self.data = None;
+                self.seat.disconnect();
                 std::thread::sleep(RETRY);
             }
         }
-    }
-
-    fn rejoin(&mut self) {
-        if matches!(self.state, State::In) {
-            self.state = State::Out;
-        }
-    }
-
-    /// It has no part of the group any more: others may have its partitions.
-    fn lose(&mut self) {
-        self.give_up(|_| false);
-        self.show();
-        self.state = State::Out;
     }
 
     /// Drops the partitions that are not to be kept.
@@ -234,7 +168,7 @@ impl Member {
         let had = self.positions.len();
         self.positions.retain(|partition, _| keep(*partition));
         let gone = (had - self.positions.len()) as u64;
-        self.books.given_up.fetch_add(gone, Ordering::Relaxed);
+        self.books.gave_up(gone);
     }
 
     fn show(&self) {
@@ -245,21 +179,30 @@ impl Member {
         if self.data.is_none() {
             self.data = Some(Link::to_coordinator(self.spec.address, &self.spec.group)?);
         }
-        match &self.state {
-            State::Out => self.begin_to_join(),
-            State::Joining(join) if join.is_finished() => self.joined(),
-            State::Joining(_) if self.positions.is_empty() => {
-                std::thread::sleep(Duration::from_millis(1));
-                Ok(())
-            }
-            // In a cooperative group it goes on meanwhile with what it owns.
-            State::Joining(_) => self.read(),
-            State::In => {
-                self.read()?;
-                self.commit(false)?;
-                self.beat()
+        if !self.seat.is_in() {
+            self.joins_since.get_or_insert_with(Instant::now);
+        }
+        if self.told.is_none() {
+            match self.seat.turn(&self.owned())? {
+                Turn::Wait if self.positions.is_empty() => std::thread::sleep(Duration::from_millis(1)),
+                // In a cooperative group it goes on meanwhile with what it owns.
+                Turn::Wait => self.read()?,
+                Turn::Stay => {
+                    self.read()?;
+                    self.commit(false)?;
+                }
+                Turn::GiveUp => self.keep(|_| false)?,
+                Turn::Have(partitions) => self.told = Some(partitions),
             }
         }
+        match self.told.clone() {
+            Some(partitions) => self.have(&partitions),
+            None => Ok(()),
+        }
+    }
+
+    fn owned(&self) -> Vec<i32> {
+        self.positions.keys().copied().collect()
     }
 
     fn link(&mut self) -> Result<&mut Link, Fault> {
@@ -267,68 +210,29 @@ impl Member {
         self.data.as_mut().ok_or_else(|| Fault::Broken(closed()))
     }
 
-    fn beat(&mut self) -> Result<(), Fault> {
-        if self.heard.elapsed() < self.spec.heartbeat {
-            return Ok(());
+    /// Commits, and drops the partitions that are not to be kept.
+    fn keep(&mut self, keep: impl Fn(i32) -> bool) -> Result<(), Fault> {
+        // Whoever gets them next goes on from here. A refusal is no matter: then they are read again.
+        match self.commit(true) {
+            Ok(()) | Err(Fault::Refused(_)) => self.give_up(keep),
+            Err(broken) => return Err(broken),
         }
-        self.heard = Instant::now();
-        let identity = self.identity.clone();
-        match &mut self.coordinator {
-            Some(link) => link.heartbeat(&identity),
-            None => Ok(()),
-        }
-    }
-
-    /// Starts to join, in another thread: JoinGroup waits for the other members.
-    fn begin_to_join(&mut self) -> Result<(), Fault> {
-        self.joins_since.get_or_insert_with(Instant::now);
-        if self.spec.strategy == Strategy::Eager && !self.positions.is_empty() {
-            // Whoever gets them next goes on from here. A refusal is no matter: then they are read again.
-            match self.commit(true) {
-                Ok(()) | Err(Fault::Refused(_)) => self.give_up(|_| false),
-                Err(broken) => return Err(broken),
-            }
-            self.show();
-        }
-        let mut link = match self.coordinator.take() {
-            Some(link) => link,
-            None => Link::connect(self.spec.address)?,
-        };
-        let (spec, identity) = (Arc::clone(&self.spec), self.identity.clone());
-        let owned: Vec<i32> = self.positions.keys().copied().collect();
-        self.state = State::Joining(std::thread::spawn(move || {
-            let outcome = join_and_sync(&mut link, &spec, &identity, &owned);
-            (link, outcome)
-        }));
+        self.show();
         Ok(())
     }
 
-    fn joined(&mut self) -> Result<(), Fault> {
-        let State::Joining(join) = std::mem::replace(&mut self.state, State::Out) else { return Ok(()) };
-        let Ok((link, outcome)) = join.join() else { return Ok(()) };
-        let broken = matches!(outcome, Err(Fault::Broken(_)));
-        self.coordinator = (!broken).then_some(link);
-        let (joined, assigned) = outcome?;
-        self.identity = joined.identity;
-        self.heard = Instant::now();
-        self.state = State::In;
-        let revoked: Vec<i32> =
-            self.positions.keys().copied().filter(|owned| !assigned.contains(owned)).collect();
-        if !revoked.is_empty() {
-            self.commit(true)?;
-            self.give_up(|owned| assigned.contains(&owned));
+    /// Has these partitions from now on.
+    fn have(&mut self, partitions: &[i32]) -> Result<(), Fault> {
+        if self.positions.keys().any(|owned| !partitions.contains(owned)) {
+            self.keep(|owned| partitions.contains(&owned))?;
         }
-        let added: Vec<i32> =
-            assigned.into_iter().filter(|partition| !self.positions.contains_key(partition)).collect();
-        self.begin(&added)?;
+        let new = partitions.iter().filter(|partition| !self.positions.contains_key(partition));
+        self.begin(&new.copied().collect::<Vec<_>>())?;
+        self.told = None;
         self.show();
         if let Some(since) = self.joins_since.take() {
             self.books.history().rebalances_ms.push(since.elapsed().as_secs_f64() * 1e3);
             self.books.hindered().remove(&self.number);
-        }
-        if !revoked.is_empty() {
-            // What it gave up is dealt in the next round.
-            self.state = State::Out;
         }
         Ok(())
     }
@@ -362,8 +266,9 @@ impl Member {
             return Ok(());
         }
         // Each partition comes first in its turn.
-        let turn = self.number.wrapping_add(self.heard.elapsed().as_micros() as usize) % positions.len();
-        positions.rotate_left(turn);
+        self.turns = self.turns.wrapping_add(1);
+        let first = self.number.wrapping_add(self.turns) % positions.len();
+        positions.rotate_left(first);
         let (topic, limits) = (self.spec.topic.clone(), self.spec.limits);
         let mut read = Vec::new();
         let mut refused = None;
@@ -387,7 +292,7 @@ impl Member {
             }
         }
         self.positions = at;
-        let (generation, member) = (self.identity.generation, self.number);
+        let (generation, member) = (self.seat.identity().generation, self.number);
         for (partition, from, to) in &read {
             let span = Span { generation, member, partition: *partition, from: *from, to: *to };
             self.books.history().read(span);
@@ -406,15 +311,15 @@ impl Member {
                 return;
             }
             std::thread::sleep(left.min(self.spec.heartbeat / 2));
-            if matches!(self.state, State::In) {
-                let _later = self.beat();
-            }
+            let _later = self.seat.beat(&self.owned());
         }
     }
 
     /// Commits what was read since the last time, if that is long ago or `now`.
     fn commit(&mut self, now: bool) -> Result<(), Fault> {
-        if !now && self.committed_at.elapsed() < self.spec.commit_every {
+        let due = now || self.committed_at.elapsed() >= self.spec.commit_every;
+        // One that is killed commits nothing more.
+        if !due || self.orders.what.load(Ordering::Relaxed) == DIE {
             return Ok(());
         }
         let new: Vec<(i32, i64)> = self
@@ -434,8 +339,9 @@ impl Member {
 
     /// Commits these offsets.
     fn send(&mut self, offsets: &[(i32, i64)]) -> Result<(), Fault> {
-        let (identity, topic) = (self.identity.clone(), self.spec.topic.clone());
-        self.link()?.commit(&identity, &topic, offsets)?;
+        let (identity, topic) = (self.seat.identity().clone(), self.spec.topic.clone());
+        let version = self.seat.commit_version();
+        self.link()?.commit(version, &identity, &topic, offsets)?;
         let (generation, member) = (identity.generation, self.number);
         let mut history = self.books.history();
         for &(partition, offset) in offsets {
@@ -445,19 +351,10 @@ impl Member {
     }
 
     fn leave(&mut self) -> Result<(), Fault> {
-        if let State::Joining(join) = std::mem::replace(&mut self.state, State::Out)
-            && let Ok((link, outcome)) = join.join()
-        {
-            self.coordinator = Some(link);
-            self.identity = outcome?.0.identity;
-        }
-        if self.identity.id.is_empty() {
-            return Ok(());
-        }
+        self.seat.arrive()?;
         // What cannot be committed is read again.
         let _refused = self.commit(true);
-        let identity = self.identity.clone();
-        self.link()?.leave(&identity)
+        self.seat.leave()
     }
 }
 
@@ -465,29 +362,6 @@ impl Member {
 fn in_full(fault: &Fault) -> String {
     let causes = std::iter::successors(std::error::Error::source(fault), |cause| cause.source());
     causes.fold(fault.to_string(), |text, cause| format!("{text}: {cause}"))
-}
-
-/// Joins a generation and gets its part of it; deals the partitions if it leads.
-fn join_and_sync(
-    link: &mut Link,
-    spec: &Spec,
-    identity: &Identity,
-    owned: &[i32],
-) -> Result<(Joined, Vec<i32>), Fault> {
-    let subscription = assignor::subscription(&spec.topic, owned);
-    let joined = link.join(identity, spec.times, spec.strategy.name(), &subscription)?;
-    let claims = joined.members.iter().map(|(_, wants)| assignor::owned(wants).unwrap_or_default());
-    let claims: Vec<Vec<i32>> = claims.collect();
-    let dealt = if claims.is_empty() {
-        Vec::new()
-    } else {
-        assignor::deal(spec.strategy, &claims, spec.begin.len() as i32)
-    };
-    let dealt = joined.members.iter().zip(dealt);
-    let dealt: Vec<(String, Vec<u8>)> =
-        dealt.map(|((id, _), part)| (id.clone(), assignor::assignment(&spec.topic, &part))).collect();
-    let bytes = link.sync(&joined.identity, &dealt)?;
-    Ok((joined, assignor::assigned(&bytes).unwrap_or_default()))
 }
 
 /// Moves a position over the batches that were fetched, which must follow each other and the position.

@@ -10,7 +10,8 @@ use crate::verdict::Verdict;
 /// The figures of a group.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct GroupReport {
-    pub strategy: &'static str,
+    /// How its members were in it.
+    pub protocol: &'static str,
     pub started: usize,
     pub left: usize,
     pub killed: usize,
@@ -28,11 +29,11 @@ pub struct GroupReport {
 }
 
 impl GroupReport {
-    pub fn of(history: &History, counts: Counts, strategy: &'static str, ends: (&[i64], &[i64])) -> Self {
+    pub fn of(history: &History, counts: Counts, protocol: &'static str, ends: (&[i64], &[i64])) -> Self {
         let mut times = history.rebalances_ms.clone();
         times.sort_by(f64::total_cmp);
         Self {
-            strategy,
+            protocol,
             started: counts.started,
             left: counts.left,
             killed: counts.killed,

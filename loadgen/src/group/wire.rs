@@ -1,4 +1,4 @@
-//! The requests of a member, over one connection.
+//! The requests that a member of any protocol makes, over one connection.
 //!
 //! The versions are the last ones without compact types, which every broker serves that is not very old.
 
@@ -6,25 +6,22 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use keylane_kafka::ErrorCode;
+use keylane_kafka::api::Ask;
 use keylane_kafka::client::{Client, ClientError};
 use keylane_kafka::messages::fetch::FetchedPartition;
 use keylane_kafka::messages::find_coordinator::FindCoordinatorRequest;
-use keylane_kafka::messages::heartbeat::HeartbeatRequest;
-use keylane_kafka::messages::join_group::{JoinGroupProtocol, JoinGroupRequest};
-use keylane_kafka::messages::leave_group::{LeaveGroupRequest, LeavingMember};
+use keylane_kafka::messages::metadata::{MetadataRequest, MetadataRequestTopic};
 use keylane_kafka::messages::offset_commit::{OffsetCommitPartition, OffsetCommitRequest, OffsetCommitTopic};
 use keylane_kafka::messages::offset_fetch::{OffsetFetchRequest, OffsetFetchTopic};
-use keylane_kafka::messages::sync_group::{SyncGroupAssignment, SyncGroupRequest};
+
+use uuid::Uuid;
 
 use crate::fetch_shape::{FetchLimits, FetchPlan};
 use crate::protocol::{CLIENT_ID, fetch_request};
 
 const COORDINATOR: i16 = 2;
-const JOIN: i16 = 5;
-const SYNC: i16 = 3;
-const HEARTBEAT: i16 = 3;
-const LEAVE: i16 = 3;
-const COMMIT: i16 = 7;
+/// The first with the ids of topics.
+const METADATA: i16 = 10;
 const COMMITTED: i16 = 5;
 const FETCH: i16 = 11;
 /// JoinGroup waits for the other members.
@@ -47,15 +44,8 @@ pub struct Identity {
     pub group: String,
     /// Empty before the coordinator has given one.
     pub id: String,
+    /// In KIP-848 the member's epoch.
     pub generation: i32,
-}
-
-/// A generation that was joined.
-#[derive(Debug, Clone, Default)]
-pub struct Joined {
-    pub identity: Identity,
-    /// For the leader: each member's id and subscription.
-    pub members: Vec<(String, Vec<u8>)>,
 }
 
 /// How long a group waits for its members, in milliseconds.
@@ -65,7 +55,7 @@ pub struct Timeouts {
     pub rebalance_ms: i32,
 }
 
-fn sound(error: ErrorCode) -> Result<(), Fault> {
+pub(super) fn sound(error: ErrorCode) -> Result<(), Fault> {
     if error.is_none() { Ok(()) } else { Err(Fault::Refused(error)) }
 }
 
@@ -90,79 +80,33 @@ impl Link {
         Ok(link)
     }
 
-    /// Joins, and waits for the others. Asks twice where the coordinator gives an id first (KIP-394).
-    pub fn join(
-        &mut self,
-        who: &Identity,
-        times: Timeouts,
-        protocol: &str,
-        subscription: &[u8],
-    ) -> Result<Joined, Fault> {
-        let mut id = who.id.clone();
-        loop {
-            let request = JoinGroupRequest {
-                group: &who.group,
-                session_timeout_ms: times.session_ms,
-                rebalance_timeout_ms: times.rebalance_ms,
-                member_id: &id,
-                protocol_type: "consumer",
-                protocols: vec![JoinGroupProtocol { name: protocol, metadata: subscription }],
-                ..Default::default()
-            };
-            let joined = self.0.ask(JOIN, &request)?;
-            if joined.error == ErrorCode::MemberIdRequired && id.is_empty() {
-                id = joined.member_id.into_owned();
-                continue;
-            }
-            sound(joined.error)?;
-            let identity = Identity {
-                group: who.group.clone(),
-                id: joined.member_id.into_owned(),
-                generation: joined.generation,
-            };
-            let members = joined.members.into_iter();
-            let members = members.map(|m| (m.member_id.into_owned(), m.metadata.into_owned()));
-            return Ok(Joined { identity, members: members.collect() });
-        }
+    /// Sends a request, and takes its answer.
+    pub(super) fn ask<'q, Q: Ask<'q>>(&mut self, version: i16, request: &Q) -> Result<Q::Answer<'_>, Fault> {
+        Ok(self.0.ask(version, request)?)
     }
 
-    /// Gets what the leader has dealt, which the leader says here. The bytes of the assignment.
-    pub fn sync(&mut self, who: &Identity, dealt: &[(String, Vec<u8>)]) -> Result<Vec<u8>, Fault> {
-        let part = |(id, bytes): &'_ (String, Vec<u8>)| (id.clone(), bytes.clone());
-        let dealt: Vec<(String, Vec<u8>)> = dealt.iter().map(part).collect();
-        let assignments =
-            dealt.iter().map(|(member_id, assignment)| SyncGroupAssignment { member_id, assignment });
-        let request = SyncGroupRequest {
-            group: &who.group,
-            generation: who.generation,
-            member_id: &who.id,
-            assignments: assignments.collect(),
+    /// The id of a topic.
+    pub(super) fn topic_id(&mut self, topic: &str) -> Result<Uuid, Fault> {
+        let wanted = MetadataRequestTopic { name: Some(topic), ..Default::default() };
+        let request = MetadataRequest {
+            topics: Some(vec![wanted]),
+            allow_auto_topic_creation: false,
             ..Default::default()
         };
-        let synced = self.0.ask(SYNC, &request)?;
-        sound(synced.error)?;
-        Ok(synced.assignment.into_owned())
-    }
-
-    pub fn heartbeat(&mut self, who: &Identity) -> Result<(), Fault> {
-        let request = HeartbeatRequest {
-            group: &who.group,
-            generation: who.generation,
-            member_id: &who.id,
-            ..Default::default()
-        };
-        sound(self.0.ask(HEARTBEAT, &request)?.error)
-    }
-
-    pub fn leave(&mut self, who: &Identity) -> Result<(), Fault> {
-        let members = vec![LeavingMember { member_id: &who.id, ..Default::default() }];
-        let request = LeaveGroupRequest { group: &who.group, members, ..Default::default() };
-        let left = self.0.ask(LEAVE, &request)?;
-        sound(left.error)
+        let answer = self.0.ask(METADATA, &request)?;
+        let found = answer.topics.first().ok_or(Fault::Refused(ErrorCode::UnknownTopicOrPartition))?;
+        sound(found.error)?;
+        Ok(found.topic_id)
     }
 
     /// Commits offsets of partitions; the first refusal refuses all.
-    pub fn commit(&mut self, who: &Identity, topic: &str, offsets: &[(i32, i64)]) -> Result<(), Fault> {
+    pub fn commit(
+        &mut self,
+        version: i16,
+        who: &Identity,
+        topic: &str,
+        offsets: &[(i32, i64)],
+    ) -> Result<(), Fault> {
         let partitions = offsets.iter().map(|&(index, offset)| OffsetCommitPartition {
             index,
             offset,
@@ -178,7 +122,7 @@ impl Link {
             topics,
             ..Default::default()
         };
-        let answer = self.0.ask(COMMIT, &request)?;
+        let answer = self.0.ask(version, &request)?;
         answer.topics.iter().flat_map(|topic| &topic.partitions).try_for_each(|p| sound(p.error))
     }
 

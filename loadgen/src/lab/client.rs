@@ -14,7 +14,7 @@ use keylane_kafka::messages::list_offsets::LATEST;
 use keylane_kafka::messages::offset_commit::{OffsetCommitPartition, OffsetCommitRequest, OffsetCommitTopic};
 use keylane_kafka::messages::offset_fetch::{OffsetFetchRequest, OffsetFetchTopic};
 use keylane_kafka::messages::produce::{ProducePartition, ProduceRequest, ProduceTopic};
-use keylane_kafka::{ErrorCode, TopicRef};
+use keylane_kafka::{ApiKey, ErrorCode, TopicRef};
 
 use crate::batch::BatchView;
 use crate::client::{Admin, resolve};
@@ -64,6 +64,12 @@ pub struct Client(Admin);
 impl Client {
     pub fn connect(address: SocketAddr) -> Result<Self> {
         Admin::connect(address).map(Self)
+    }
+
+    /// Whether the broker serves an API in a version that is known here.
+    pub fn serves(&mut self, api: ApiKey) -> Result<bool> {
+        let spec = api.spec();
+        Ok(self.0.client.versions()?.highest(api, spec.min..=spec.max).is_some())
     }
 
     /// Creates a topic under this name, or this name with a number if there is one already. Returns the name

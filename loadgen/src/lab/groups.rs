@@ -1,11 +1,13 @@
 //! `lab groups`: what a group of consumers does while members come and go. Who has which partitions, how long a rebalance
-//! takes, what a slow member does to it, and what is different where members keep their partitions meanwhile (KIP-429).
+//! takes, what a slow member does to it, and what is different where members keep their partitions meanwhile (KIP-429) or
+//! the coordinator deals them (KIP-848).
 
 use std::fmt;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
+use keylane_kafka::ApiKey;
 use keylane_kafka::messages::list_offsets::LATEST;
 use serde::Serialize;
 
@@ -16,10 +18,11 @@ use crate::consumer::LIMITS;
 use crate::fetch_shape::FetchLimits;
 use crate::group::assignor::Strategy;
 use crate::group::fleet::Fleet;
-use crate::group::member::Spec;
+use crate::group::spec::{Protocol, Spec};
 use crate::group::wire::Timeouts;
 use crate::units::time;
 
+const EAGER: Protocol = Protocol::Classic(Strategy::Eager);
 const TOPIC: &str = "lab-groups";
 const PATIENCE: Duration = Duration::from_secs(20);
 /// A named broker has a least session: Kafka's is 6 s.
@@ -64,6 +67,8 @@ pub struct GroupsFinding {
     pub steps: Vec<Step>,
     pub eager: Step,
     pub cooperative: Step,
+    /// `None`: the broker does not serve it.
+    pub kip_848: Option<Step>,
     pub slow: Step,
     pub crowd: Step,
     /// Records that were read, all groups together, and that should have been.
@@ -91,14 +96,14 @@ struct Bench<'a> {
 
 impl Bench<'_> {
     /// A group of so many members that share the topic, none of which has read anything yet, or all of it.
-    fn group(&mut self, strategy: Strategy, members: usize) -> Result<Fleet> {
+    fn group(&mut self, protocol: Protocol, members: usize) -> Result<Fleet> {
         self.groups += 1;
         let mut fleet = Fleet::new(Spec {
             address: self.world.address(),
             group: format!("{}-{}-{:08x}", self.topic, self.groups, crate::setup::random_u64() as u32),
             topic: self.topic.clone(),
             begin: vec![0; self.args.partitions as usize],
-            strategy,
+            protocol,
             times: Timeouts { session_ms: self.session.as_millis() as i32, rebalance_ms: 30_000 },
             heartbeat: Duration::from_millis(50),
             commit_every: Duration::from_millis(20),
@@ -147,7 +152,7 @@ impl Bench<'_> {
 
 /// Members join, one leaves, one is killed.
 fn come_and_go(bench: &mut Bench<'_>) -> Result<Vec<Step>> {
-    let mut fleet = bench.group(Strategy::Eager, 1)?;
+    let mut fleet = bench.group(EAGER, 1)?;
     let mut steps = Vec::new();
     for what in ["a second member joins", "a third joins", "a fourth joins"] {
         steps.push(bench.step(what, &mut fleet, |fleet| fleet.add(1))?);
@@ -159,8 +164,8 @@ fn come_and_go(bench: &mut Bench<'_>) -> Result<Vec<Step>> {
 }
 
 /// A fourth member joins three.
-fn fourth(bench: &mut Bench<'_>, strategy: Strategy, what: &'static str) -> Result<Step> {
-    let mut fleet = bench.group(strategy, 3)?;
+fn fourth(bench: &mut Bench<'_>, protocol: Protocol, what: &'static str) -> Result<Step> {
+    let mut fleet = bench.group(protocol, 3)?;
     let step = bench.step(what, &mut fleet, |fleet| fleet.add(1))?;
     bench.end(what, fleet)?;
     Ok(step)
@@ -168,7 +173,7 @@ fn fourth(bench: &mut Bench<'_>, strategy: Strategy, what: &'static str) -> Resu
 
 /// A member joins one that works on what it has just read.
 fn slow(bench: &mut Bench<'_>) -> Result<Step> {
-    let mut fleet = bench.group(Strategy::Eager, 1)?;
+    let mut fleet = bench.group(EAGER, 1)?;
     ensure!(fleet.caught_up(&bench.ends, PATIENCE), "a member does not read to the end");
     let work = Duration::from_millis(bench.args.work_ms);
     fleet.members.iter().for_each(|member| member.works(work));
@@ -184,7 +189,7 @@ fn slow(bench: &mut Bench<'_>) -> Result<Step> {
 /// Two members more than there are partitions for.
 fn crowd(bench: &mut Bench<'_>) -> Result<Step> {
     let members = bench.args.partitions as usize + 2;
-    let mut fleet = bench.group(Strategy::Eager, members - 1)?;
+    let mut fleet = bench.group(EAGER, members - 1)?;
     let step = bench.step("more members than partitions", &mut fleet, |fleet| fleet.add(1))?;
     bench.end("more members than partitions", fleet)?;
     Ok(step)
@@ -215,8 +220,10 @@ pub fn run(args: &GroupsArgs) -> Result<GroupsFinding> {
     let mut bench = Bench { args, world: &world, topic, session, ends, groups: 0, read: 0, claims };
     produce(&mut bench, args.partitions, args.records)?;
     let steps = come_and_go(&mut bench)?;
-    let eager = fourth(&mut bench, Strategy::Eager, "eager")?;
-    let cooperative = fourth(&mut bench, Strategy::Cooperative, "cooperative")?;
+    let eager = fourth(&mut bench, EAGER, "eager")?;
+    let cooperative = fourth(&mut bench, Protocol::Classic(Strategy::Cooperative), "cooperative")?;
+    let served = world.client()?.serves(ApiKey::ConsumerGroupHeartbeat)?;
+    let kip_848 = served.then(|| fourth(&mut bench, Protocol::Consumer, "KIP-848")).transpose()?;
     let crowd = crowd(&mut bench)?;
     let slow = slow(&mut bench)?;
     let mut finding = GroupsFinding {
@@ -228,6 +235,7 @@ pub fn run(args: &GroupsArgs) -> Result<GroupsFinding> {
         steps,
         eager,
         cooperative,
+        kip_848,
         slow,
         crowd,
         read: bench.read,
@@ -250,6 +258,10 @@ fn judge(finding: &GroupsFinding, claims: &mut Claims) {
     claims.check(finding.eager.given_up == all, "an eager group gives up all partitions for a new member");
     let moved = finding.cooperative.given_up;
     claims.check(moved == all / 4, format!("a cooperative group gives up a fourth of them, not {moved}"));
+    if let Some(step) = &finding.kip_848 {
+        let moved = step.given_up;
+        claims.check(moved == all / 4, format!("a group of KIP-848 gives up a fourth of them, not {moved}"));
+    }
     let idle = finding.crowd.shares.iter().filter(|share| **share == 0).count();
     claims.check(idle == 2, format!("two members have nothing to do, not {idle}"));
     // It has begun when the other one comes.
@@ -276,14 +288,23 @@ impl fmt::Display for GroupsFinding {
         self.steps.iter().try_for_each(|step| row(f, step))?;
         writeln!(f, "   Who leaves says so; who is killed is missed only when its session ends.")?;
         writeln!(f)?;
-        writeln!(f, "2. Eager beside cooperative: a fourth member joins three")?;
+        writeln!(f, "2. Eager, cooperative and KIP-848: a fourth member joins three")?;
         row(f, &self.eager)?;
         row(f, &self.cooperative)?;
+        match &self.kip_848 {
+            Some(step) => row(f, step)?,
+            None => writeln!(f, "   KIP-848                              this broker does not serve it")?,
+        }
         writeln!(
             f,
             "   Eager members stop with all they have. Cooperative ones give up what goes to another member and"
         )?;
         writeln!(f, "   read on meanwhile; it takes them a second round to deal what was given up.")?;
+        writeln!(
+            f,
+            "   By KIP-848 the coordinator deals: it asks those to give up from whom something goes, each at its own"
+        )?;
+        writeln!(f, "   heartbeat, and nobody waits for the others.")?;
         writeln!(f)?;
         writeln!(f, "3. A slow member: it works {} ms on each record when another one joins", self.work_ms)?;
         row(f, &self.slow)?;
@@ -319,6 +340,7 @@ mod tests {
             steps: vec![step(5.0, 0, &[6, 6]), step(4.0, 0, &[12]), step(900.0, 0, &[12])],
             eager: step(1.0, 12, &[3, 3, 3, 3]),
             cooperative: step(1.0, 3, &[3, 3, 3, 3]),
+            kip_848: Some(step(1.0, 3, &[3, 3, 3, 3])),
             slow: step(190.0, 12, &[6, 6]),
             crowd: step(1.0, 12, &[1, 1, 0, 0]),
             read: 0,
@@ -336,14 +358,15 @@ mod tests {
             claims.into_wrong().len()
         };
         assert_eq!(wrong(|_| ()), 0);
-        let changes: [fn(&mut GroupsFinding); 6] = [
+        let changes: [fn(&mut GroupsFinding); 7] = [
             |f| f.steps[1].ms = 700.0,
             |f| f.steps[2].ms = 100.0,
             |f| f.eager.given_up = 3,
             |f| f.cooperative.given_up = 12,
+            |f| f.kip_848 = Some(step(1.0, 12, &[3, 3, 3, 3])),
             |f| f.crowd.shares = vec![1, 1, 1, 0],
             |f| f.slow.ms = 100.0,
         ];
-        assert_eq!(changes.map(wrong), [1; 6]);
+        assert_eq!(changes.map(wrong), [1; 7]);
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use keylane_loadgen::consumer::LIMITS;
 use keylane_loadgen::group::assignor::Strategy;
 use keylane_loadgen::group::fleet::Fleet;
-use keylane_loadgen::group::member::Spec;
+use keylane_loadgen::group::spec::{Protocol, Spec};
 use keylane_loadgen::group::wire::Timeouts;
 use keylane_loadgen::lab::Common;
 use keylane_loadgen::lab::world::World;
@@ -22,13 +22,12 @@ fn churned(text: &str) -> keylane_loadgen::report::Report {
 
 #[test]
 fn a_group_whose_members_come_and_go_reads_everything_once_in_a_generation() {
-    for strategy in ["eager", "cooperative"] {
-        let report =
-            churned(&format!("--duration 2s --group 3 --group-churn 250ms --group-strategy {strategy}"));
+    for how in ["--group-strategy eager", "--group-strategy cooperative", "--group-protocol consumer"] {
+        let report = churned(&format!("--duration 2s --group 3 --group-churn 250ms {how}"));
         assert_eq!((failed(&report), &report.incomplete), (vec![], &None), "{report}");
         let group = report.group.as_ref().expect("a group");
-        assert!(group.generations >= 4 && group.killed >= 1 && group.left >= 1, "{strategy}: {group:?}");
-        assert_eq!(group.troubles, Vec::<String>::new(), "{strategy}");
+        assert!(group.generations >= 4 && group.killed >= 1 && group.left >= 1, "{how}: {group:?}");
+        assert_eq!(group.troubles, Vec::<String>::new(), "{how}");
         assert!(text_of(&report, "group loss").contains("records read"), "{report}");
     }
 }
@@ -36,14 +35,23 @@ fn a_group_whose_members_come_and_go_reads_everything_once_in_a_generation() {
 /// The control: what is committed before it was read is lost when its member is killed.
 #[test]
 fn members_that_commit_ahead_of_what_they_read_are_found_out() {
-    let report = churned("--duration 2s --group 3 --group-churn 150ms --group-ahead 40");
-    assert!(text_of(&report, "group loss").contains("gaps that no member read"), "{report}");
-    assert_eq!(report.exit_code, 1);
+    for protocol in ["classic", "consumer"] {
+        let how = format!("--group-churn 150ms --group-ahead 40 --group-protocol {protocol}");
+        let report = churned(&format!("--duration 2s --group 3 {how}"));
+        assert!(text_of(&report, "group loss").contains("gaps that no member read"), "{protocol}: {report}");
+        assert_eq!(report.exit_code, 1);
+    }
 }
 
 /// A group of 200 that all start within a second: one owner for each partition, and nobody has more than his share.
 #[test]
 fn two_hundred_members_that_start_at_once_share_the_partitions() {
+    for protocol in [Protocol::Classic(Strategy::Eager), Protocol::Consumer] {
+        two_hundred_share(protocol);
+    }
+}
+
+fn two_hundred_share(protocol: Protocol) {
     let common = Common { bootstrap: None, data_parent: Some(TMP.into()), seed: 1, json: false };
     let world = World::open(&common).expect("a server");
     let topic = world.client().and_then(|mut client| client.create_topic("crowd", 400)).expect("a topic");
@@ -52,7 +60,7 @@ fn two_hundred_members_that_start_at_once_share_the_partitions() {
         group: "crowd".to_owned(),
         topic,
         begin: vec![0; 400],
-        strategy: Strategy::Eager,
+        protocol,
         times: Timeouts { session_ms: 30_000, rebalance_ms: 60_000 },
         heartbeat: Duration::from_millis(200),
         commit_every: Duration::from_secs(1),
