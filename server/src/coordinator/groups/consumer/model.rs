@@ -406,10 +406,12 @@ impl World {
 
     /// Who was told its epoch is still in it, and the group's epoch does not rise, unless a topic changed.
     fn check_place_after_restart(&mut self) {
-        let known = self.group.image.regexes.iter();
-        let settled = self.group.image.epoch.map(|epoch| epoch.topics_hash)
-            == Some(self.group.topics_hash(&self.shelf))
-            && known.clone().all(|(text, r)| r.topics == pattern::matching(text, &self.shelf));
+        let image = &self.group.image;
+        // A join became durable in part if the topics of its expression are not there: it goes on with a rebalance.
+        let mut wanted = image.subscribers.values().filter_map(|s| s.regex.as_ref());
+        let settled = image.epoch.map(|epoch| epoch.topics_hash) == Some(self.group.topics_hash(&self.shelf))
+            && wanted.all(|text| image.regexes.contains_key(text))
+            && image.regexes.iter().all(|(text, r)| r.topics == pattern::matching(text, &self.shelf));
         let before = self.group.image.epoch;
         for who in 0..self.processes.len() {
             let process = self.processes[who].clone();
@@ -439,7 +441,10 @@ impl World {
     fn check(&mut self) {
         let mut readers: BTreeMap<(Uuid, i32), Arc<str>> = BTreeMap::new();
         let mut twice = Vec::new();
-        for process in self.processes.iter().filter(|p| self.is_member(&p.id)) {
+        // Whose removal became durable in part only has no epoch that it could live in: it is refused, like one that was removed.
+        let has_an_epoch = |p: &&Process| self.group.image.currents.contains_key(&p.id);
+        let members = self.processes.iter().filter(|p| self.is_member(&p.id));
+        for process in members.filter(has_an_epoch) {
             for one in process.reads.iter() {
                 if let Some(other) = readers.insert(one, Arc::clone(&process.id)) {
                     twice.push(format!("{other} and {} read {one:?}", process.id));
