@@ -1,11 +1,12 @@
 //! A member's place in a classic group (KIP-429, KIP-394): it joins a generation, waits for the others, is told its part by
 //! the member that leads, and joins again when a heartbeat is answered so.
 //!
-//! Promises: JoinGroup waits in a thread of its own, so that a cooperative member reads on meanwhile.
+//! Promises: JoinGroup waits in a thread of its own, so that a cooperative member reads on meanwhile; a member that has
+//! nothing to read sleeps until it has joined.
 
 use std::sync::Arc;
-use std::thread::JoinHandle;
-use std::time::Instant;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
 
 use keylane_kafka::ErrorCode;
 use keylane_kafka::messages::heartbeat::HeartbeatRequest;
@@ -24,13 +25,16 @@ const HEARTBEAT: i16 = 3;
 const LEAVE: i16 = 3;
 const COMMIT: i16 = 7;
 
-/// A join that is under way: its connection, who the member is now, and its part.
-type Joining = JoinHandle<(Link, Identity, Result<Vec<i32>, Fault>)>;
+/// How long a turn waits for a join, so that a member that is killed ends.
+const WAIT: Duration = Duration::from_millis(20);
+
+/// What a join came to: its connection, who the member is now, and its part.
+type Outcome = (Link, Identity, Result<Vec<i32>, Fault>);
 
 enum State {
     /// It has to join.
     Out,
-    Joining(Joining),
+    Joining(Receiver<Outcome>),
     /// It has its part of the generation.
     In,
 }
@@ -64,17 +68,19 @@ impl Classic {
         };
         let (spec, strategy, mut identity) = (Arc::clone(&self.spec), self.strategy, self.identity.clone());
         let owned = owned.to_vec();
-        self.state = State::Joining(std::thread::spawn(move || {
+        let (tell, told) = channel();
+        std::thread::spawn(move || {
             let outcome = join_and_sync(&mut link, &spec, strategy, &mut identity, &owned);
-            (link, identity, outcome)
-        }));
+            // Nobody listens any more if the member was killed.
+            let _killed = tell.send((link, identity, outcome));
+        });
+        self.state = State::Joining(told);
         Ok(Turn::Wait)
     }
 
-    /// Takes what a join came to, and waits for it: the partitions that the member has. `None`: it did not join.
-    fn joined(&mut self) -> Result<Option<Vec<i32>>, Fault> {
-        let State::Joining(join) = std::mem::replace(&mut self.state, State::Out) else { return Ok(None) };
-        let Ok((link, identity, outcome)) = join.join() else { return Ok(None) };
+    /// Takes what a join came to: the partitions that the member has.
+    fn joined(&mut self, (link, identity, outcome): Outcome) -> Result<Vec<i32>, Fault> {
+        self.state = State::Out;
         let broken = matches!(outcome, Err(Fault::Broken(_)));
         self.coordinator = (!broken).then_some(link);
         // Also of a join that failed: the coordinator knows the id, and waits for it in the next round.
@@ -82,7 +88,7 @@ impl Classic {
         let assigned = outcome?;
         self.heard = Instant::now();
         self.state = State::In;
-        Ok(Some(assigned))
+        Ok(assigned)
     }
 }
 
@@ -94,9 +100,17 @@ impl Seat for Classic {
     fn turn(&mut self, owned: &[i32]) -> Result<Turn, Fault> {
         match &self.state {
             State::Out => self.join(owned),
-            State::Joining(join) if !join.is_finished() => Ok(Turn::Wait),
-            State::Joining(_) => {
-                let Some(assigned) = self.joined()? else { return Ok(Turn::Wait) };
+            State::Joining(told) => {
+                let wait = if owned.is_empty() { WAIT } else { Duration::ZERO };
+                let outcome = match told.recv_timeout(wait) {
+                    Ok(outcome) => outcome,
+                    Err(RecvTimeoutError::Timeout) => return Ok(Turn::Wait),
+                    Err(RecvTimeoutError::Disconnected) => {
+                        self.state = State::Out;
+                        return Ok(Turn::Wait);
+                    }
+                };
+                let assigned = self.joined(outcome)?;
                 if owned.iter().any(|partition| !assigned.contains(partition)) {
                     // What it gives up is dealt in the next round.
                     self.state = State::Out;
@@ -152,7 +166,8 @@ impl Seat for Classic {
     }
 
     fn arrive(&mut self) -> Result<(), Fault> {
-        self.joined().map(|_| ())
+        let State::Joining(told) = std::mem::replace(&mut self.state, State::Out) else { return Ok(()) };
+        told.recv().map_or(Ok(()), |outcome| self.joined(outcome).map(|_| ()))
     }
 
     fn leave(&mut self) -> Result<(), Fault> {

@@ -184,7 +184,7 @@ impl Member {
         }
         if self.told.is_none() {
             match self.seat.turn(&self.owned())? {
-                Turn::Wait if self.positions.is_empty() => std::thread::sleep(Duration::from_millis(1)),
+                Turn::Wait if self.positions.is_empty() => {}
                 // In a cooperative group it goes on meanwhile with what it owns.
                 Turn::Wait => self.read()?,
                 Turn::Stay => {

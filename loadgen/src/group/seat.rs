@@ -13,7 +13,7 @@ use super::wire::{Fault, Identity};
 pub enum Turn {
     /// Go on with what it has.
     Stay,
-    /// Go on, but commit nothing: it waits for the other members.
+    /// Go on, but commit nothing: it waits for the other members. The turn took a while if the member has nothing.
     Wait,
     /// Commit, and give up all that it has.
     GiveUp,
