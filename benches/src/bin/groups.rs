@@ -1,11 +1,11 @@
 //! What groups cost a broker, of several brokers in turn: how long a rebalance takes with more and more members, how many
 //! commits a second it takes, and its processor time while members only keep their place.
 //!
-//! A rebalance is measured from the start of one member more until all members share the partitions again; the topic has
-//! 200 partitions and nothing in it. Members beat their hearts every 100 ms then, and learn of it at a beat, with both the
-//! classic protocol (eager and cooperative) and KIP-848. A commit is one
-//! offset of a group without members; each connection has its own group or all have one. `peers/groups` runs it beside
-//! Apache Kafka.
+//! A rebalance is measured from the start of one member more until all members share the partitions again, five times, with
+//! the oldest member leaving in between; eager and cooperative (the classic protocol), and by KIP-848. The topic has 200
+//! partitions and nothing in it. Members beat their hearts every 100 ms then, and learn of a rebalance at a beat. A commit
+//! is one offset of a group without members; each connection has its own group or all have one. `peers/groups` runs it
+//! beside Apache Kafka.
 //!
 //! `groups --broker keylane=127.0.0.1:9092,pid=PID --broker kafka=127.0.0.1:9093,pid=PID`
 
@@ -35,6 +35,8 @@ use keylane_loadgen::sweep::spec::BrokerSpec;
 const PARTITIONS: i32 = 200;
 const PROTOCOLS: [Protocol; 3] =
     [Protocol::Classic(Strategy::Eager), Protocol::Classic(Strategy::Cooperative), Protocol::Consumer];
+/// Rebalances of a group that are measured in a round.
+const REBALANCES: usize = 5;
 const PATIENCE: Duration = Duration::from_secs(120);
 const COMMIT: i16 = 7;
 
@@ -90,41 +92,50 @@ fn main() -> Result<()> {
     for round in 0..args.rounds {
         for (column, broker) in brokers.iter().enumerate() {
             eprintln!("round {} on {}", round + 1, broker.name);
-            for &members in &args.members {
-                for protocol in PROTOCOLS {
-                    let name = format!("rebalance, {members} members, {}, ms", protocol.name());
-                    note(&mut rows, name, brokers.len(), column, rebalance(broker, protocol, members)?);
-                }
-            }
-            for (&groups, &window) in
-                args.groups.iter().flat_map(|g| args.windows.iter().map(move |w| (g, w)))
-            {
-                let name = format!("commits/s, {groups} groups, {window} in flight each");
-                let rate = commits(broker, groups, window, Duration::from_secs_f64(args.seconds))?;
-                note(&mut rows, name, brokers.len(), column, rate);
-            }
+            let found = one_round(&args, broker).with_context(|| format!("on {}", broker.name))?;
+            found.into_iter().for_each(|(name, values)| note(&mut rows, name, brokers.len(), column, values));
         }
     }
     for (column, broker) in brokers.iter().enumerate().filter(|_| args.idle_members > 0) {
-        if let Some(pid) = broker.pid {
-            for (protocol, called) in [(PROTOCOLS[0], "classic"), (Protocol::Consumer, "KIP-848")] {
-                let name = format!("{} idle members, {called}, % of a core", args.idle_members);
-                let time = Duration::from_secs_f64(args.idle_seconds);
-                let share = idle(broker, protocol, pid, args.idle_members, time)?;
-                note(&mut rows, name, brokers.len(), column, share * 100.0);
-            }
+        let Some(pid) = broker.pid else { continue };
+        for (protocol, called) in [(PROTOCOLS[0], "classic"), (Protocol::Consumer, "KIP-848")] {
+            eprintln!("idle members ({called}) on {}", broker.name);
+            let name = format!("{} idle members, {called}, % of a core", args.idle_members);
+            let time = Duration::from_secs_f64(args.idle_seconds);
+            let share = idle(broker, protocol, pid, args.idle_members, time);
+            let share = share.with_context(|| format!("{name} on {}", broker.name))?;
+            note(&mut rows, name, brokers.len(), column, vec![share * 100.0]);
         }
     }
     print(&brokers, &rows);
     Ok(())
 }
 
-fn note(rows: &mut Rows, name: String, columns: usize, column: usize, value: f64) {
+/// Rebalances and commits, by what was measured.
+fn one_round(args: &Args, broker: &Broker) -> Result<Vec<(String, Vec<f64>)>> {
+    let mut found = Vec::new();
+    for &members in &args.members {
+        for protocol in PROTOCOLS {
+            let name = format!("rebalance, {members} members, {}, ms", protocol.name());
+            let times = rebalances(broker, protocol, members).with_context(|| name.clone())?;
+            found.push((name, times));
+        }
+    }
+    for (&groups, &window) in args.groups.iter().flat_map(|g| args.windows.iter().map(move |w| (g, w))) {
+        let name = format!("commits/s, {groups} groups, {window} in flight each");
+        let rate = commits(broker, groups, window, Duration::from_secs_f64(args.seconds));
+        let rate = rate.with_context(|| name.clone())?;
+        found.push((name, vec![rate]));
+    }
+    Ok(found)
+}
+
+fn note(rows: &mut Rows, name: String, columns: usize, column: usize, values: Vec<f64>) {
     let at = rows.iter().position(|(row, _)| *row == name).unwrap_or(rows.len());
     if at == rows.len() {
         rows.push((name, vec![Vec::new(); columns]));
     }
-    rows[at].1[column].push(value);
+    rows[at].1[column].extend(values);
 }
 
 fn print(brokers: &[Broker], rows: &Rows) {
@@ -167,22 +178,27 @@ fn fleet(broker: &Broker, protocol: Protocol, heartbeat: Duration) -> Fleet {
     })
 }
 
-/// One member more joins; milliseconds until all share the partitions again.
-fn rebalance(broker: &Broker, protocol: Protocol, members: usize) -> Result<f64> {
+/// One member more joins, some times; milliseconds until all share the partitions again.
+fn rebalances(broker: &Broker, protocol: Protocol, members: usize) -> Result<Vec<f64>> {
     let mut fleet = fleet(broker, protocol, Duration::from_millis(100));
     // An answer to a Fetch that waits must not hold a member up.
     let spec = Spec { limits: FetchLimits { max_wait_ms: 20, ..fleet.spec.limits }, ..(*fleet.spec).clone() };
     fleet.spec = spec.into();
     fleet.add(members - 1)?;
-    fleet.settled(PATIENCE)?;
-    std::thread::sleep(Duration::from_millis(500));
-    let began = Instant::now();
-    fleet.add(1)?;
-    fleet.settled(PATIENCE)?;
-    let ms = began.elapsed().as_secs_f64() * 1e3;
+    let mut times = Vec::new();
+    for _ in 0..REBALANCES {
+        fleet.settled(PATIENCE)?;
+        // Not at the same time after a heartbeat each time.
+        std::thread::sleep(Duration::from_millis(500 + random_u64() % 100));
+        let began = Instant::now();
+        fleet.add(1)?;
+        fleet.settled(PATIENCE)?;
+        times.push(began.elapsed().as_secs_f64() * 1e3);
+        fleet.leave()?;
+    }
     let (history, _) = fleet.end()?;
-    ensure!(history.troubles.is_empty(), "{}: {:?}", broker.name, history.troubles.first());
-    Ok(ms)
+    ensure!(history.troubles.is_empty(), "a member's request failed: {:?}", history.troubles.first());
+    Ok(times)
 }
 
 /// Commits a second, of so many groups with a connection each.
