@@ -1,5 +1,5 @@
 //! A member of a group, on a thread of its own: it reads on where the group has committed, commits what it has read, and
-//! takes on and gives up partitions as its [`Seat`] says.
+//! takes on and gives up partitions as its `Seat` says.
 //!
 //! Promises: what it reads follows without a hole on what it had read, or on what the group had committed, else it says
 //! so; it commits only what it has read (unless it is spoiled to do otherwise); while its processing takes its time its
