@@ -47,6 +47,7 @@ group.consumer.heartbeat.interval.ms=1000
 group.consumer.max.size=4
 unstable.api.versions.enable=true
 """
+KAFKA_JAVA = ["-Xms256m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
 KEYLANE_OPTIONS = ["--group-initial-rebalance-delay-ms", "0", "--group-min-session-timeout-ms", "1000", "--group-max-size", "4",
                    "--group-consumer-session-timeout-ms", "5000", "--group-consumer-heartbeat-interval-ms", "1000", "--group-consumer-max-size", "4"]
 
@@ -144,8 +145,7 @@ class Brokers:
         try:
             binary, jars = keylane_binary(), fetch_jars()
             kafka_port, controller, keylane_port = free_ports(3)
-            java = ["-Xms256m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
-            kafka = kafka_command(jars, self.folder, kafka_port, controller, 0, KAFKA_SETTINGS, java)
+            kafka = kafka_command(jars, self.folder, kafka_port, controller, 0, KAFKA_SETTINGS, KAFKA_JAVA)
             self.running.append(Process("kafka", kafka, kafka_port, self.folder))
             command = [binary, "serve", "--data", self.folder / "keylane", "--kafka", f"127.0.0.1:{keylane_port}",
                        *KEYLANE_OPTIONS]
