@@ -344,10 +344,14 @@ impl<'a> Reader<'a> {
         flexible: bool,
         mut known: impl FnMut(u32, &mut Reader<'a>) -> Result<(), WireError>,
     ) -> Result<(), WireError> {
+        if flexible { self.each_tag(&mut known) } else { Ok(()) }
+    }
+
+    fn each_tag(
+        &mut self,
+        known: &mut dyn FnMut(u32, &mut Reader<'a>) -> Result<(), WireError>,
+    ) -> Result<(), WireError> {
         const FIELD: &str = "tagged_fields";
-        if !flexible {
-            return Ok(());
-        }
         let count = self.uvarint(FIELD)?;
         for _ in 0..count {
             let tag = self.uvarint(FIELD)?;

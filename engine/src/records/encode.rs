@@ -7,6 +7,7 @@
 
 use std::io::{self, Write};
 
+use libdeflater::{CompressionLvl, Compressor};
 use lz4_flex::frame::{BlockMode, BlockSize, FrameEncoder, FrameInfo};
 
 use super::codec::guarded;
@@ -70,13 +71,14 @@ pub fn compress_with(how: Compression, records: &[u8], out: &mut Vec<u8>) -> Res
 }
 
 fn gzip(records: &[u8], level: i32, out: &mut Vec<u8>) -> io::Result<()> {
-    let level = match u32::try_from(level) {
-        Ok(level) => flate2::Compression::new(level.min(9)),
-        Err(_) => flate2::Compression::default(),
-    };
-    let mut to = flate2::write::GzEncoder::new(out, level);
-    to.write_all(records)?;
-    to.finish().map(|_| ())
+    // Kafka's levels end at 9, and -1 is the default.
+    let level = CompressionLvl::new(level.min(9)).unwrap_or_default();
+    let mut compressor = Compressor::new(level);
+    let start = out.len();
+    out.resize(start + compressor.gzip_compress_bound(records.len()), 0);
+    let len = compressor.gzip_compress(records, &mut out[start..]).map_err(io::Error::other)?;
+    out.truncate(start + len);
+    Ok(())
 }
 
 fn snappy(records: &[u8], out: &mut Vec<u8>) -> io::Result<()> {

@@ -9,8 +9,6 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
-use crate::config::options::Options;
-
 mod bench;
 pub mod check;
 mod connect;
@@ -19,6 +17,7 @@ mod failure;
 mod format;
 mod group;
 mod offsets;
+pub mod options;
 mod outcome;
 mod place;
 mod produce;
@@ -31,6 +30,7 @@ mod topic;
 
 use check::CheckOptions;
 use failure::Failure;
+use options::Options;
 
 /// A durable partitioned log that speaks the Kafka protocol, and a tool for any broker that does.
 #[derive(Parser)]

@@ -14,14 +14,16 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{fmt, reload};
 
+use super::options::{Options, OptionsError};
 use super::say;
-use crate::config::options::Options;
 use crate::config::{ConfigError, ServerConfig, allowed_cores, online_cores};
 use crate::log_levels;
 use crate::server::{self, StartError};
 
 #[derive(Debug, thiserror::Error)]
 enum Failure {
+    #[error(transparent)]
+    Options(#[from] OptionsError),
     #[error(transparent)]
     Config(#[from] ConfigError),
     #[error(transparent)]

@@ -1,10 +1,9 @@
-//! What can be set, and what is checked before anything starts: `options` as they are given, `keys` those of clients, `server_config` as the rest of
-//! the server sees them, `validate` the checks.
+//! What can be set, and what is checked before anything starts: `server_config` has the settings, `values` how people write them,
+//! `keys` those of clients, `validate` the checks.
 //!
 //! Promise: a setting that cannot work is refused at start, with an error that says what to do.
 
 mod keys;
-pub mod options;
 mod server_config;
 mod validate;
 pub mod values;

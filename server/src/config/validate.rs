@@ -2,8 +2,6 @@
 //!
 //! Promise: a setting that cannot work is refused at start, with an error that says what to do.
 
-use std::path::PathBuf;
-
 use crate::service::settings;
 
 use super::server_config::{
@@ -26,48 +24,6 @@ const RETENTION_CHECK_INTERVAL_MS_MAX: u64 = 365 * 24 * 60 * 60 * 1000;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// The file cannot be read.
-    #[error("cannot read the configuration file {path}", path = path.display())]
-    ReadFile {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// The file of keys cannot be read.
-    #[error("cannot read the file of keys {path} (see --kinesis-verify)", path = path.display())]
-    ReadKeys {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// The file of keys is not what it should be.
-    #[error("line {line} of the file of keys {path} is no id and secret of a key, with white space between", path = path.display())]
-    ParseKeys {
-        /// The file.
-        path: PathBuf,
-        /// The number of the line.
-        line: usize,
-    },
-    /// The file is not what it should be.
-    #[error("cannot understand the configuration file {path}", path = path.display())]
-    ParseFile {
-        /// The file.
-        path: PathBuf,
-        /// Line, column and key.
-        source: Box<toml::de::Error>,
-    },
-    /// Not an address.
-    #[error(
-        "cannot listen on `{value}`; --kafka and --kinesis take HOST:PORT, for example 0.0.0.0:9092 or [::]:9092"
-    )]
-    Address {
-        /// As given.
-        value: String,
-        /// Why.
-        source: std::io::Error,
-    },
     /// Not an account.
     #[error("--kinesis-account `{0}` is not an account; choose 12 digits")]
     Account(String),
@@ -76,14 +32,6 @@ pub enum ConfigError {
         "cannot advertise `{0}`; --advertise takes HOST:PORT as clients can reach it, for example kafka.example:9092"
     )]
     Advertise(String),
-    /// A number that does not fit into memory.
-    #[error("--{option} {value} is larger than the address space")]
-    TooLarge {
-        /// Which option.
-        option: &'static str,
-        /// As given.
-        value: u64,
-    },
     /// A number outside its limits.
     #[error("--{option} {value} is out of range; choose a value from {min} to {max}")]
     Range {

@@ -10,7 +10,7 @@ use crate::core::Core;
 use crate::runtime::mesh::call;
 use crate::service::catalog;
 use crate::service::error::TopicError;
-use crate::service::settings::CLEANUP_POLICY;
+use crate::service::settings::names::CLEANUP_POLICY;
 use crate::service::topics::{OFFSETS_TOPIC, Route, TopicKey};
 
 use super::classic::{Join, Joined, Leaving, Refused, Sync, Synced};

@@ -8,18 +8,12 @@
 mod broker;
 mod change;
 mod in_force;
-mod names;
+pub mod names;
 mod setting;
 mod table;
 
 pub use broker::{BrokerSettings, Layer, name_on_topics};
 pub use change::{Change, Operation, SettingsError, accept};
 pub use in_force::{batch_rules, check_defaults, log_config, max_message_bytes};
-pub use names::{
-    CLEANUP_POLICY, COMPRESSION_GZIP_LEVEL, COMPRESSION_LZ4_LEVEL, COMPRESSION_TYPE, COMPRESSION_ZSTD_LEVEL,
-    DELETE_RETENTION_MS, LOG_APPEND_TIME, MAX_COMPACTION_LAG_MS, MAX_MESSAGE_BYTES,
-    MESSAGE_TIMESTAMP_AFTER_MAX_MS, MESSAGE_TIMESTAMP_BEFORE_MAX_MS, MESSAGE_TIMESTAMP_TYPE,
-    MIN_CLEANABLE_DIRTY_RATIO, MIN_COMPACTION_LAG_MS, RETENTION_BYTES, RETENTION_MS, SEGMENT_MS,
-};
 pub use setting::{BrokerName, Kind, Setting};
 pub use table::SETTINGS;

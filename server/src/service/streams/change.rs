@@ -11,7 +11,10 @@ use crate::runtime::clock::now_ms;
 use crate::runtime::mesh::call;
 use crate::service::catalog::{self, OWNER, answered, tell_all};
 use crate::service::error::TopicError;
-use crate::service::settings::{self, MESSAGE_TIMESTAMP_TYPE, RETENTION_MS};
+use crate::service::settings;
+use crate::service::settings::names::{
+    LOG_APPEND_TIME, MAX_MESSAGE_BYTES, MESSAGE_TIMESTAMP_TYPE, RETENTION_MS,
+};
 use crate::service::topics::{TopicKey, check_changeable};
 
 use super::hash::HashRange;
@@ -109,7 +112,7 @@ pub async fn create(
     }
     let mut configs = Values::new();
     // A record has the time of its arrival, whatever protocol brought it.
-    configs.insert(MESSAGE_TIMESTAMP_TYPE.to_owned(), settings::LOG_APPEND_TIME.to_owned());
+    configs.insert(MESSAGE_TIMESTAMP_TYPE.to_owned(), LOG_APPEND_TIME.to_owned());
     configs.insert(RETENTION_MS.to_owned(), retention_ms.to_string());
     fit_batches(core, &stream, &mut configs);
     let partitions = stream.shards.len();
@@ -122,7 +125,7 @@ fn fit_batches(core: &Core, stream: &Stream, configs: &mut Values) {
     let bytes = ((stream.record_kib_max as usize) << 10) + BATCH_OVERHEAD_BYTES;
     let bytes = bytes.min(core.config.batch_bytes_max());
     if settings::max_message_bytes(configs, &core.topic_base()) < bytes {
-        configs.insert(settings::MAX_MESSAGE_BYTES.to_owned(), bytes.to_string());
+        configs.insert(MAX_MESSAGE_BYTES.to_owned(), bytes.to_string());
     }
 }
 

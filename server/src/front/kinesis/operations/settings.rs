@@ -9,7 +9,7 @@ use crate::front::kinesis::check::Checks;
 use crate::front::kinesis::context::Context;
 use crate::front::kinesis::fault::Fault;
 use crate::front::kinesis::wire::{List, Tags};
-use crate::service::settings::RETENTION_MS;
+use crate::service::settings::names::RETENTION_MS;
 use crate::service::streams::{self, StreamError};
 use crate::service::topics::LocalTopic;
 

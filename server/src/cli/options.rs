@@ -9,14 +9,68 @@ use std::path::{Path, PathBuf};
 use keylane_engine::records::CheckCompressed;
 use serde::Deserialize;
 
-use super::keys::Keys;
-use super::server_config::{ServerConfig, Values};
-use super::validate::ConfigError;
-use super::values::{CoreList, Limit, Size};
-use crate::service::settings as topic;
+use crate::config::values::{CoreList, Limit, Size};
+use crate::config::{Keys, ServerConfig, Values};
+use crate::service::settings::names as topic;
 
 /// Log level if none is given.
 const LOG_DEFAULT: &str = "info";
+
+/// An option that cannot be understood.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OptionsError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration file {path}", path = path.display())]
+    ReadFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file of keys cannot be read.
+    #[error("cannot read the file of keys {path} (see --kinesis-verify)", path = path.display())]
+    ReadKeys {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file of keys is not what it should be.
+    #[error("line {line} of the file of keys {path} is no id and secret of a key, with white space between", path = path.display())]
+    ParseKeys {
+        /// The file.
+        path: PathBuf,
+        /// The number of the line.
+        line: usize,
+    },
+    /// The file is not what it should be.
+    #[error("cannot understand the configuration file {path}", path = path.display())]
+    ParseFile {
+        /// The file.
+        path: PathBuf,
+        /// Line, column and key.
+        source: Box<toml::de::Error>,
+    },
+    /// Not an address.
+    #[error(
+        "cannot listen on `{value}`; --kafka and --kinesis take HOST:PORT, for example 0.0.0.0:9092 or [::]:9092"
+    )]
+    Address {
+        /// As given.
+        value: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A number that does not fit into memory.
+    #[error("--{option} {value} is larger than the address space")]
+    TooLarge {
+        /// Which option.
+        option: &'static str,
+        /// As given.
+        value: u64,
+    },
+}
 
 /// Options of `keylane serve`; `None` where nothing was given.
 #[derive(Debug, Clone, Default, PartialEq, clap::Args, Deserialize)]
@@ -333,7 +387,7 @@ impl Options {
     /// Adds the file's options and the defaults. Returns the server's settings and the log level.
     ///
     /// The settings are not validated yet: see [`ServerConfig::validate`].
-    pub fn resolve(self) -> Result<(ServerConfig, String), ConfigError> {
+    pub fn resolve(self) -> Result<(ServerConfig, String), OptionsError> {
         let file = match &self.config {
             Some(path) => read_file(path)?,
             None => Self::default(),
@@ -343,7 +397,7 @@ impl Options {
         let default = given.groups_over(ServerConfig::default());
         let bytes = |size: Option<Size>, option, default: usize| match size {
             Some(Size(bytes)) => {
-                usize::try_from(bytes).map_err(|_| ConfigError::TooLarge { option, value: bytes })
+                usize::try_from(bytes).map_err(|_| OptionsError::TooLarge { option, value: bytes })
             }
             None => Ok(default),
         };
@@ -383,27 +437,33 @@ impl Options {
             max_connections: given.max_connections.unwrap_or(default.max_connections),
             ..default
         };
-        Ok((config, given.log.unwrap_or_else(|| LOG_DEFAULT.to_owned())))
+        Ok((config, log_levels(given.log.as_deref().unwrap_or_default())))
     }
 }
 
-fn read_keys(path: PathBuf) -> Result<Keys, ConfigError> {
+/// What `--log` says, without empty parts; without any, the default.
+fn log_levels(given: &str) -> String {
+    let parts: Vec<_> = given.split(',').map(str::trim).filter(|part| !part.is_empty()).collect();
+    if parts.is_empty() { LOG_DEFAULT.to_owned() } else { parts.join(",") }
+}
+
+fn read_keys(path: PathBuf) -> Result<Keys, OptionsError> {
     match std::fs::read_to_string(&path) {
-        Ok(text) => Keys::parse(&text).map_err(|line| ConfigError::ParseKeys { path, line }),
-        Err(source) => Err(ConfigError::ReadKeys { path, source }),
+        Ok(text) => Keys::parse(&text).map_err(|line| OptionsError::ParseKeys { path, line }),
+        Err(source) => Err(OptionsError::ReadKeys { path, source }),
     }
 }
 
-fn read_file(path: &Path) -> Result<Options, ConfigError> {
+fn read_file(path: &Path) -> Result<Options, OptionsError> {
     let text = std::fs::read_to_string(path)
-        .map_err(|source| ConfigError::ReadFile { path: path.to_owned(), source })?;
+        .map_err(|source| OptionsError::ReadFile { path: path.to_owned(), source })?;
     toml::from_str(&text)
-        .map_err(|source| ConfigError::ParseFile { path: path.to_owned(), source: Box::new(source) })
+        .map_err(|source| OptionsError::ParseFile { path: path.to_owned(), source: Box::new(source) })
 }
 
 /// The address of `HOST:PORT`; of several that a name has, the first of IPv4, as clients most often try it.
-fn address(text: &str) -> Result<SocketAddr, ConfigError> {
-    let wrong = |source| ConfigError::Address { value: text.to_owned(), source };
+fn address(text: &str) -> Result<SocketAddr, OptionsError> {
+    let wrong = |source| OptionsError::Address { value: text.to_owned(), source };
     let addresses: Vec<_> = text.to_socket_addrs().map_err(wrong)?.collect();
     let address = addresses.iter().find(|address| address.is_ipv4()).or(addresses.first());
     address.copied().ok_or_else(|| wrong(std::io::Error::other("the name has no address")))
@@ -420,7 +480,7 @@ mod tests {
         file
     }
 
-    fn with_file(text: &str, given: Options) -> Result<(ServerConfig, String), ConfigError> {
+    fn with_file(text: &str, given: Options) -> Result<(ServerConfig, String), OptionsError> {
         let file = file(text);
         Options { config: Some(file.path().to_owned()), ..given }.resolve()
     }
@@ -549,7 +609,7 @@ mod tests {
             assert!(source.contains(part), "{source}");
         }
         let missing = Options { config: Some("/nonexistent/keylane.toml".into()), ..Options::default() };
-        assert!(matches!(missing.resolve(), Err(ConfigError::ReadFile { .. })));
+        assert!(matches!(missing.resolve(), Err(OptionsError::ReadFile { .. })));
     }
 
     #[test]
@@ -557,7 +617,14 @@ mod tests {
         assert_eq!(address("127.0.0.1:9092").unwrap(), SocketAddr::from(([127, 0, 0, 1], 9092)));
         assert!(address("[::1]:0").unwrap().is_ipv6());
         for wrong in ["9092", "127.0.0.1", "127.0.0.1:99999", ""] {
-            assert!(matches!(address(wrong), Err(ConfigError::Address { .. })), "{wrong}");
+            assert!(matches!(address(wrong), Err(OptionsError::Address { .. })), "{wrong}");
         }
+    }
+
+    #[test]
+    fn empty_parts_of_log_levels_say_nothing() {
+        assert_eq!(log_levels("info,"), "info");
+        assert_eq!(log_levels(" warn , ,keylane=debug"), "warn,keylane=debug");
+        assert_eq!(log_levels(","), LOG_DEFAULT);
     }
 }
