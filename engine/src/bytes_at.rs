@@ -64,6 +64,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_counter_that_nothing_reaches_is_none() {
+        let read = |count: u64| count_le(&count.to_le_bytes(), 0);
+        assert_eq!(read(COUNT_END - 1), Some(COUNT_END - 1));
+        assert_eq!((read(COUNT_END), read(u64::MAX), count_le(&[0; 7], 0)), (None, None, None));
+    }
+
+    #[test]
     fn varints_are_read_back_and_are_as_long_as_foretold() {
         let edges = (0..63).flat_map(|bit| [1i64 << bit, (1 << bit) - 1, -(1 << bit), i64::MIN >> bit]);
         for value in edges {

@@ -17,6 +17,9 @@ mod seam;
 mod transfer;
 pub mod uring;
 
+/// A read of so many bytes and more is long: through the page cache the kernel may read ahead of it by itself.
+pub const LONG_READ_BYTES: u64 = 512 << 10;
+
 pub use erased::{DynDisk, DynFile};
 pub use seam::{Disk, DiskFile};
 pub use transfer::{read_exact_at, read_exact_into, write_all_at};

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio_uring::buf::{IoBuf, IoBufMut};
 
-use super::{Disk, DiskFile};
+use super::{Disk, DiskFile, LONG_READ_BYTES};
 use crate::aligned::AlignedBuf;
 
 /// A directory of the local file system.
@@ -73,8 +73,6 @@ async fn elsewhere<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static)
     done.await.map_err(io::Error::other)
 }
 
-/// With reads of this length and longer through the page cache the kernel may read ahead by itself.
-const IN_ORDER_BYTES: usize = 512 << 10;
 /// A descriptor, for the ring and for system calls.
 #[derive(Clone)]
 struct Handle {
@@ -106,7 +104,7 @@ impl UringFile {
     /// The descriptor for a read of `len` bytes.
     fn to_read(&self, len: usize) -> &Handle {
         match &self.in_order {
-            Some(in_order) if len >= IN_ORDER_BYTES => in_order,
+            Some(in_order) if len as u64 >= LONG_READ_BYTES => in_order,
             _ => &self.handle,
         }
     }

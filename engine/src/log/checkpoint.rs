@@ -345,6 +345,27 @@ mod tests {
     }
 
     #[test]
+    fn counters_that_nothing_reaches_are_not_believed() {
+        let with = |change: fn(&mut Checkpoint, u64), count| {
+            let mut checkpoint = sample();
+            change(&mut checkpoint, count);
+            Checkpoint::decode(ShardId(1), &checkpoint.encode(ShardId(1)))
+        };
+        let changes: [fn(&mut Checkpoint, u64); 6] = [
+            |checkpoint, count| checkpoint.through = count,
+            |checkpoint, count| checkpoint.next_seq = count,
+            |checkpoint, count| checkpoint.segments[0].generation = Generation(count),
+            |checkpoint, count| checkpoint.segments[0].data_end = count,
+            |checkpoint, count| checkpoint.trims[0].1 = count,
+            |checkpoint, count| checkpoint.compacted[0].end = count,
+        ];
+        for (number, change) in changes.into_iter().enumerate() {
+            assert!(with(change, COUNT_END - 1).is_some(), "change {number}");
+            assert_eq!(with(change, COUNT_END), None, "change {number}");
+        }
+    }
+
+    #[test]
     fn what_was_compacted_counts_where_the_last_pass_wrote_it_and_nowhere_else() {
         let compacted = sample().compacted.remove(0);
         let replaced = |generation, end| compacted.replaces(generation, end);

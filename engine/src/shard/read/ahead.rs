@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::ops::Range;
 
 use crate::aligned::{BLOCK, round_down, round_up};
-use crate::disk::DiskFile;
+use crate::disk::{DiskFile, LONG_READ_BYTES};
 use crate::error::ReadError;
 use crate::ids::{Generation, Offset};
 
@@ -28,8 +28,6 @@ const GAP_BYTES: u64 = 64 << 10;
 const ADVICE_BYTES: u64 = 1 << 20;
 /// Bytes of one piece of advice beside commits, where one is given at a time.
 const PACED_BYTES: u64 = 128 << 10;
-/// A range of so many bytes is read; for shorter ones the system gets advice.
-const LONG_BYTES: u64 = 512 << 10;
 /// Pieces of advice in one call.
 const RANGES_AT_ONCE: usize = 32;
 
@@ -104,7 +102,8 @@ impl Shard {
 }
 
 impl Inner {
-    /// Reads ranges of a sealed segment into the page cache, giving way to commits.
+    /// Reads ranges of a sealed segment into the page cache, giving way to commits. Long ranges are read; for others the system
+    /// gets advice.
     async fn fill_cache(
         &self,
         generation: Generation,
@@ -114,12 +113,12 @@ impl Inner {
         while let Some(first) = ranges.front()
             && !self.ends()
         {
-            let long = first.end - first.start >= LONG_BYTES;
+            let long = is_long(first);
             let paced = self.commits_flow();
             let (bytes_max, count) = match (paced, long) {
                 (true, _) => (PACED_BYTES, 1),
                 (false, true) => (ADVICE_BYTES, 1),
-                (false, false) => (ADVICE_BYTES, RANGES_AT_ONCE),
+                (false, false) => (ADVICE_BYTES, short_ones(&ranges)),
             };
             let now = take(&mut ranges, bytes_max, count);
             Counters::add(&self.counters.disk_reads, now.len() as u64);
@@ -142,6 +141,15 @@ impl Inner {
         }
         Ok(())
     }
+}
+
+fn is_long(range: &Range<u64>) -> bool {
+    range.end - range.start >= LONG_READ_BYTES
+}
+
+/// How many short ranges stand in front, up to what is advised in one call.
+fn short_ones(ranges: &VecDeque<Range<u64>>) -> usize {
+    ranges.iter().take(RANGES_AT_ONCE).take_while(|range| !is_long(range)).count()
 }
 
 /// Takes up to `count` ranges from the front, cut into parts of at most `bytes_max` bytes.
@@ -177,6 +185,14 @@ mod tests {
         // The gap is larger than the batches.
         let sparse = vec![located(1, 0, 1_000), located(1, 40_960, 1_000)];
         assert_eq!(merged(sparse).len(), 2);
+    }
+
+    #[test]
+    fn a_long_range_is_never_among_short_ones() {
+        let long = |from: u64| from..from + LONG_READ_BYTES;
+        assert_eq!(short_ones(&VecDeque::from([0..4_096, 8_192..12_288, long(1 << 20), 0..4_096])), 2);
+        assert_eq!(short_ones(&VecDeque::from([long(0), 0..4_096])), 0);
+        assert_eq!(short_ones(&(0..100).map(|i| i..i + 1).collect()), RANGES_AT_ONCE);
     }
 
     #[test]
