@@ -83,6 +83,9 @@ struct World {
     answered: BTreeMap<Arc<str>, [i32; 2]>,
     /// When a member was last heard of.
     heard: BTreeMap<Arc<str>, Millis>,
+    /// Members whose removal was durable in part at the last restart: without an epoch that they could live in they are refused,
+    /// like those that were removed.
+    half: BTreeSet<Arc<str>>,
     findings: Vec<String>,
     /// What happened last, for whoever looks at a finding.
     steps: VecDeque<String>,
@@ -101,6 +104,7 @@ impl World {
             owed: VecDeque::new(),
             answered: BTreeMap::new(),
             heard: BTreeMap::new(),
+            half: BTreeSet::new(),
             findings: Vec::new(),
             steps: VecDeque::new(),
         };
@@ -401,6 +405,9 @@ impl World {
         for (id, _, _, _) in &members {
             self.heard.insert(Arc::clone(id), self.now);
         }
+        let image = &self.group.image;
+        self.half =
+            image.subscribers.keys().filter(|id| !image.currents.contains_key(*id)).cloned().collect();
         self.check_place_after_restart();
     }
 
@@ -441,10 +448,9 @@ impl World {
     fn check(&mut self) {
         let mut readers: BTreeMap<(Uuid, i32), Arc<str>> = BTreeMap::new();
         let mut twice = Vec::new();
-        // Whose removal became durable in part only has no epoch that it could live in: it is refused, like one that was removed.
-        let has_an_epoch = |p: &&Process| self.group.image.currents.contains_key(&p.id);
-        let members = self.processes.iter().filter(|p| self.is_member(&p.id));
-        for process in members.filter(has_an_epoch) {
+        let half = |id| self.half.contains(id) && !self.group.image.currents.contains_key(id);
+        let members = self.processes.iter().filter(|p| self.is_member(&p.id) && !half(&p.id));
+        for process in members {
             for one in process.reads.iter() {
                 if let Some(other) = readers.insert(one, Arc::clone(&process.id)) {
                     twice.push(format!("{other} and {} read {one:?}", process.id));
