@@ -34,6 +34,7 @@ pub fn run(args: &RunArgs) -> Result<Report> {
     let args = &args.normalised();
     ensure!(args.window >= 1 && args.connections >= 1, "at least one connection and one request in flight");
     ensure!(args.rate.is_none_or(|rate| rate > 0.0), "the rate is a positive number");
+    args.group.protocol()?;
     let cores = plan_cores(args);
     if args.kinesis.is_some() {
         return kinesis::run::run(args, &cores);

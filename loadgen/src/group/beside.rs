@@ -28,21 +28,21 @@ pub struct Beside {
 }
 
 /// The member's settings for a topic.
-fn spec(args: &GroupArgs, target: &Target, restarts: bool) -> Spec {
+fn spec(args: &GroupArgs, target: &Target, restarts: bool) -> Result<Spec> {
     let session_ms = args.group_session.as_millis() as i32;
-    Spec {
+    Ok(Spec {
         address: target.address,
         group: format!("{}-group", target.topic),
         topic: target.topic.clone(),
         begin: target.begin.clone(),
-        protocol: args.protocol(),
+        protocol: args.protocol()?,
         times: Timeouts { session_ms, rebalance_ms: REBALANCE_MS },
         heartbeat: (args.group_session / 10).min(Duration::from_secs(1)),
         commit_every: Duration::from_millis(50),
         ahead: args.group_ahead,
         restarts,
         limits: FetchLimits { max_wait_ms: 50, ..LIMITS },
-    }
+    })
 }
 
 impl Beside {
@@ -51,7 +51,7 @@ impl Beside {
         if args.group == 0 {
             return Ok(None);
         }
-        let mut fleet = Fleet::new(spec(args, target, restarts));
+        let mut fleet = Fleet::new(spec(args, target, restarts)?);
         fleet.add(args.group as usize)?;
         let churn = Churn::start(fleet, args.group_churn);
         Ok(Some(Self { churn, session: args.group_session }))
