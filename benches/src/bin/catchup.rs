@@ -3,7 +3,8 @@
 //!
 //! For each number of partitions and each shape of requests a server is filled by the load generator and killed under
 //! load (kill -9). It is started again and read at once (state `killed`), then stopped cleanly, started and read again
-//! (state `cold`). Before each start the page cache is emptied, where root can. The disk's speed changes from moment to
+//! (state `cold`), and once more after it has regrouped the log by partition, as it does when nobody writes (state
+//! `regrouped`). Before each start the page cache is emptied, where root can. The disk's speed changes from moment to
 //! moment, so reader and plain loop take turns, a slice each; the plain loop begins in the middle of the files, so that
 //! neither finds warm, below this machine, what the other has just read; before, everything is read once. Server on one
 //! core, readers on the other. With `--over-socket` the plain loop runs on the server's core and sends what it reads to
@@ -12,7 +13,7 @@
 //! `catchup --data-parent DIR --mib 1024 --partitions 1,10,30,100,1000 --shapes librdkafka,one,java`
 
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -85,6 +86,8 @@ enum State {
     Killed,
     /// After a clean stop.
     Cold,
+    /// After a clean stop of a server that had nothing to do before, and regrouped the log.
+    Regrouped,
 }
 
 impl State {
@@ -92,6 +95,7 @@ impl State {
         match self {
             Self::Killed => "right after kill -9",
             Self::Cold => "cold, clean restart",
+            Self::Regrouped => "cold, regrouped",
         }
     }
 }
@@ -99,6 +103,8 @@ impl State {
 const TOPIC: &str = "catchup";
 /// Longer than this, a start or stop is broken.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// The server is not regrouping if no segment was replaced for so long.
+const REGROUPED_AFTER: Duration = Duration::from_secs(3);
 
 /// The log, read once by both.
 #[derive(Debug, Clone, Copy)]
@@ -209,13 +215,19 @@ fn case(args: &Args, partitions: u32, shape: FetchShape) -> Result<Vec<Point>> {
         };
         fill(args, &setup, partitions).with_context(|| setup.last_words())?;
         plain::level(&setup.data)?;
-        for state in [State::Killed, State::Cold] {
+        for state in [State::Killed, State::Cold, State::Regrouped] {
+            if state == State::Regrouped && !args.states.contains(&state) {
+                break;
+            }
             let point = points.iter_mut().find(|point| point.state == state);
             // A start after a kill comes before a clean one in any case.
             let server = start(&setup)?;
             if let Some(point) = point {
                 let reading = read(args, &setup, &server, shape).with_context(|| setup.last_words())?;
                 point.readings.push(reading);
+            }
+            if state == State::Cold && args.states.contains(&State::Regrouped) {
+                let_regroup(&setup.data)?;
             }
             server.stop(PATIENCE).with_context(|| setup.last_words())?;
         }
@@ -261,6 +273,21 @@ fn fill(args: &Args, setup: &Setup, partitions: u32) -> Result<()> {
     server.kill();
     drop(load);
     Ok(())
+}
+
+/// Waits until a server without work has regrouped its log: until no segment has been replaced for some seconds.
+fn let_regroup(data: &Path) -> Result<()> {
+    let (begun, mut changed) = (Instant::now(), Instant::now());
+    let mut known = plain::segments(data)?;
+    while changed.elapsed() < REGROUPED_AFTER {
+        ensure!(begun.elapsed() < 4 * PATIENCE, "regrouping does not end");
+        std::thread::sleep(Duration::from_millis(50));
+        let now = plain::segments(data)?;
+        if now != known {
+            (known, changed) = (now, Instant::now());
+        }
+    }
+    plain::level(data)
 }
 
 /// Starts the server on what it left, with nothing in the page cache.

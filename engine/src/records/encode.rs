@@ -1,9 +1,9 @@
 //! Compressing records so that every Kafka client can read them.
 //!
 //! The framings are those of the Java clients: gzip; snappy in blocks behind the xerial header; one LZ4 frame
-//! of independent blocks; one zstd frame. Levels mean what they mean in Kafka (KIP-390): those of zlib, of the high
-//! compressor of LZ4, of zstd's reference implementation. LZ4's default level, 9, stands for its fast compressor,
-//! as in the Java clients.
+//! of independent blocks; one zstd frame. Levels have Kafka's numbers (KIP-390): gzip's 1 to 9 are those of libdeflate, which
+//! trade time for size as zlib's do; the others are those of the high compressor of LZ4 and of zstd's reference implementation.
+//! LZ4's default level, 9, stands for its fast compressor, as in the Java clients.
 
 use std::io::{self, Write};
 
