@@ -102,7 +102,8 @@ impl Options {
         self
     }
 
-    /// Bytes that are read ahead, into the system's page cache, after a read from the disk. Default: 16 MiB.
+    /// Bytes that are read ahead, into the system's page cache, after a read from the disk; of one partition at most 16 MiB.
+    /// Default: 64 MiB.
     #[must_use]
     pub fn read_ahead_bytes(mut self, bytes: usize) -> Self {
         self.shard.read_ahead_bytes = bytes;

@@ -42,7 +42,7 @@ impl Default for ShardOptions {
             early_commit_bytes: 256 << 10,
             zero_fill: true,
             regroup_extent_bytes: 1 << 20,
-            read_ahead_bytes: 16 << 20,
+            read_ahead_bytes: 64 << 20,
             compaction_keys_bytes: 32 << 20,
         }
     }

@@ -1,8 +1,8 @@
 //! Durable batches as they are stored, of several partitions at once.
 //!
 //! A read is one plan. All cores say at the same time what their partitions have (`offer`), the bytes are divided among
-//! the partitions in the order in which they are asked for (whoever comes first gets as much as it asks for, so a reader
-//! that asks in another order each time gets even shares), and all cores read at the same time what was granted.
+//! the partitions (even shares, so that a reader gets on evenly in all of them; where even shares would be small, those that
+//! are asked for first get theirs, and clients ask in another order each time), and all cores read at the same time what was granted.
 //! Afterwards each core reads ahead what the same reader is likely to ask for next.
 //!
 //! Promise: records are handed on from the memory they were committed from, or were read into, without a copy; that memory
@@ -23,6 +23,9 @@ use crate::runtime::mesh::call;
 
 use super::error::{NoPartition, ReadRefused};
 use super::topics::Route;
+
+/// A share of an answer is no smaller: many small reads cost more than a few.
+const SHARE_BYTES_MIN: usize = 256 << 10;
 
 /// One partition of a request.
 #[derive(Debug, Clone, Copy)]
@@ -207,7 +210,7 @@ where
     out
 }
 
-/// Says what partitions of this core have. Those behind as much as the whole answer can hold get nothing of it, so
+/// Says what partitions of this core have. Those behind as many shares as the whole answer can hold get nothing of it, so
 /// only their offsets are looked at.
 async fn offer_here(core: Rc<Core>, list: Vec<Wanted>, bytes_max: usize) -> Vec<Offered> {
     let (mut left, mut any) = (bytes_max, false);
@@ -217,7 +220,7 @@ async fn offer_here(core: Rc<Core>, list: Vec<Wanted>, bytes_max: usize) -> Vec<
         let limit = (left > 0 || !any).then_some(wanted.bytes_max.min(bytes_max));
         let offered = offer_one(&core, &wanted, limit).await;
         let bytes = offered.found.batches.bytes + offered.on_disk;
-        left = left.saturating_sub(bytes);
+        left = left.saturating_sub(bytes.min(SHARE_BYTES_MIN));
         any |= bytes > 0;
         offers.push(offered);
     }
@@ -243,18 +246,30 @@ async fn offer_one(core: &Core, wanted: &Wanted, limit: Option<usize>) -> Offere
     }
 }
 
-/// Divides the bytes of the answer in the order of the request, and cuts what is in memory to it. Returns what each
-/// partition may read from the disk. A batch that is larger than its limit is given only as the first one.
+/// Divides the bytes of the answer in the order of the request, in even shares as far as these are large enough, and cuts what is
+/// in memory to it. Returns what each partition may read from the disk. A batch that is larger than its limit is given only as
+/// the first one.
 fn divide(wanted: &[Wanted], offers: &mut [Offered], bytes_max: usize) -> Vec<usize> {
+    let has = |(wanted, offered): (&Wanted, &Offered)| {
+        wanted.bytes_max.min(offered.found.batches.bytes + offered.on_disk)
+    };
+    let all = wanted.iter().zip(&*offers).map(has);
+    let share = match all.clone().sum::<usize>() <= bytes_max {
+        true => usize::MAX,
+        false => even_share(all.collect(), bytes_max).max(SHARE_BYTES_MIN),
+    };
     let (mut left, mut any) = (bytes_max, false);
     let mut granted = Vec::with_capacity(wanted.len());
     for (wanted, offered) in wanted.iter().zip(offers) {
         let limit = wanted.bytes_max.min(left);
         let batches = &mut offered.found.batches;
         let first = offered.first.max(batches.first_len());
+        // A share is rounded up to whole batches of the size of the first one.
+        let share = share.checked_next_multiple_of(first.max(1)).unwrap_or(usize::MAX);
         let grant = match (any, first <= limit) {
+            (_, true) => limit.min(share),
+            (false, false) => first,
             (true, false) => 0,
-            _ => limit.max(first),
         };
         let front = if grant == 0 { Batches::default() } else { batches.split_front(grant) };
         let on_disk = grant.min(offered.on_disk);
@@ -266,6 +281,20 @@ fn divide(wanted: &[Wanted], offers: &mut [Offered], bytes_max: usize) -> Vec<us
     granted
 }
 
+/// The bytes up to which all get what they have, so that they have `bytes_max` together.
+fn even_share(mut has: Vec<usize>, bytes_max: usize) -> usize {
+    has.sort_unstable();
+    let (mut left, count) = (bytes_max, has.len());
+    for (n, bytes) in has.into_iter().enumerate() {
+        let share = left / (count - n);
+        if bytes > share {
+            return share;
+        }
+        left -= bytes;
+    }
+    usize::MAX
+}
+
 /// What is to be read, by its place in the request: what was granted, and without bytes what comes behind it in the
 /// request, up to as much as one answer holds. It is read ahead, because some clients ask in turn.
 fn to_read(wanted: &[Wanted], granted: &[usize], bytes_max: usize) -> Vec<(usize, Granted)> {
@@ -273,7 +302,7 @@ fn to_read(wanted: &[Wanted], granted: &[usize], bytes_max: usize) -> Vec<(usize
     let mut left = bytes_max;
     let behind = wanted[last + 1..].iter().take_while(|wanted| {
         let goes_on = left > 0;
-        left = left.saturating_sub(wanted.bytes_max);
+        left = left.saturating_sub(wanted.bytes_max.min(SHARE_BYTES_MIN));
         goes_on
     });
     let end = last + 1 + behind.count();
@@ -380,6 +409,24 @@ mod tests {
         assert_eq!(divided(&[50, 50, 50], &[0, 20, 50], 80), [0, 20, 50]);
         // Both limits hold.
         assert_eq!(divided(&[20, 50], &[50, 50], 60), [20, 40]);
+    }
+
+    #[test]
+    fn shares_are_even_if_they_are_large_enough() {
+        const MIN: usize = SHARE_BYTES_MIN;
+        let all = |count: usize, bytes_max| divided(&vec![4 * MIN; count], &vec![4 * MIN; count], bytes_max);
+        let batches = |bytes: usize| bytes.next_multiple_of(10);
+        assert_eq!(all(2, 4 * MIN), [batches(2 * MIN), 4 * MIN - batches(2 * MIN)]);
+        // Smaller shares than the least are not given: the first ones get the least.
+        let first = all(8, 2 * MIN);
+        assert_eq!(first[..2], [batches(MIN), 2 * MIN - batches(MIN)]);
+        assert_eq!(first[2..], [0; 6]);
+        // What one does not need is for the others.
+        assert_eq!(
+            divided(&[9 * MIN; 3], &[9 * MIN, 0, MIN], 5 * MIN),
+            [batches(4 * MIN), 0, 5 * MIN - batches(4 * MIN)]
+        );
+        assert_eq!(all(3, 12 * MIN), [4 * MIN; 3]);
     }
 
     #[test]

@@ -28,6 +28,8 @@ const GAP_BYTES: u64 = 64 << 10;
 const ADVICE_BYTES: u64 = 1 << 20;
 /// Bytes of one piece of advice beside commits, where one is given at a time.
 const PACED_BYTES: u64 = 128 << 10;
+/// Bytes that are read ahead in one partition.
+const WANT_BYTES_MAX: usize = 16 << 20;
 /// Pieces of advice in one call.
 const RANGES_AT_ONCE: usize = 32;
 
@@ -59,10 +61,10 @@ fn merged(mut batches: Vec<Located>) -> Vec<(Generation, Range<u64>)> {
 
 impl Shard {
     /// Reads ahead, in the background, what a reader will want next, as far as it lies in sealed segments. All wants share
-    /// [`ShardOptions::read_ahead_bytes`](crate::shard::ShardOptions::read_ahead_bytes) equally. What was read ahead before
-    /// is not read again.
+    /// [`ShardOptions::read_ahead_bytes`](crate::shard::ShardOptions::read_ahead_bytes) equally, and none gets more than 16 MiB.
+    /// What was read ahead before is not read again.
     pub fn read_ahead(&self, wants: Vec<Want>) {
-        let bytes = self.inner.options.read_ahead_bytes / wants.len().max(1);
+        let bytes = (self.inner.options.read_ahead_bytes / wants.len().max(1)).min(WANT_BYTES_MAX);
         if wants.is_empty() || bytes == 0 || self.inner.reads.ahead.borrow().tasks >= TASKS_MAX {
             return;
         }
