@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"net"
 	"os"
 	"reflect"
 	"runtime/debug"
@@ -222,6 +223,10 @@ func subscribed(ctx context.Context, consumer *string, position types.StartingPo
 		if len(keys) >= 20 {
 			return keys, told.ContinuationSequenceNumber
 		}
+	}
+	// On a busy machine this SDK now and then closes the connection of a new subscription itself; a server's close reads differently.
+	if len(keys) == 0 && errors.Is(events.Err(), net.ErrClosed) {
+		return subscribed(ctx, consumer, position, func() {})
 	}
 	panic(fmt.Errorf("the subscription ended after %d records: %w", len(keys), events.Err()))
 }
